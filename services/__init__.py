@@ -1,0 +1,1 @@
+"""The services of slidemill, one folder each; none imports another."""

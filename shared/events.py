@@ -1,0 +1,203 @@
+"""Every event of slidemill, in pipeline order. The first file to read.
+
+`file-complete` -> the dicer cuts the base level (`dice-block`, many workers) -> `base-diced` -> the pyramid service
+folds the levels above (`fold-block`) -> `pyramid-built` -> it finishes -> `image-ready`; any stage may end in
+`image-failed`. `sync-tick` comes from the timer.
+
+Facts say that something happened, work says that something is to be done. MongoDB is the truth and these are hints:
+nothing deduplicates by event id, ids are for people and logs. Only optional fields are ever added.
+"""
+
+import uuid
+from abc import ABC, abstractmethod
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.tiles.geometry import Geometry
+
+_NAMESPACE = uuid.UUID("6f6b4c6e-3a53-5d0b-9a63-0f5c9a1b7d11")
+
+Lane = Literal["express", "bulk"]
+Base = Literal["copied", "encoded"]
+StageName = Literal["upload", "dice", "fold", "finish"]
+
+
+class Event(BaseModel, ABC):
+    """Common part. `time` is the recorded time of the fact, so that a repeat is byte-identical."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: ClassVar[str]
+    route: ClassVar[str]
+
+    database: str
+    time: datetime
+    cause: str | None = None
+
+    @abstractmethod
+    def identity(self) -> tuple[str, ...]:
+        """What makes this event the one it is."""
+
+    @property
+    def id(self) -> str:
+        """UUIDv5 of the type and the identity: the same fact always has the same id."""
+        return str(uuid.uuid5(_NAMESPACE, "|".join((self.type, self.database, *self.identity()))))
+
+    @property
+    @abstractmethod
+    def correlation(self) -> str:
+        """What a person would follow it by: the image, or for ticks the due time."""
+
+    @property
+    def routing_key(self) -> str:
+        """The key on the topic exchange: `fact.NAME`, or `work.NAME.LANE`."""
+        return self.route
+
+
+class ImageEvent(Event):
+    """About one version of one image."""
+
+    image: str
+    version: int
+
+    def identity(self) -> tuple[str, ...]:
+        """See `Event.identity`."""
+        return (self.image, str(self.version))
+
+    @property
+    def correlation(self) -> str:
+        """See `Event.correlation`."""
+        return self.image
+
+
+class FileComplete(ImageEvent):
+    """A file is stored whole and its digests are proven."""
+
+    type = "slidemill.file-complete.v1"
+    route = "fact.file-complete"
+
+    file: str
+    session: str
+    name: str
+    length: int
+    md5: str
+    sha256: str
+
+
+class DiceBlock(ImageEvent):
+    """Cut one block of base tiles."""
+
+    type = "slidemill.dice-block.v1"
+    route = "work.dice-block"
+
+    block: int
+    lane: Lane = "bulk"
+
+    def identity(self) -> tuple[str, ...]:
+        """See `Event.identity`."""
+        return (*super().identity(), str(self.block))
+
+    @property
+    def routing_key(self) -> str:
+        """See `Event.routing_key`."""
+        return f"{self.route}.{self.lane}"
+
+
+class BaseDiced(ImageEvent):
+    """Every base tile is stored."""
+
+    type = "slidemill.base-diced.v1"
+    route = "fact.base-diced"
+
+    geometry: Geometry
+    tile_format: Literal["jpeg"] = "jpeg"
+    base: Base
+    base_reason: str | None = None
+
+
+class FoldBlock(ImageEvent):
+    """Fold one block of tiles into the levels above it."""
+
+    type = "slidemill.fold-block.v1"
+    route = "work.fold-block"
+
+    block: int
+    lane: Lane = "bulk"
+
+    def identity(self) -> tuple[str, ...]:
+        """See `Event.identity`."""
+        return (*super().identity(), str(self.block))
+
+    @property
+    def routing_key(self) -> str:
+        """See `Event.routing_key`."""
+        return f"{self.route}.{self.lane}"
+
+
+class PyramidBuilt(ImageEvent):
+    """Every level is stored."""
+
+    type = "slidemill.pyramid-built.v1"
+    route = "fact.pyramid-built"
+
+    levels: int
+    stored: int
+    sparse: int
+
+
+class ImageReady(ImageEvent):
+    """The version can be seen, whole."""
+
+    type = "slidemill.image-ready.v1"
+    route = "fact.image-ready"
+
+
+class ImageFailed(ImageEvent):
+    """The version came to nothing; `reason` and `remedy` are for the person who sent it."""
+
+    type = "slidemill.image-failed.v1"
+    route = "fact.image-failed"
+
+    stage: StageName
+    reason: str
+    remedy: str
+    attempt: int = 1
+
+    def identity(self) -> tuple[str, ...]:
+        """See `Event.identity`."""
+        return (*super().identity(), self.stage, str(self.attempt))
+
+
+class SyncTick(Event):
+    """Time to look after the stores and the house; `due` is the tick's id."""
+
+    type = "slidemill.sync-tick.v1"
+    route = "work.sync-tick"
+
+    due: datetime
+
+    def identity(self) -> tuple[str, ...]:
+        """See `Event.identity`."""
+        return (self.due.isoformat(),)
+
+    @property
+    def correlation(self) -> str:
+        """See `Event.correlation`."""
+        return self.due.isoformat()
+
+
+EVENTS: dict[str, type[Event]] = {
+    event.type: event
+    for event in (
+        FileComplete,
+        DiceBlock,
+        BaseDiced,
+        FoldBlock,
+        PyramidBuilt,
+        ImageReady,
+        ImageFailed,
+        SyncTick,
+    )
+}

@@ -1,0 +1,42 @@
+"""Settings that every service reads from its environment (`SLIDEMILL_…`)."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One service process's settings; workers take imaging settings from the plan instead, never from here."""
+
+    model_config = SettingsConfigDict(env_prefix="SLIDEMILL_", frozen=True)
+
+    service: str = Field(default_factory=lambda: f"service@{socket.gethostname()}")
+    mongodb: str = "mongodb://127.0.0.1:27017/?replicaSet=slidemill"
+    database: str = "slidemill"
+    databases: Annotated[tuple[str, ...], NoDecode] = ()
+    amqp: str = "amqp://127.0.0.1:5672/"
+    prefix: str = "slidemill"
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    public_url: str = "http://127.0.0.1"
+    scratch: Path = Path("var/scratch")
+    scratch_bytes: int = 50 * 2**30
+    dicer_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    pyramid_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    sync_interval: int = Field(default=300, ge=1)
+    quality: int = Field(default=80, ge=30, le=100)
+    log: str = "console"
+
+    @field_validator("databases", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @property
+    def served(self) -> frozenset[str]:
+        """Every database this deployment serves, the main one included; events that name another are rejected."""
+        return frozenset((self.database, *self.databases))

@@ -1,0 +1,241 @@
+"""The shapes of every document in MongoDB. Times are UTC; ids are 32 hex digits unless said otherwise."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.events import Base, Lane, StageName
+from shared.tiles.geometry import Geometry, Rect
+
+State = Literal["uploading", "dicing", "folding", "finishing", "ready", "failed"]
+UploadState = Literal["receiving", "verifying", "complete", "failed", "expired"]
+
+
+class Document(BaseModel):
+    """Common part: `id` is `_id` in the database; unknown fields of a newer release are left alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Account(Document):
+    """Somebody who may sign in."""
+
+    id: str = Field(alias="_id")
+    name: str
+    admin: bool = False
+    created: datetime
+
+
+class Token(Document):
+    """A bearer token or a browser's session cookie. `id` is the SHA-256 of the secret, which is kept nowhere."""
+
+    id: str = Field(alias="_id")
+    account: str
+    kind: Literal["api", "browser"]
+    created: datetime
+    expires: datetime | None = None
+
+
+class SignIn(Document):
+    """A one-time sign-in link. `id` is the SHA-256 of its code; taking it deletes it."""
+
+    id: str = Field(alias="_id")
+    account: str
+    expires: datetime
+
+
+class Session(Document):
+    """A set of images that belong together, such as a case. Owned by an account."""
+
+    id: str = Field(alias="_id")
+    title: str
+    owner: str
+    created: datetime
+
+
+class Upload(Document):
+    """One file on its way in. `id` is the GridFS files id too."""
+
+    id: str = Field(alias="_id")
+    session: str
+    image: str
+    version: int
+    owner: str
+    name: str
+    total: int
+    chunk: int
+    stored: int = 0
+    state: UploadState = "receiving"
+    announced: bool = False
+    key: str | None = None
+    claimed_md5: str | None = None
+    claimed_sha256: str | None = None
+    md5: str | None = None
+    sha256: str | None = None
+    created: datetime
+    updated: datetime
+
+
+class Image(Document):
+    """What people see: `latest` is the newest version's number, `current` the newest one that can be seen (0: none)."""
+
+    id: str = Field(alias="_id")
+    session: str
+    name: str
+    latest: int
+    current: int = 0
+    source: str = "upload"
+    created: datetime
+
+
+class VersionId(BaseModel):
+    """Names one processing of an image."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image: str
+    n: int
+
+
+class Stage(BaseModel):
+    """Times and counts of one stage. upload counts bytes, the others tiles; `total` is 0 until it is known."""
+
+    model_config = ConfigDict(frozen=True)
+
+    started: datetime | None = None
+    ended: datetime | None = None
+    done: int = 0
+    total: int = 0
+
+
+class Stages(BaseModel):
+    """The four stages in order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    upload: Stage = Stage()
+    dice: Stage = Stage()
+    fold: Stage = Stage()
+    finish: Stage = Stage()
+
+
+class Failure(BaseModel):
+    """Why a version came to nothing, in words for the person who sent it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: StageName
+    reason: str
+    remedy: str
+
+
+class Recipe(BaseModel):
+    """Everything besides the source that decides the output bytes. Pinned by the first plan."""
+
+    model_config = ConfigDict(frozen=True)
+
+    revision: int
+    quality: int
+    subsampling: Literal["420", "444"]
+    tile: int
+
+
+class Source(BaseModel):
+    """What the slide's header says. `reader` names the way its pixels are read; `layout` is that reader's own data."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reader: Literal["tiff-tiles", "openslide", "vips-random", "vips-sequential"]
+    suffix: str
+    vendor: str | None = None
+    mpp: float | None = None
+    objective: float | None = None
+    properties: dict[str, str] = {}
+    layout: dict[str, Any] = {}
+
+
+class Version(Document):
+    """Everything about one processing of an image."""
+
+    id: VersionId = Field(alias="_id")
+    session: str
+    file: str
+    name: str
+    length: int | None = None
+    md5: str | None = None
+    sha256: str | None = None
+    state: State = "uploading"
+    stages: Stages = Stages()
+    failure: Failure | None = None
+    recipe: Recipe | None = None
+    source: Source | None = None
+    geometry: Geometry | None = None
+    base: Base | None = None
+    base_reason: str | None = None
+    lane: Lane = "express"
+    planned: tuple[StageName, ...] = ()
+    stored: int = 0
+    sparse: int = 0
+    reissues: int = 0
+    created: datetime
+    updated: datetime
+
+
+class BlockId(BaseModel):
+    """Names one block. `stage` is `dice` or `fold`; `n` counts from 0 within the version's stage."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image: str
+    version: int
+    stage: Literal["dice", "fold"]
+    n: int
+
+
+class Block(Document):
+    """One message's work: a rectangle of tiles.
+
+    dice: `rect` lies on level 0. fold: `rect` is the square of tiles on `rect.level` that is folded into the levels
+    above it; `round` 0 folds base tiles, each next round the lossless `root` tiles of the round before. `sparse` is a
+    bitmap of the rect's positions, row by row, most significant bit first, that have no tile.
+    """
+
+    id: BlockId = Field(alias="_id")
+    rect: Rect
+    round: int = 0
+    done: bool = False
+    attempts: int = 0
+    deaths: int = 0
+    issued: datetime
+    root: bytes | None = None
+    sparse: bytes | None = None
+    by: str | None = None
+
+
+class Tick(Document):
+    """One sync tick; `id` is its due time in ISO form."""
+
+    id: str = Field(alias="_id")
+    done: bool = False
+    started: datetime
+    ended: datetime | None = None
+    report: dict[str, Any] = {}
+
+
+class Thumbnail(Document):
+    """A small picture of a version: `kind` is thumbnail, label or macro; `id` is `image:n:kind`."""
+
+    id: str = Field(alias="_id")
+    kind: Literal["thumbnail", "label", "macro"]
+    width: int
+    height: int
+    data: bytes
+
+
+class Deployment(Document):
+    """This database's own record: `id` is `deployment`; `claim` names it on the broker."""
+
+    id: str = Field(alias="_id")
+    claim: str
+

@@ -1,0 +1,11 @@
+import { signal } from "@preact/signals";
+import type { Account } from "./types";
+
+/** Who is looking: unknown until the gateway has answered once. */
+export type Access =
+  | { kind: "unknown" }
+  | { kind: "unreachable" }
+  | { kind: "signed-out" }
+  | { kind: "signed-in"; account: Account };
+
+export const access = signal<Access>({ kind: "unknown" });

@@ -1,0 +1,74 @@
+import { access } from "./account";
+import { Problem, problemFrom, unreachable } from "./problem";
+import type { Account, Page, Session, SlideImage } from "./types";
+
+export const API = "/api/v1";
+
+export const imagePath = (id: string, rest = ""): string => `${API}/images/${encodeURIComponent(id)}${rest}`;
+export const sessionPath = (id: string, rest = ""): string =>
+  `${API}/sessions/${encodeURIComponent(id)}${rest}`;
+
+/** Turns an error answer into a Problem; a 401 from any route brings up the sign-in page. */
+export function refuse(status: number, body: string): Problem {
+  if (status === 401) access.value = { kind: "signed-out" };
+  return problemFrom(status, body);
+}
+
+async function request<T>(method: string, path: string, json?: unknown): Promise<T> {
+  const init: RequestInit = { method, headers: { Accept: "application/json" } };
+  if (json !== undefined) {
+    init.headers = { ...init.headers, "Content-Type": "application/json" };
+    init.body = JSON.stringify(json);
+  }
+  let response: Response;
+  let body: string;
+  try {
+    response = await fetch(path, init);
+    body = await response.text();
+  } catch {
+    throw unreachable();
+  }
+  if (!response.ok) throw refuse(response.status, body);
+  return (body === "" ? undefined : JSON.parse(body)) as T;
+}
+
+async function everyPage<T>(path: string): Promise<T[]> {
+  const items: T[] = [];
+  let cursor: string | null = null;
+  do {
+    const at: string = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
+    const page: Page<T> = await request<Page<T>>("GET", `${path}?limit=1000${at}`);
+    items.push(...page.items);
+    cursor = page.next;
+  } while (cursor !== null);
+  return items;
+}
+
+/** Asks who is signed in and records the answer in `access`. */
+export async function refreshAccess(): Promise<void> {
+  try {
+    access.value = { kind: "signed-in", account: await request<Account>("GET", `${API}/me`) };
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.status !== 401 && access.value.kind !== "signed-in") access.value = { kind: "unreachable" };
+  }
+}
+
+export async function signOut(): Promise<void> {
+  await request<void>("DELETE", `${API}/me/session`);
+  access.value = { kind: "signed-out" };
+}
+
+export const listSessions = (): Promise<Session[]> => everyPage<Session>(`${API}/sessions`);
+export const createSession = (title: string): Promise<Session> =>
+  request<Session>("POST", `${API}/sessions`, { title });
+export const getSession = (id: string): Promise<Session> => request<Session>("GET", sessionPath(id));
+export const listImages = (session: string): Promise<SlideImage[]> =>
+  everyPage<SlideImage>(sessionPath(session, "/images"));
+export const getImage = (id: string): Promise<SlideImage> => request<SlideImage>("GET", imagePath(id));
+
+/** What the gateway already holds of an upload; the body is the interface's, read by `presentRanges`. */
+export const getUpload = (session: string, upload: string): Promise<unknown> =>
+  request<unknown>("GET", sessionPath(session, `/files/${encodeURIComponent(upload)}`));
+export const cancelUpload = (session: string, upload: string): Promise<void> =>
+  request<void>("DELETE", sessionPath(session, `/files/${encodeURIComponent(upload)}`));

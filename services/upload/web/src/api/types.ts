@@ -1,0 +1,70 @@
+/** The documents of the HTTP interface, as far as the page reads them. Times are RFC 3339 in UTC. */
+
+export type ImageState = "uploading" | "dicing" | "folding" | "finishing" | "ready" | "failed";
+
+export const STAGES = ["upload", "dice", "fold", "finish"] as const;
+export type StageName = (typeof STAGES)[number];
+
+export interface Account {
+  id: string;
+  name: string;
+  admin: boolean;
+}
+
+export interface Session {
+  id: string;
+  title: string;
+  owner: string;
+  created: string;
+  images: Partial<Record<ImageState, number>>;
+}
+
+export interface Stage {
+  started: string | null;
+  ended: string | null;
+  /** Units differ by stage (bytes, tiles, blocks); only the ratio is meaningful. */
+  done: number | null;
+  total: number | null;
+}
+
+export interface Failure {
+  stage: StageName;
+  reason: string;
+  remedy: string;
+}
+
+export interface SlideImage {
+  id: string;
+  session: string;
+  name: string;
+  state: ImageState;
+  viewable: boolean;
+  stages: Record<StageName, Stage>;
+  failure: Failure | null;
+  width: number | null;
+  height: number | null;
+  tile_size: number | null;
+  levels: number | null;
+  tiles: { stored: number | null; sparse: number | null };
+  base: "copied" | "encoded" | null;
+  base_reason: string | null;
+  mpp: number | null;
+  objective: number | null;
+  vendor: string | null;
+  version: number | null;
+  length: number | null;
+  md5: string | null;
+  sha256: string | null;
+  source: string | null;
+}
+
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+/** Answer to every chunk of a Content-Range upload. */
+export interface ChunkReply {
+  _id: string;
+  image: string;
+}

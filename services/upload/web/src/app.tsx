@@ -1,0 +1,94 @@
+import { useEffect, useState } from "preact/hooks";
+import { access } from "./api/account";
+import { refreshAccess, signOut } from "./api/client";
+import { asProblem } from "./api/problem";
+import type { Account } from "./api/types";
+import { formatPercent, plural } from "./model/format";
+import { ratio } from "./model/progress";
+import type { ViewerPage } from "./pages/image";
+import { SessionPage } from "./pages/session";
+import { SessionsPage } from "./pages/sessions";
+import { Nowhere, SignIn, Unreachable } from "./pages/standing";
+import { Mark } from "./parts/mark";
+import { complain, Toasts } from "./parts/toasts";
+import { route } from "./router";
+import { underWay } from "./upload/queue";
+
+export function App() {
+  return (
+    <>
+      <Content />
+      <Toasts />
+    </>
+  );
+}
+
+function Content() {
+  switch (access.value.kind) {
+    case "unknown":
+      return null;
+    case "unreachable":
+      return <Unreachable />;
+    case "signed-out":
+      return <SignIn />;
+    case "signed-in":
+      return <SignedIn account={access.value.account} />;
+  }
+}
+
+function SignedIn({ account }: { account: Account }) {
+  const here = route.value;
+  if (here.page === "image") return <LateViewer key={here.id} id={here.id} />;
+  return (
+    <>
+      <Header account={account} />
+      <main class="page">
+        {here.page === "sessions" && <SessionsPage />}
+        {here.page === "session" && <SessionPage key={here.id} id={here.id} />}
+        {here.page === "nowhere" && <Nowhere what="page" />}
+      </main>
+    </>
+  );
+}
+
+function Header({ account }: { account: Account }) {
+  return (
+    <header class="header">
+      <a class="brand" href="/">
+        <Mark size={22} />
+        <span>slidemill</span>
+      </a>
+      <UploadsUnderWay />
+      <span class="header-name">{account.name}</span>
+      <button type="button" class="link-button" onClick={leave}>
+        Sign out
+      </button>
+    </header>
+  );
+}
+
+function leave(): void {
+  signOut().catch((error: unknown) => complain(asProblem(error), "You are still signed in"));
+}
+
+function UploadsUnderWay() {
+  const { files, sent, total } = underWay.value;
+  if (files === 0) return <span class="header-uploads" />;
+  return (
+    <span class="header-uploads">
+      <span class="dot" />
+      {plural(files, "upload")} · {formatPercent(ratio(sent, total))}
+    </span>
+  );
+}
+
+/** The viewer with OpenSeadragon is most of the script: it is loaded when a slide is opened. */
+function LateViewer({ id }: { id: string }) {
+  const [Page, setPage] = useState<typeof ViewerPage | null>(null);
+  useEffect(() => {
+    import("./pages/image")
+      .then((module) => setPage(() => module.ViewerPage))
+      .catch(() => void refreshAccess());
+  }, []);
+  return Page === null ? null : <Page id={id} />;
+}

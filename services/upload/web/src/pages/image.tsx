@@ -1,0 +1,249 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { getImage, getSession, imagePath } from "../api/client";
+import { watchSession } from "../api/events";
+import { asProblem } from "../api/problem";
+import type { SlideImage } from "../api/types";
+import { formatMagnification, formatPercent } from "../model/format";
+import { factsLine, isWorking, stagesOf, statusLine } from "../model/progress";
+import { scaleBar } from "../model/scale-bar";
+import { FailureNote } from "../parts/failure";
+import { BackIcon, DetailsIcon, FullScreenIcon, HomeIcon, MinusIcon, PlusIcon } from "../parts/icons";
+import { Mark } from "../parts/mark";
+import { StageTrack } from "../parts/stage-track";
+import { complain } from "../parts/toasts";
+import { sessionHref } from "../router";
+import { SlideDetails } from "../viewer/details";
+import { viewerKey } from "../viewer/keys";
+import { SlideView } from "../viewer/slide-view";
+import { Nowhere } from "./standing";
+
+/** Room for the scale bar in CSS pixels. */
+const SCALE_BAR_ROOM = 150;
+/** With less width than this the details would cover the slide: they start closed. */
+const DETAILS_FROM_WIDTH = 900;
+
+export function ViewerPage({ id }: { id: string }) {
+  const { image, missing } = useImage(id);
+  const sessionTitle = useSessionTitle(image?.session ?? null);
+  const [details, setDetails] = useState(window.innerWidth >= DETAILS_FROM_WIDTH);
+  const shell = useRef<HTMLDivElement>(null);
+
+  useEffect(() => {
+    if (image !== null) document.title = `${image.name} · slidemill`;
+  }, [image?.name]);
+
+  if (missing) {
+    return (
+      <main class="page">
+        <Nowhere what="slide" />
+      </main>
+    );
+  }
+  if (image === null) return null;
+
+  return (
+    <div class="viewer-page" ref={shell}>
+      <header class="viewer-head">
+        <a
+          class="viewer-back"
+          href={sessionHref(image.session)}
+          aria-label={`Back to ${sessionTitle ?? "the session"}`}
+        >
+          <BackIcon />
+          <span class="viewer-session">{sessionTitle ?? "Session"}</span>
+        </a>
+        <div class="viewer-title">
+          <h1 title={image.name}>{image.name}</h1>
+          <p class="quiet figures">{factsLine(image)}</p>
+        </div>
+        {isWorking(image.state) && (
+          <span class="viewer-working" role="status">
+            <Mark size={14} turning />
+            <span>{statusLine(image)}</span>
+          </span>
+        )}
+        <button
+          type="button"
+          class="icon-button"
+          aria-pressed={details}
+          aria-label="Details"
+          title="Details"
+          data-testid="toggle-details"
+          onClick={() => setDetails(!details)}
+        >
+          <DetailsIcon />
+        </button>
+      </header>
+      <div class="viewer-body">
+        {image.viewable || image.state === "ready" ? (
+          <Stage image={image} shell={shell} />
+        ) : (
+          <NotYet image={image} />
+        )}
+        {details && <SlideDetails image={image} onClose={() => setDetails(false)} />}
+      </div>
+    </div>
+  );
+}
+
+/** The slide itself with the controls that lie over it. */
+function Stage({ image, shell }: { image: SlideImage; shell: { current: HTMLDivElement | null } }) {
+  const container = useRef<HTMLDivElement>(null);
+  const view = useRef<SlideView | null>(null);
+  const [zoom, setZoom] = useState<number | null>(null);
+  const [opened, setOpened] = useState(true);
+
+  useEffect(() => {
+    if (container.current === null) return;
+    const slide = new SlideView(container.current, imagePath(image.id, "/image.dzi"), {
+      zoomed: setZoom,
+      opened: setOpened,
+    });
+    view.current = slide;
+    return () => slide.close();
+  }, [image.id]);
+
+  // Tiles that were not there yet are asked for again whenever the pipeline has come further.
+  useEffect(() => view.current?.lookAgain(), [image.state, image.stages.fold.done]);
+
+  const fullScreen = (): void => {
+    if (document.fullscreenElement !== null) void document.exitFullscreen();
+    else
+      shell.current
+        ?.requestFullscreen()
+        .catch((error: unknown) => complain(asProblem(error), "No full screen"));
+  };
+
+  useEffect(() => {
+    const press = (event: KeyboardEvent): void => {
+      const command = viewerKey(event);
+      if (command === null || view.current === null) return;
+      event.preventDefault();
+      if (command.kind === "pan") view.current.pan(command.x, command.y);
+      else if (command.kind === "zoom") view.current.zoom(command.factor);
+      else if (command.kind === "home") view.current.home();
+      else fullScreen();
+    };
+    window.addEventListener("keydown", press);
+    return () => window.removeEventListener("keydown", press);
+  });
+
+  const bar = zoom === null ? null : scaleBar(image.mpp, zoom, SCALE_BAR_ROOM);
+  return (
+    <main class="viewer-stage">
+      <div
+        class="viewer"
+        ref={container}
+        role="application"
+        aria-label={`${image.name}. Arrow keys pan, plus and minus zoom, 0 shows all, f is full screen.`}
+        data-testid="viewer"
+      />
+      {!opened && <p class="viewer-note">The slide could not be opened yet. Trying again.</p>}
+      <div class="viewer-tools" role="toolbar" aria-label="Zoom">
+        <button
+          type="button"
+          aria-label="Zoom in"
+          title="Zoom in (+)"
+          onClick={() => view.current?.zoom(1.6)}
+        >
+          <PlusIcon />
+        </button>
+        <button
+          type="button"
+          aria-label="Zoom out"
+          title="Zoom out (−)"
+          onClick={() => view.current?.zoom(1 / 1.6)}
+        >
+          <MinusIcon />
+        </button>
+        <button
+          type="button"
+          aria-label="Show the whole slide"
+          title="Whole slide (0)"
+          onClick={() => view.current?.home()}
+        >
+          <HomeIcon />
+        </button>
+        {document.fullscreenEnabled && (
+          <button type="button" aria-label="Full screen" title="Full screen (f)" onClick={fullScreen}>
+            <FullScreenIcon />
+          </button>
+        )}
+      </div>
+      {zoom !== null && (
+        <div class="viewer-scale">
+          {bar !== null && (
+            <div class="scale-bar" data-testid="scale-bar">
+              <span class="scale-line" style={{ width: `${bar.pixels}px` }} />
+              <span>{bar.label}</span>
+            </div>
+          )}
+          <span class="viewer-zoom" data-testid="zoom">
+            {image.objective === null ? formatPercent(zoom) : formatMagnification(image.objective * zoom)}
+          </span>
+        </div>
+      )}
+    </main>
+  );
+}
+
+function NotYet({ image }: { image: SlideImage }) {
+  return (
+    <main class="viewer-stage viewer-not-yet">
+      <span class="standing-mark">
+        <Mark size={44} turning={isWorking(image.state)} />
+      </span>
+      {image.failure === null ? (
+        <>
+          <h2>{statusLine(image)}</h2>
+          <p class="quiet">The slide opens here by itself as soon as there is something to see.</p>
+        </>
+      ) : (
+        <FailureNote reason={image.failure.reason} remedy={image.failure.remedy} />
+      )}
+      <StageTrack stages={stagesOf(image)} />
+    </main>
+  );
+}
+
+/** The image, followed until nothing about it changes by itself any more. */
+function useImage(id: string): { image: SlideImage | null; missing: boolean } {
+  const [image, setImage] = useState<SlideImage | null>(null);
+  const [missing, setMissing] = useState(false);
+
+  useEffect(() => {
+    getImage(id)
+      .then(setImage)
+      .catch((error: unknown) => {
+        const problem = asProblem(error);
+        if (problem.status === 404) setMissing(true);
+        else complain(problem, "The slide could not be read");
+      });
+  }, [id]);
+
+  const followed = image !== null && isWorking(image.state) ? image.session : null;
+  useEffect(() => {
+    if (followed === null) return;
+    return watchSession(followed, {
+      image: (changed) => {
+        if (changed.id === id) setImage(changed);
+      },
+      live: () => undefined,
+    });
+  }, [followed, id]);
+
+  return { image, missing };
+}
+
+/** The session's title for the way back; without it the word "Session" stands there. */
+function useSessionTitle(session: string | null): string | null {
+  const [title, setTitle] = useState<string | null>(null);
+  useEffect(() => {
+    if (session === null) return;
+    getSession(session).then(
+      (found) => setTitle(found.title),
+      () => setTitle(null),
+    );
+  }, [session]);
+  return title;
+}

@@ -1,0 +1,128 @@
+import { useState } from "preact/hooks";
+import { imagePath } from "../api/client";
+import type { SlideImage } from "../api/types";
+import { formatBytes, formatRate, formatRemaining } from "../model/format";
+import { isWorking, ratio, stagesBefore, stagesOf, statusLine } from "../model/progress";
+import { imageHref } from "../router";
+import { cancel, sendAgain, type Upload } from "../upload/queue";
+import type { Row } from "../upload/rows";
+import { FailureNote } from "./failure";
+import { CloseIcon, RetryIcon } from "./icons";
+import { Mark } from "./mark";
+import { StageTrack } from "./stage-track";
+
+interface ImageRowProps {
+  row: Row;
+  onRemoved(): void;
+}
+
+export function ImageRow({ row, onRemoved }: ImageRowProps) {
+  const { image, upload } = row;
+  const name = image?.name ?? row.upload?.file.name ?? "";
+  const sent = upload === null ? 0 : ratio(upload.sent.value, upload.file.size);
+  const refused = upload?.phase.value.kind === "failed" ? upload.phase.value.problem : null;
+  const state = refused !== null ? "failed" : (image?.state ?? beforeState(upload));
+  const stages =
+    image !== null && refused === null
+      ? stagesOf(image, sent)
+      : stagesBefore(upload?.phase.value.kind !== "waiting", sent, refused !== null);
+  const failure = image?.failure ?? (refused && { reason: refused.message, remedy: refused.remedy });
+  const openable = image !== null && (image.viewable || image.state === "ready");
+
+  return (
+    <li class="image-row" data-testid="image-row" data-image-id={image?.id ?? ""} data-state={state}>
+      <Thumbnail image={image} working={state !== "waiting" && state !== "ready" && state !== "failed"} />
+      <div class="image-words">
+        <p class="image-name" title={name}>
+          {openable ? <a href={imageHref(image.id)}>{name}</a> : name}
+        </p>
+        {state !== "failed" && <p class="quiet figures">{line(image, upload)}</p>}
+      </div>
+      <div class="image-progress">{state !== "ready" && <StageTrack stages={stages} />}</div>
+      <div class="image-actions">
+        {openable && (
+          <a
+            class={image.state === "ready" ? "button button-primary" : "button"}
+            href={imageHref(image.id)}
+            aria-label={`Open ${name}`}
+            data-testid="open-viewer"
+          >
+            {image.state === "ready" ? "Open" : "Open early"}
+          </a>
+        )}
+        {upload !== null && refused !== null && (
+          <button
+            type="button"
+            class="icon-button"
+            aria-label={`Send ${name} again`}
+            onClick={() => sendAgain(upload)}
+          >
+            <RetryIcon />
+          </button>
+        )}
+        {upload !== null && upload.phase.value.kind !== "stored" && (
+          <button
+            type="button"
+            class="icon-button"
+            aria-label={refused === null ? `Cancel the upload of ${name}` : `Remove ${name} from the list`}
+            data-testid="cancel-upload"
+            onClick={() => void cancel(upload).then(onRemoved)}
+          >
+            <CloseIcon />
+          </button>
+        )}
+      </div>
+      {state === "failed" && failure && <FailureNote reason={failure.reason} remedy={failure.remedy} />}
+    </li>
+  );
+}
+
+const beforeState = (upload: Upload | null): string =>
+  upload?.phase.value.kind === "waiting" ? "waiting" : "uploading";
+
+/** What is going on: this browser's own figures while it sends, else what the gateway tells. */
+function line(image: SlideImage | null, upload: Upload | null): string {
+  if (upload === null || (image !== null && image.state !== "uploading"))
+    return image === null ? "" : statusLine(image);
+  const phase = upload.phase.value;
+  switch (phase.kind) {
+    case "waiting":
+      return `Waiting, ${formatBytes(upload.file.size)}`;
+    case "sending":
+      return sendingLine(upload.sent.value, upload.file.size, upload.rate.value);
+    case "retrying":
+      return `${phase.problem.message} Trying again; nothing is lost.`;
+    case "stored":
+      return "Checking that every byte arrived";
+    case "failed":
+      return "";
+  }
+}
+
+function sendingLine(sent: number, total: number, rate: number | null): string {
+  const parts = [`${formatBytes(sent)} of ${formatBytes(total)}`];
+  if (rate !== null && rate > 0) parts.push(formatRate(rate), formatRemaining((total - sent) / rate));
+  return parts.join(" · ");
+}
+
+function Thumbnail({ image, working }: { image: SlideImage | null; working: boolean }) {
+  const [broken, setBroken] = useState(false);
+  if (image === null || broken || image.state !== "ready") {
+    return (
+      <div class={image?.state === "failed" ? "thumbnail thumbnail-failed" : "thumbnail"}>
+        <Mark size={22} turning={working && image !== null && isWorking(image.state)} />
+      </div>
+    );
+  }
+  return (
+    <a class="thumbnail" href={imageHref(image.id)} tabIndex={-1}>
+      <img
+        src={imagePath(image.id, "/thumbnail")}
+        alt={`Thumbnail of ${image.name}`}
+        loading="lazy"
+        decoding="async"
+        onError={() => setBroken(true)}
+      />
+    </a>
+  );
+}

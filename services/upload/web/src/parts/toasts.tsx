@@ -1,0 +1,54 @@
+import { signal } from "@preact/signals";
+import type { Problem } from "../api/problem";
+import { CloseIcon } from "./icons";
+
+interface Toast {
+  key: number;
+  title: string;
+  text: string;
+  remedy: string;
+}
+
+const toasts = signal<Toast[]>([]);
+const spoken = signal("");
+let nextKey = 1;
+
+/** Shows what went wrong and what to do; it stays until dismissed, since a person may be elsewhere. */
+export function complain(problem: Problem, title: string): void {
+  const same = (toast: Toast): boolean => toast.title === title && toast.text === problem.message;
+  const toast = { key: nextKey++, title, text: problem.message, remedy: problem.remedy };
+  toasts.value = [...toasts.value.filter((shown) => !same(shown)), toast].slice(-3);
+}
+
+/** Says something to screen readers only. */
+export function announce(text: string): void {
+  spoken.value = text;
+}
+
+const dismiss = (key: number): void => {
+  toasts.value = toasts.value.filter((toast) => toast.key !== key);
+};
+
+export function Toasts() {
+  return (
+    <>
+      <div class="visually-hidden" aria-live="polite">
+        {spoken}
+      </div>
+      <div class="toasts" role="alert">
+        {toasts.value.map((toast) => (
+          <div class="toast" key={toast.key} data-testid="toast">
+            <div>
+              <p class="toast-title">{toast.title}</p>
+              <p>{toast.text}</p>
+              <p class="toast-remedy">{toast.remedy}</p>
+            </div>
+            <button type="button" class="icon-button" aria-label="Dismiss" onClick={() => dismiss(toast.key)}>
+              <CloseIcon />
+            </button>
+          </div>
+        ))}
+      </div>
+    </>
+  );
+}

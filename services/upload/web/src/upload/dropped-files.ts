@@ -1,0 +1,41 @@
+/** True for what operating systems leave in folders and nobody means to upload. */
+export const isLitter = (name: string): boolean =>
+  name.startsWith(".") || ["thumbs.db", "desktop.ini"].includes(name.toLowerCase());
+
+/** All files of a drop, folders read to the bottom, in the order of their names. */
+export async function droppedFiles(transfer: DataTransfer): Promise<File[]> {
+  // The list empties itself once the event handler has returned, so entries are taken before any await.
+  const entries = Array.from(transfer.items, (item) =>
+    item.kind === "file" ? item.webkitGetAsEntry() : null,
+  );
+  if (entries.every((entry) => entry === null)) return Array.from(transfer.files);
+  const nested = await Promise.all(
+    entries.filter((entry) => entry !== null).map((entry) => filesUnder(entry)),
+  );
+  return nested.flat();
+}
+
+async function filesUnder(entry: FileSystemEntry): Promise<File[]> {
+  if (entry.isFile) return [await fileOf(entry as FileSystemFileEntry)];
+  const children = (await childrenOf(entry as FileSystemDirectoryEntry)).filter(
+    (child) => !isLitter(child.name),
+  );
+  children.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  return (await Promise.all(children.map(filesUnder))).flat();
+}
+
+const fileOf = (entry: FileSystemFileEntry): Promise<File> =>
+  new Promise((resolve, reject) => entry.file(resolve, reject));
+
+async function childrenOf(directory: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
+  const reader = directory.createReader();
+  const children: FileSystemEntry[] = [];
+  for (;;) {
+    // Chromium answers at most 100 entries a call, then an empty list.
+    const batch = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
+    if (batch.length === 0) return children;
+    children.push(...batch);
+  }
+}

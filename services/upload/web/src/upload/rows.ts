@@ -1,0 +1,39 @@
+import type { SlideImage } from "../api/types";
+import type { Upload } from "./queue";
+
+/** One line of a session: an image, a file of this browser, or an image that this browser is sending. */
+export type Row =
+  | { key: string; image: SlideImage; upload: Upload | null }
+  | { key: string; image: null; upload: Upload };
+
+/**
+ * Newest first, in the order in which files were dropped: a file that waits keeps its place when it becomes
+ * an image. A refused file of which the gateway keeps a failed image is shown once, as that image.
+ */
+export function rowsOf(images: readonly SlideImage[], uploads: readonly Upload[]): Row[] {
+  const known = new Set(images.map((image) => image.id));
+  const refused = new Set(images.filter((image) => image.state === "failed").map((image) => image.name));
+  const sending = new Map<string, Upload>();
+  const alone: Row[] = [];
+  for (const upload of uploads) {
+    const id = upload.image.value;
+    if (id !== null && known.has(id)) sending.set(id, upload);
+    else if (id === null && upload.phase.value.kind === "failed" && refused.has(upload.file.name)) continue;
+    else if (upload.phase.value.kind !== "stored")
+      alone.push({ key: `upload-${upload.key}`, image: null, upload });
+  }
+  const rows = images.map((image): Row => {
+    const upload = sending.get(image.id) ?? null;
+    return { key: upload === null ? image.id : `upload-${upload.key}`, image, upload };
+  });
+  return [...rows, ...alone].reverse();
+}
+
+export type Kind = "working" | "ready" | "failed";
+
+export function kindOf(row: Row): Kind {
+  if (row.upload?.phase.value.kind === "failed") return "failed";
+  if (row.image === null) return "working";
+  if (row.image.state === "ready" || row.image.state === "failed") return row.image.state;
+  return "working";
+}

@@ -1,0 +1,32 @@
+import { expect, it } from "vitest";
+import { problemFrom } from "../src/api/problem";
+import { imageHref, routeOf, sessionHref } from "../src/router";
+import { isLitter } from "../src/upload/dropped-files";
+
+it("reads the page from the address", () => {
+  expect(routeOf("/")).toEqual({ page: "sessions" });
+  expect(routeOf(sessionHref("a/b ü"))).toEqual({ page: "session", id: "a/b ü" });
+  expect(routeOf(`${imageHref("x1")}/`)).toEqual({ page: "image", id: "x1" });
+  expect(routeOf("/sessions/a/b")).toEqual({ page: "nowhere" });
+  expect(routeOf("/api/v1/images/x1/file")).toEqual({ page: "nowhere" });
+});
+
+it("leaves out what operating systems put into folders", () => {
+  expect([".DS_Store", "Thumbs.db", "desktop.ini", "slide.svs"].map(isLitter)).toEqual([
+    true,
+    true,
+    true,
+    false,
+  ]);
+});
+
+it("reads the gateway's sentences, and has its own for a proxy's page", () => {
+  const told = problemFrom(
+    422,
+    '{"title": "Refused", "detail": "The title is empty.", "remedy": "Give one."}',
+  );
+  const proxy = problemFrom(502, "<html>Bad gateway</html>");
+
+  expect([told.message, told.remedy, told.passing]).toEqual(["The title is empty.", "Give one.", false]);
+  expect([proxy.message, proxy.passing]).toEqual(["slidemill answered with error 502.", true]);
+});

@@ -1,0 +1,200 @@
+"""How a version moves through its stages: the only writers of its state, each a compare-and-set.
+
+The rule behind all of it: what is returned for publishing is what the database shows is still wanting, so doing any
+of this again, late, or twice at once changes nothing in the end.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from shared.clock import Clock
+from shared.events import (
+    BaseDiced,
+    DiceBlock,
+    Event,
+    FileComplete,
+    FoldBlock,
+    ImageEvent,
+    ImageFailed,
+    PyramidBuilt,
+    StageName,
+)
+from shared.store import In, Less, Store
+from shared.store.documents import Block, BlockId, Failure, Version, VersionId
+
+BlockStage = Literal["dice", "fold"]
+WORKING: dict[StageName, str] = {"upload": "uploading", "dice": "dicing", "fold": "folding", "finish": "finishing"}
+MOST_DEATHS = 2
+MOST_REISSUES = 5
+
+
+def version_id(event: ImageEvent) -> VersionId:
+    """The id of the version that an event is about."""
+    return VersionId(image=event.image, n=event.version)
+
+
+async def working_version(store: Store, event: ImageEvent, stage: StageName) -> Version | None:
+    """The version, if this stage of it is still to be done; None if it is deleted, failed or further on."""
+    version = await store.versions.get(version_id(event))
+    if version is None or version.state != WORKING[stage]:
+        return None
+    return version
+
+
+def _not_before(moment: datetime, earlier: datetime | None) -> datetime:
+    """Clocks of several hosts differ a little; a stage still never starts before the one before it ended."""
+    return moment if earlier is None else max(moment, earlier)
+
+
+async def start_stage(store: Store, version: Version, stage: StageName, clock: Clock) -> None:
+    """Records the start time, once."""
+    previous = {"dice": version.stages.upload, "fold": version.stages.dice, "finish": version.stages.fold}
+    before = previous[stage].ended if stage in previous else None
+    now = clock.now()
+    await store.versions.update(
+        version.id,
+        when={"state": WORKING[stage], f"stages.{stage}.started": None},
+        set={f"stages.{stage}.started": _not_before(now, before), "updated": now},
+    )
+
+
+async def plan_blocks(
+    store: Store, version: Version, stage: BlockStage, blocks: Sequence[Block], fields: Mapping[str, Any], clock: Clock
+) -> Version | None:
+    """Stores a stage's whole plan: the block documents first, then the mark that they are all there.
+
+    Two planners at once insert the same documents, since a plan is a pure function of the version. None if the version
+    has gone or moved on meanwhile.
+    """
+    await store.blocks.insert(*blocks)
+    return await store.versions.update(
+        version.id,
+        when={"state": WORKING[stage]},
+        set={**fields, "updated": clock.now()},
+        add={"planned": stage},
+    )
+
+
+async def open_blocks(store: Store, version: VersionId, stage: BlockStage) -> list[Block]:
+    """The unfinished blocks of the lowest round that has any, in order."""
+    where = {"_id.image": version.image, "_id.version": version.n, "_id.stage": stage, "done": False}
+    lowest = await store.blocks.find(where, sort="round", limit=1)
+    return await store.blocks.find({**where, "round": lowest[0].round}) if lowest else []
+
+
+def block_events(version: Version, blocks: Sequence[Block], database: str) -> list[Event]:
+    """The work messages of these blocks; their time is when the plan issued them."""
+    work = {"dice": DiceBlock, "fold": FoldBlock}
+    return [
+        work[block.id.stage](
+            database=database,
+            time=block.issued,
+            image=version.id.image,
+            version=version.id.n,
+            block=block.id.n,
+            lane=version.lane,
+        )
+        for block in blocks
+    ]
+
+
+async def start_block(store: Store, id: BlockId, by: str) -> Block | None:
+    """Counts the attempt before any work; None if the block is done or gone."""
+    return await store.blocks.update(id, when={"done": False}, set={"by": by}, inc={"attempts": 1})
+
+
+async def finish_block(store: Store, block: Block, *, tiles: int, set: Mapping[str, Any], clock: Clock) -> None:
+    """Marks the block done, after its tiles are acknowledged; the one who did so counts its tiles as progress."""
+    if await store.blocks.update(block.id, when={"done": False}, set={**set, "done": True}) is not None:
+        await store.versions.update(
+            VersionId(image=block.id.image, n=block.id.version),
+            when={"state": WORKING[block.id.stage]},
+            set={"updated": clock.now()},
+            inc={f"stages.{block.id.stage}.done": tiles},
+        )
+
+
+async def end_stage(
+    store: Store, version: Version, stage: StageName, *, next_state: str, fields: Mapping[str, Any], clock: Clock
+) -> Version | None:
+    """Ends a stage once: sets its end time and hands the version to the next state. None if it was not in this stage."""
+    now = clock.now()
+    started = getattr(version.stages, stage).started
+    return await store.versions.update(
+        version.id,
+        when={"state": WORKING[stage]},
+        set={
+            f"stages.{stage}.ended": _not_before(now, started),
+            "state": next_state,
+            "updated": now,
+            "reissues": 0,
+            **fields,
+        },
+    )
+
+
+async def fail(
+    store: Store, version: VersionId, stage: StageName, reason: str, remedy: str, *, database: str, clock: Clock
+) -> list[Event]:
+    """Ends a working version as failed; repeats return the same fact, and a ready version is left alone."""
+    now = clock.now()
+    failure = Failure(stage=stage, reason=reason, remedy=remedy)
+    changed = await store.versions.update(
+        version,
+        when={"state": In(tuple(WORKING.values()))},
+        set={"state": "failed", "failure": failure, "updated": now},
+    )
+    current = changed or await store.versions.get(version)
+    if current is None or current.failure is None:
+        return []
+    return [
+        ImageFailed(
+            database=database,
+            time=current.updated,
+            image=version.image,
+            version=version.n,
+            stage=current.failure.stage,
+            reason=current.failure.reason,
+            remedy=current.failure.remedy,
+        )
+    ]
+
+
+def announcement(version: Version, database: str) -> Event | None:
+    """The fact that puts this version's next step on its way, rebuilt from the document; None before it is uploaded.
+
+    For a version that is ready it is the first fact, which every stage then answers with nothing.
+    """
+    upload, dice, fold = version.stages.upload, version.stages.dice, version.stages.fold
+    about: dict[str, Any] = {"database": database, "image": version.id.image, "version": version.id.n}
+    if version.state == "folding" and dice.ended and version.geometry and version.base:
+        return BaseDiced(
+            **about, time=dice.ended, geometry=version.geometry, base=version.base, base_reason=version.base_reason
+        )
+    if version.state == "finishing" and fold.ended and version.geometry:
+        return PyramidBuilt(
+            **about, time=fold.ended, levels=version.geometry.levels, stored=version.stored, sparse=version.sparse
+        )
+    if upload.ended is None or version.length is None or version.md5 is None or version.sha256 is None:
+        return None
+    return FileComplete(
+        **about,
+        time=upload.ended,
+        file=version.file,
+        session=version.session,
+        name=version.name,
+        length=version.length,
+        md5=version.md5,
+        sha256=version.sha256,
+    )
+
+
+STAGE_OF_STATE = {"dicing": "dicer", "folding": "pyramid", "finishing": "pyramid"}
+
+
+async def standing_still(store: Store, *, since: timedelta, limit: int, clock: Clock) -> list[Version]:
+    """Versions in a working state after the upload that nothing has touched for `since`, the oldest first."""
+    return await store.versions.find(
+        {"state": In(tuple(STAGE_OF_STATE)), "updated": Less(clock.now() - since)}, sort="updated", limit=limit
+    )

@@ -112,6 +112,7 @@ async def finish_block(store: Store, block: Block, *, tiles: int, set: Mapping[s
             when={"state": WORKING[block.id.stage]},
             set={"updated": clock.now()},
             inc={f"stages.{block.id.stage}.done": tiles},
+            add={"workers": block.by} if block.by else None,
         )
 
 

@@ -178,6 +178,7 @@ class Version(Document):
     stored: int = 0
     sparse: int = 0
     reissues: int = 0
+    workers: tuple[str, ...] = ()
     created: datetime
     updated: datetime
 
@@ -198,7 +199,8 @@ class Block(Document):
 
     dice: `rect` lies on level 0. fold: `rect` is the square of tiles on `rect.level` that is folded into the levels
     above it; `round` 0 folds base tiles, each next round the lossless `root` tiles of the round before. `sparse` is a
-    bitmap of the rect's positions, row by row, most significant bit first, that have no tile.
+    bitmap of the rect's positions, row by row, most significant bit first, that have no tile. `extents` says where a
+    copied base's tiles lie in the file: their byte offsets, then their lengths, as little-endian 64-bit numbers.
     """
 
     id: BlockId = Field(alias="_id")
@@ -210,6 +212,7 @@ class Block(Document):
     issued: datetime
     root: bytes | None = None
     sparse: bytes | None = None
+    extents: bytes | None = None
     by: str | None = None
 
 

@@ -42,7 +42,7 @@ function SignedIn({ account }: { account: Account }) {
   return (
     <>
       <Header account={account} />
-      <main class="page">
+      <main class="page" tabIndex={-1}>
         {here.page === "sessions" && <SessionsPage />}
         {here.page === "session" && <SessionPage key={here.id} id={here.id} />}
         {here.page === "nowhere" && <Nowhere what="page" />}

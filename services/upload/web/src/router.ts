@@ -11,7 +11,11 @@ export function routeOf(path: string): Route {
   const match = /^\/(sessions|images)\/([^/]+)\/?$/.exec(path);
   const id = match?.[2];
   if (match === null || id === undefined) return { page: "nowhere" };
-  return { page: match[1] === "sessions" ? "session" : "image", id: decodeURIComponent(id) };
+  try {
+    return { page: match[1] === "sessions" ? "session" : "image", id: decodeURIComponent(id) };
+  } catch {
+    return { page: "nowhere" };
+  }
 }
 
 export const route = signal<Route>({ page: "sessions" });
@@ -23,6 +27,8 @@ export function navigate(path: string): void {
   history.pushState(null, "", path);
   route.value = routeOf(location.pathname);
   window.scrollTo(0, 0);
+  // The link that was followed is gone: the keyboard and the screen reader go on from the new page.
+  requestAnimationFrame(() => document.querySelector("main")?.focus({ preventScroll: true }));
 }
 
 /** Follows the address bar, and turns plain clicks on the page's own links into navigation without a reload. */

@@ -8,6 +8,7 @@ it("reads the page from the address", () => {
   expect(routeOf(sessionHref("a/b ü"))).toEqual({ page: "session", id: "a/b ü" });
   expect(routeOf(`${imageHref("x1")}/`)).toEqual({ page: "image", id: "x1" });
   expect(routeOf("/sessions/a/b")).toEqual({ page: "nowhere" });
+  expect(routeOf("/sessions/%")).toEqual({ page: "nowhere" });
   expect(routeOf("/api/v1/images/x1/file")).toEqual({ page: "nowhere" });
 });
 

@@ -40,6 +40,7 @@ export function ViewerPage({ id }: { id: string }) {
     );
   }
   if (image === null) return null;
+  const visible = image.viewable || image.state === "ready";
 
   return (
     <div class="viewer-page" ref={shell}>
@@ -56,7 +57,7 @@ export function ViewerPage({ id }: { id: string }) {
           <h1 title={image.name}>{image.name}</h1>
           <p class="quiet figures">{factsLine(image)}</p>
         </div>
-        {isWorking(image.state) && (
+        {visible && isWorking(image.state) && (
           <span class="viewer-working" role="status">
             <Mark size={14} turning />
             <span>{statusLine(image)}</span>
@@ -75,11 +76,7 @@ export function ViewerPage({ id }: { id: string }) {
         </button>
       </header>
       <div class="viewer-body">
-        {image.viewable || image.state === "ready" ? (
-          <Stage image={image} shell={shell} />
-        ) : (
-          <NotYet image={image} />
-        )}
+        {visible ? <Stage image={image} shell={shell} /> : <NotYet image={image} />}
         {details && <SlideDetails image={image} onClose={() => setDetails(false)} />}
       </div>
     </div>
@@ -95,7 +92,8 @@ function Stage({ image, shell }: { image: SlideImage; shell: { current: HTMLDivE
 
   useEffect(() => {
     if (container.current === null) return;
-    const slide = new SlideView(container.current, imagePath(image.id, "/image.dzi"), {
+    const aspect = (image.width ?? 1) / (image.height ?? 1);
+    const slide = new SlideView(container.current, imagePath(image.id, "/image.dzi"), aspect, {
       zoomed: setZoom,
       opened: setOpened,
     });

@@ -92,7 +92,7 @@ function NewSession() {
         class="field"
         type="text"
         maxLength={200}
-        placeholder="Title, e.g. Case 24-0117"
+        placeholder="Title"
         aria-label="Title of the new session"
         autocomplete="off"
         data-testid="session-title-input"

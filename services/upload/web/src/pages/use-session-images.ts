@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { listImages } from "../api/client";
 import { watchSession } from "../api/events";
 import { asProblem } from "../api/problem";
@@ -10,6 +10,7 @@ interface SessionImages {
   /** In order of creation; null until they are known. */
   images: SlideImage[] | null;
   live: boolean;
+  /** Reads everything anew: the stream tells of changes, not of what was deleted. */
   reload(): void;
 }
 
@@ -17,25 +18,18 @@ interface SessionImages {
 export function useSessionImages(session: string): SessionImages {
   const [images, setImages] = useState<Map<string, SlideImage> | null>(null);
   const [live, setLive] = useState(true);
+  const [round, setRound] = useState(0);
   const latest = useRef(images);
   latest.current = images;
+  const reload = (): void => setRound((before) => before + 1);
 
-  const load = useCallback(async () => {
-    try {
-      const list = await listImages(session);
-      setImages(new Map(list.map((image) => [image.id, image])));
-    } catch (error) {
-      const problem = asProblem(error);
-      if (problem.status !== 404) complain(problem, "The slides could not be read");
-    }
-  }, [session]);
-
+  // The stream opens after the list was read, and begins with all images: no change falls between the two.
   useEffect(() => {
     let stop: (() => void) | null = null;
     let gone = false;
-    let connected = false;
-    void load().then(() => {
-      if (gone) return;
+
+    const watch = (): void => {
+      let connected = false;
       stop = watchSession(session, {
         image: (image) => {
           const text = announcement(latest.current?.get(image.id)?.state ?? null, image);
@@ -44,18 +38,29 @@ export function useSessionImages(session: string): SessionImages {
           setImages((before) => new Map(before ?? []).set(image.id, image));
         },
         live: (now) => {
-          // What was deleted while the stream was down is not in the snapshot: the list tells.
-          if (now && connected) void load();
-          connected = connected || now;
           setLive(now);
+          if (now && connected) reload();
+          connected = connected || now;
         },
       });
-    });
+    };
+
+    listImages(session)
+      .then((list) => {
+        if (!gone) setImages(new Map(list.map((image) => [image.id, image])));
+      })
+      .catch((error: unknown) => {
+        const problem = asProblem(error);
+        if (problem.status !== 404) complain(problem, "The slides could not be read");
+      })
+      .finally(() => {
+        if (!gone) watch();
+      });
     return () => {
       gone = true;
       stop?.();
     };
-  }, [session, load]);
+  }, [session, round]);
 
-  return { images: images === null ? null : [...images.values()], live, reload: () => void load() };
+  return { images: images === null ? null : [...images.values()], live, reload };
 }

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { imagePath } from "../api/client";
-import type { SlideImage } from "../api/types";
+import type { ImageState, SlideImage } from "../api/types";
 import { formatBytes, formatRate, formatRemaining } from "../model/format";
 import { isWorking, ratio, stagesBefore, stagesOf, statusLine } from "../model/progress";
 import { imageHref } from "../router";
@@ -31,7 +31,7 @@ export function ImageRow({ row, onRemoved }: ImageRowProps) {
 
   return (
     <li class="image-row" data-testid="image-row" data-image-id={image?.id ?? ""} data-state={state}>
-      <Thumbnail image={image} working={state !== "waiting" && state !== "ready" && state !== "failed"} />
+      <Thumbnail image={image} state={state} />
       <div class="image-words">
         <p class="image-name" title={name}>
           {openable ? <a href={imageHref(image.id)}>{name}</a> : name}
@@ -42,12 +42,12 @@ export function ImageRow({ row, onRemoved }: ImageRowProps) {
       <div class="image-actions">
         {openable && (
           <a
-            class={image.state === "ready" ? "button button-primary" : "button"}
+            class="button button-open"
             href={imageHref(image.id)}
-            aria-label={`Open ${name}`}
+            aria-label={image.state === "ready" ? `Open ${name}` : `Open what there is of ${name}`}
             data-testid="open-viewer"
           >
-            {image.state === "ready" ? "Open" : "Open early"}
+            Open
           </a>
         )}
         {upload !== null && refused !== null && (
@@ -77,7 +77,7 @@ export function ImageRow({ row, onRemoved }: ImageRowProps) {
   );
 }
 
-const beforeState = (upload: Upload | null): string =>
+const beforeState = (upload: Upload | null): ImageState | "waiting" =>
   upload?.phase.value.kind === "waiting" ? "waiting" : "uploading";
 
 /** What is going on: this browser's own figures while it sends, else what the gateway tells. */
@@ -105,12 +105,12 @@ function sendingLine(sent: number, total: number, rate: number | null): string {
   return parts.join(" · ");
 }
 
-function Thumbnail({ image, working }: { image: SlideImage | null; working: boolean }) {
+function Thumbnail({ image, state }: { image: SlideImage | null; state: ImageState | "waiting" }) {
   const [broken, setBroken] = useState(false);
-  if (image === null || broken || image.state !== "ready") {
+  if (image === null || broken || state !== "ready") {
     return (
-      <div class={image?.state === "failed" ? "thumbnail thumbnail-failed" : "thumbnail"}>
-        <Mark size={22} turning={working && image !== null && isWorking(image.state)} />
+      <div class={state === "failed" ? "thumbnail thumbnail-failed" : "thumbnail"}>
+        <Mark size={22} turning={state !== "waiting" && isWorking(state)} />
       </div>
     );
   }

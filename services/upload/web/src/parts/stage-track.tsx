@@ -25,12 +25,7 @@ export function StageTrack({ stages }: { stages: StageProgress[] }) {
           >
             <span class="stage-fill" style={{ transform: `scaleX(${fraction})` }} />
           </span>
-          <span class="stage-label">
-            {STAGE_LABEL[name]}
-            {state === "active" && fraction > 0 && (
-              <span class="stage-percent">{formatPercent(fraction)}</span>
-            )}
-          </span>
+          <span class="stage-label">{STAGE_LABEL[name]}</span>
         </li>
       ))}
     </ol>

@@ -32,6 +32,8 @@ interface Entry extends Upload {
   idempotencyKey: string;
   upload: string | null;
   controller: AbortController;
+  /** Resolves when nothing of it is on its way any more. */
+  settled: Promise<void>;
 }
 
 const entries = signal<Entry[]>([]);
@@ -66,6 +68,7 @@ export function enqueue(session: string, files: readonly File[]): void {
         idempotencyKey: randomKey(),
         upload: null,
         controller: new AbortController(),
+        settled: Promise.resolve(),
       }),
     ),
   ];
@@ -78,6 +81,7 @@ export async function cancel(upload: Upload): Promise<void> {
   if (entry === undefined) return;
   entry.controller.abort();
   entries.value = entries.value.filter((candidate) => candidate !== entry);
+  await entry.settled;
   if (entry.upload === null) return;
   try {
     await cancelUpload(entry.session, entry.upload);
@@ -97,7 +101,7 @@ function advance(): void {
   const waiting = entries.value.filter((entry) => entry.phase.peek().kind === "waiting");
   for (const entry of waiting.slice(0, Math.max(0, AT_ONCE - running.length))) {
     entry.phase.value = { kind: "sending" };
-    void run(entry).finally(advance);
+    entry.settled = run(entry).finally(advance);
   }
 }
 
@@ -147,7 +151,6 @@ function progressOf(entry: Entry): UploadProgress {
     created: (upload, image) => {
       entry.upload = upload;
       entry.image.value = image;
-      if (entry.controller.signal.aborted) void cancelUpload(entry.session, upload).catch(() => undefined);
     },
     sent: (bytes) => {
       entry.sent.value = bytes;

@@ -28,16 +28,22 @@ export function SlideDetails({ image, onClose }: { image: SlideImage; onClose():
         <Fact term="Objective">{image.objective !== null && formatMagnification(image.objective)}</Fact>
         <Fact term="Scanner">{image.vendor}</Fact>
       </dl>
-      <h3>Pyramid</h3>
-      <dl>
-        <Fact term="Levels">{image.levels !== null && formatCount(image.levels)}</Fact>
-        <Fact term="Tile">{image.tile_size !== null && formatSize(image.tile_size, image.tile_size)}</Fact>
-        <Fact term="Tiles">{tiles.stored !== null && formatCount(tiles.stored)}</Fact>
-        <Fact term="Empty tiles">
-          {tiles.sparse !== null && tiles.sparse > 0 && formatCount(tiles.sparse)}
-        </Fact>
-        <Fact term="Base">{baseLine(image)}</Fact>
-      </dl>
+      {image.levels !== null && (
+        <>
+          <h3>Pyramid</h3>
+          <dl>
+            <Fact term="Levels">{formatCount(image.levels)}</Fact>
+            <Fact term="Tile">
+              {image.tile_size !== null && formatSize(image.tile_size, image.tile_size)}
+            </Fact>
+            <Fact term="Tiles">{tiles.stored !== null && formatCount(tiles.stored)}</Fact>
+            <Fact term="Empty tiles">
+              {tiles.sparse !== null && tiles.sparse > 0 && formatCount(tiles.sparse)}
+            </Fact>
+            <Fact term="Base">{baseLine(image)}</Fact>
+          </dl>
+        </>
+      )}
       <h3>File</h3>
       <dl>
         <Fact term="Length">{image.length !== null && formatBytes(image.length)}</Fact>
@@ -45,9 +51,11 @@ export function SlideDetails({ image, onClose }: { image: SlideImage; onClose():
         <Fact term="MD5">{image.md5 !== null && <code class="digest">{image.md5}</code>}</Fact>
         <Fact term="SHA-256">{image.sha256 !== null && <code class="digest">{image.sha256}</code>}</Fact>
       </dl>
-      <a class="button" href={imagePath(image.id, "/file")} download={image.name}>
-        Download the original
-      </a>
+      {image.stages.upload.ended !== null && (
+        <a class="button" href={imagePath(image.id, "/file")} download={image.name}>
+          Download the original
+        </a>
+      )}
       <h3>Keys</h3>
       <dl class="keys">
         <Fact term={<kbd>← ↑ ↓ →</kbd>}>Pan</Fact>

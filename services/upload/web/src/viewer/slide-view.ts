@@ -15,9 +15,10 @@ export class SlideView {
   private absent = new Set<OpenSeadragon.Tile>();
   private timer = 0;
 
-  constructor(container: HTMLElement, address: string, events: SlideViewEvents) {
+  /** `aspect` is the slide's width over its height, as far as it is known. */
+  constructor(container: HTMLElement, address: string, aspect: number, events: SlideViewEvents) {
     const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const narrow = container.clientWidth < 600;
+    const room = container.clientWidth < 600 ? 96 : 168;
     this.viewer = OpenSeadragon({
       element: container,
       tileSources: address,
@@ -27,8 +28,8 @@ export class SlideView {
       keyboardNavEnabled: false,
       showNavigator: true,
       navigatorPosition: "TOP_RIGHT",
-      navigatorSizeRatio: narrow ? 0.24 : 0.16,
-      navigatorMaintainSizeRatio: true,
+      navigatorWidth: `${Math.round(Math.min(room, room * aspect))}px`,
+      navigatorHeight: `${Math.round(Math.min(room, room / aspect))}px`,
       navigatorAutoFade: false,
       navigatorOpacity: 1,
       navigatorBackground: "transparent",

@@ -1,0 +1,65 @@
+import { signal } from "@preact/signals";
+import { describe, expect, it } from "vitest";
+import { Problem } from "../src/api/problem";
+import type { Phase, Upload } from "../src/upload/queue";
+import { kindOf, rowsOf } from "../src/upload/rows";
+import { image } from "./images";
+
+let nextKey = 1;
+
+function upload(name: string, phase: Phase, imageId: string | null = null): Upload {
+  return {
+    key: nextKey++,
+    session: "s1",
+    file: new File([], name),
+    phase: signal(phase),
+    sent: signal(0),
+    rate: signal<number | null>(null),
+    image: signal(imageId),
+  };
+}
+
+const names = (rows: ReturnType<typeof rowsOf>) =>
+  rows.map((row) => row.image?.name ?? row.upload?.file.name);
+const refused: Phase = { kind: "failed", problem: new Problem(415, "Not a slide.", "") };
+
+describe("the rows of a session", () => {
+  it("are newest first, with the files that wait above the images", () => {
+    const images = [image({ id: "i1", name: "first" }), image({ id: "i2", name: "second" })];
+    const queue = [upload("third", { kind: "sending" }), upload("fourth", { kind: "waiting" })];
+
+    expect(names(rowsOf(images, queue))).toEqual(["fourth", "third", "second", "first"]);
+  });
+
+  it("show a file that is being sent once, under one key, before and after it is an image", () => {
+    const sending = upload("kidney.svs", { kind: "sending" }, "i1");
+
+    const before = rowsOf([], [sending]);
+    const after = rowsOf([image({ id: "i1" })], [sending]);
+
+    expect(before.map((row) => row.key)).toEqual(after.map((row) => row.key));
+    expect(after).toHaveLength(1);
+    expect(after[0]?.upload).toBe(sending);
+  });
+
+  it("show a refused file as the failed image that the gateway keeps of it, else by itself", () => {
+    const bad = upload("notes.txt", refused);
+
+    expect(rowsOf([], [bad]).map(kindOf)).toEqual(["failed"]);
+    expect(names(rowsOf([image({ name: "notes.txt", state: "failed" })], [bad]))).toEqual(["notes.txt"]);
+  });
+
+  it("keep an image of another source, and forget a stored file whose image is gone", () => {
+    expect(
+      names(rowsOf([image({ name: "by another" })], [upload("gone", { kind: "stored" }, "i9")])),
+    ).toEqual(["by another"]);
+  });
+
+  it("are working until ready or failed", () => {
+    const kinds = (["uploading", "finishing", "ready", "failed"] as const).map((state) =>
+      kindOf({ key: "k", image: image({ state }), upload: null }),
+    );
+
+    expect(kinds).toEqual(["working", "working", "ready", "failed"]);
+  });
+});

@@ -1,0 +1,50 @@
+"""Ends uploads that nobody goes on with, so that their bytes do not stay for ever."""
+
+from datetime import timedelta
+
+from shared.blobs import Blobs
+from shared.bus import Bus, Message
+from shared.clock import Clock
+from shared.stages import fail
+from shared.store import Less, Store
+from shared.store.documents import Upload, VersionId
+
+IDLE = timedelta(hours=24)
+
+
+def why(upload: Upload) -> str:
+    """The reason, for the person who sent the file. Pure."""
+    return (
+        f"The upload stopped: {upload.stored:,} of {upload.total:,} bytes had arrived, "
+        "and nothing more came for 24 hours."
+    )
+
+
+async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: int, clock: Clock) -> int:
+    """Expires uploads that are idle for a day and removes their bytes. At most `limit`; returns how many.
+
+    `announced` is set last, so what a crash left half done is done by the next call.
+    """
+    idle = await store.uploads.find(
+        {"state": "receiving", "updated": Less(clock.now() - IDLE)}, sort="updated", limit=limit
+    )
+    expired = 0
+    for upload in idle:
+        # Compare-and-set on the time too: a chunk that comes in right now keeps the upload alive.
+        seen = {"state": "receiving", "updated": upload.updated}
+        changed = await store.uploads.update(upload.id, when=seen, set={"state": "expired", "updated": clock.now()})
+        expired += changed is not None
+    for upload in await store.uploads.find({"state": "expired", "announced": False}, sort="updated", limit=limit):
+        events = await fail(
+            store,
+            VersionId(image=upload.image, n=upload.version),
+            "upload",
+            why(upload),
+            "Send the file again.",
+            database=database,
+            clock=clock,
+        )
+        await blobs.delete(upload.id)
+        await bus.publish([Message(event) for event in events])
+        await store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
+    return expired

@@ -1,0 +1,62 @@
+"""A tick: looks after the house, and says in `ticks` what it did."""
+
+from datetime import timedelta
+from typing import Any
+
+from services.sync.expiry import expire
+from shared.blobs import Blobs
+from shared.blobs.seal import relay
+from shared.bus import Bus
+from shared.clock import Clock
+from shared.events import Event, SyncTick
+from shared.repair import give_up, reissue
+from shared.store import Less, Store
+from shared.store.documents import Tick
+from shared.tiles import Tiles
+
+STALE = timedelta(minutes=1)
+MOST_PER_TICK = 100
+TICKS_KEPT = timedelta(days=30)
+
+
+class TickHandler:
+    """Answers `sync-tick`. It publishes by itself, through the same ports as the gateways' relay does."""
+
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+
+    async def __call__(self, event: SyncTick, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
+        """Does the tick once, however often and by however many it is delivered; returns nothing to publish."""
+        id = event.due.isoformat()
+        started = self._clock.now()
+        await store.ticks.insert(Tick(id=id, started=started))
+        tick = await store.ticks.get(id)
+        if tick is not None and tick.done:
+            return []
+        report = await self._keep_house(event.database, store, blobs)
+        ended = self._clock.now()
+        report["seconds"] = round((ended - started).total_seconds(), 3)
+        await store.ticks.update(
+            id, when={"done": False}, set={"done": True, "started": started, "ended": ended, "report": report}
+        )
+        return []
+
+    async def _keep_house(self, database: str, store: Store, blobs: Blobs) -> dict[str, Any]:
+        bus, clock = self._bus, self._clock
+        relayed = await relay(store, blobs, bus, database=database, clock=clock, stale=STALE)
+        reissued = await reissue(store, bus, database=database, since=STALE, limit=MOST_PER_TICK, clock=clock)
+        failed = await give_up(store, bus, database=database, limit=MOST_PER_TICK, clock=clock)
+        expired = await expire(store, blobs, bus, database=database, limit=MOST_PER_TICK, clock=clock)
+        await store.ticks.delete({"started": Less(clock.now() - TICKS_KEPT)})
+        return {"relayed": relayed, "reissued": reissued, "expired": expired, "failed": failed}
+
+
+async def tick_failed(event: SyncTick, reason: str, remedy: str, *, store: Store) -> list[Event]:
+    """Notes on the tick why it came to nothing; whoever waits for it reads it there."""
+    await store.ticks.update(
+        event.due.isoformat(),
+        when={"done": False},
+        set={"done": True, "report": {"error": reason, "remedy": remedy}},
+    )
+    return []

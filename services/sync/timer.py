@@ -1,0 +1,42 @@
+"""Publishes a sync tick every interval, aligned to the clock. Any number of timers may run: a tick is its due time."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+import structlog
+
+from shared.bus import Bus, Message
+from shared.clock import Clock
+from shared.errors import Unavailable
+from shared.events import SyncTick
+
+# How long the timer sleeps at most: a machine that slept, or a clock that was set, is noticed within this many seconds.
+LOOK_AGAIN = 5.0
+
+log = structlog.get_logger()
+
+
+def due_tick(now: datetime, interval: int) -> datetime:
+    """The latest multiple of `interval` seconds since 1970 that is not after `now`. Pure."""
+    return datetime.fromtimestamp(int(now.timestamp()) // interval * interval, UTC)
+
+
+async def keep_ticking(bus: Bus, *, databases: Iterable[str], interval: int, clock: Clock) -> NoReturn:
+    """Publishes each tick once per database until it is cancelled; after a pause only the newest, never a burst.
+
+    While the broker can't be reached it tries again every few seconds, with whichever tick is then due.
+    """
+    names = sorted(databases)
+    published: datetime | None = None
+    while True:
+        due = due_tick(clock.now(), interval)
+        if due != published:
+            try:
+                await bus.publish([Message(SyncTick(database=name, time=due, due=due)) for name in names])
+                published = due
+                log.info("tick published", due=due.isoformat())
+            except Unavailable as error:
+                log.warning("tick not published yet", due=due.isoformat(), error=str(error))
+        wait = (due + timedelta(seconds=interval) - clock.now()).total_seconds()
+        await clock.sleep(max(0.0, min(wait, LOOK_AGAIN)))

@@ -1,0 +1,93 @@
+"""Puts versions that stand still back on their way: a message was lost, and the database knows what is wanting.
+
+Every gateway does this every few seconds and the sync tick as a last resort; several at once announce a version once.
+"""
+
+from datetime import timedelta
+
+from shared.bus import Bus, Message
+from shared.clock import Clock
+from shared.errors import Unavailable
+from shared.events import StageName
+from shared.stages import MOST_REISSUES, STAGE_OF_STATE, WORKING, announcement, fail
+from shared.store import Greater, In, Less, Store, Where
+from shared.store.documents import Version
+
+BACK_OFF = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
+STAGE_IN_WORDS: dict[StageName, str] = {
+    "dice": "cutting its tiles",
+    "fold": "building its smaller levels",
+    "finish": "making its thumbnail",
+}
+
+
+def patience(reissues: int, since: timedelta) -> timedelta:
+    """How long a version may stand still, after this many re-issues, before something is done about it. Pure."""
+    return since if reissues == 0 else max(since, BACK_OFF[min(reissues, len(BACK_OFF)) - 1])
+
+
+async def reissue(store: Store, bus: Bus, *, database: str, since: timedelta, limit: int, clock: Clock) -> int:
+    """Announces again what has stood still for `since`, later for its `patience`, while its stage's queue is empty.
+
+    At most `limit` versions; returns how many. Raises `Unavailable`, having given back what it could not announce.
+    """
+    announced = 0
+    # One search for each count, so that versions with a long wait ahead of them never hide those that are due.
+    for count in range(MOST_REISSUES):
+        where = {"reissues": count}
+        for version in await _idle(store, bus, where, patience(count, since), limit - announced, clock):
+            event = announcement(version, database)
+            claimed = await _claim(store, version, clock) if event is not None else None
+            if event is None or claimed is None:
+                continue
+            try:
+                await bus.publish_to(STAGE_OF_STATE[version.state], "bulk", [Message(event)])
+            except Unavailable:
+                await _give_back(store, claimed, version)
+                raise
+            announced += 1
+    return announced
+
+
+async def give_up(store: Store, bus: Bus, *, database: str, limit: int, clock: Clock) -> int:
+    """Fails the versions that came no further in spite of every re-issue. At most `limit`; returns how many."""
+    failed = 0
+    where = {"reissues": Greater(MOST_REISSUES - 1)}
+    for version in await _idle(store, bus, where, BACK_OFF[-1], limit, clock):
+        if await _claim(store, version, clock) is None:
+            continue
+        stage = next(name for name, state in WORKING.items() if state == version.state)
+        events = await fail(
+            store,
+            version.id,
+            stage,
+            f"The slide stood still while {STAGE_IN_WORDS[stage]}, though started again {MOST_REISSUES} times.",
+            f"Ask the operator to look at the log of the {STAGE_OF_STATE[version.state]} service and replay the image.",
+            database=database,
+            clock=clock,
+        )
+        await bus.publish([Message(event) for event in events])
+        failed += 1
+    return failed
+
+
+async def _idle(store: Store, bus: Bus, where: Where, still: timedelta, limit: int, clock: Clock) -> list[Version]:
+    """Versions that nothing has touched for `still` and whose stage has nothing queued that might be for them."""
+    if limit <= 0:
+        return []
+    working = {"state": In(tuple(STAGE_OF_STATE)), "updated": Less(clock.now() - still)}
+    versions = await store.versions.find({**working, **where}, sort="updated", limit=limit)
+    stages = {STAGE_OF_STATE[version.state] for version in versions}
+    empty = {stage for stage in sorted(stages) if await bus.depth(stage) == 0}
+    return [version for version in versions if STAGE_OF_STATE[version.state] in empty]
+
+
+async def _claim(store: Store, version: Version, clock: Clock) -> Version | None:
+    """Counts the re-issue; of several repairers, or if a worker has just moved the version on, one gets it or none."""
+    seen = {"state": version.state, "reissues": version.reissues, "updated": version.updated}
+    return await store.versions.update(version.id, when=seen, set={"updated": clock.now()}, inc={"reissues": 1})
+
+
+async def _give_back(store: Store, claimed: Version, version: Version) -> None:
+    seen = {"state": claimed.state, "reissues": claimed.reissues, "updated": claimed.updated}
+    await store.versions.update(version.id, when=seen, set={"updated": version.updated}, inc={"reissues": -1})

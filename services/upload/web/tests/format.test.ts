@@ -14,21 +14,27 @@ import { RateMeter } from "../src/model/rate";
 
 describe("bytes", () => {
   it.each([
-    [0, "0 B"],
-    [999, "999 B"],
-    [1000, "1.00 kB"],
-    [12_345, "12.3 kB"],
-    [999_499, "999 kB"],
-    [999_500, "1.00 MB"],
-    [1_234_567_890, "1.23 GB"],
-    [5e15, "5000 TB"],
+    [0, "0\u00a0B"],
+    [999, "999\u00a0B"],
+    [1000, "1.00\u00a0kB"],
+    [12_345, "12.3\u00a0kB"],
+    [999_499, "999\u00a0kB"],
+    [999_500, "1.00\u00a0MB"],
+    [1_234_567_890, "1.23\u00a0GB"],
+    [5e15, "5000\u00a0TB"],
   ])("%i are %s", (bytes, text) => {
     expect(formatBytes(bytes)).toBe(text);
   });
 });
 
 it("says 100 % only when everything is done", () => {
-  expect([0, 0.29, 0.999, 1, 1.2].map(formatPercent)).toEqual(["0 %", "29 %", "99 %", "100 %", "100 %"]);
+  expect([0, 0.29, 0.999, 1, 1.2].map(formatPercent)).toEqual([
+    "0\u00a0%",
+    "29\u00a0%",
+    "99\u00a0%",
+    "100\u00a0%",
+    "100\u00a0%",
+  ]);
 });
 
 it.each([
@@ -44,8 +50,8 @@ it.each([
 
 it("shows sizes, resolutions and magnifications without needless digits", () => {
   expect(formatSize(20000, 15000)).toBe("20,000 × 15,000 px");
-  expect(formatMpp(0.499)).toBe("0.499 µm/px");
-  expect(formatMpp(0.25)).toBe("0.25 µm/px");
+  expect(formatMpp(0.499)).toBe("0.499\u00a0µm/px");
+  expect(formatMpp(0.25)).toBe("0.25\u00a0µm/px");
   expect([40, 19.7, 2.04, 0.318].map(formatMagnification)).toEqual(["40×", "20×", "2×", "0.32×"]);
 });
 

@@ -60,13 +60,13 @@ it("takes an unknown or empty total for no progress", () => {
 
 describe("the line under the name", () => {
   it("says what happens and how far it is", () => {
-    expect(statusLine(folding)).toBe("Building the levels above, 25 %");
+    expect(statusLine(folding)).toBe("Building the levels above, 25\u00a0%");
   });
 
   it("tells receiving from checking", () => {
     const stages = { dice: waiting, fold: waiting, finish: waiting };
 
-    expect(statusLine(image({ stages: { upload: running(1, 2), ...stages } }))).toBe("Receiving, 50 %");
+    expect(statusLine(image({ stages: { upload: running(1, 2), ...stages } }))).toBe("Receiving, 50\u00a0%");
     expect(statusLine(image({ stages: { upload: running(2, 2), ...stages } }))).toBe(
       "Checking that every byte arrived",
     );
@@ -76,9 +76,9 @@ describe("the line under the name", () => {
     const facts = { state: "ready", width: 20000, height: 15000, objective: 20, length: 42_000_000 } as const;
 
     expect(statusLine(image({ ...facts, mpp: 0.499 }))).toBe(
-      "20,000 × 15,000 px · 20× · 0.499 µm/px · 42.0 MB",
+      "20,000 × 15,000 px · 20× · 0.499\u00a0µm/px · 42.0\u00a0MB",
     );
-    expect(statusLine(image({ ...facts, objective: null }))).toBe("20,000 × 15,000 px · 42.0 MB");
+    expect(statusLine(image({ ...facts, objective: null }))).toBe("20,000 × 15,000 px · 42.0\u00a0MB");
   });
 });
 

@@ -1,6 +1,8 @@
 /** Values as people read them. One locale, so that figures line up whatever the browser speaks. */
 
 const LOCALE = "en-GB";
+/** Keeps a figure and its unit on one line. */
+const NBSP = "\u00a0";
 const UNITS = ["B", "kB", "MB", "GB", "TB"] as const;
 
 export const formatCount = (n: number): string => n.toLocaleString(LOCALE);
@@ -17,14 +19,14 @@ export function formatBytes(bytes: number): string {
     unit += 1;
   }
   const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
-  return `${value.toFixed(digits)} ${UNITS[unit]}`;
+  return `${value.toFixed(digits)}${NBSP}${UNITS[unit]}`;
 }
 
 export const formatRate = (bytesPerSecond: number): string => `${formatBytes(bytesPerSecond)}/s`;
 
 /** Whole percent, rounded down: 100 % only when it is all done. */
 export const formatPercent = (fraction: number): string =>
-  `${Math.floor(Math.min(1, Math.max(0, fraction)) * 100 + 1e-9)} %`;
+  `${Math.floor(Math.min(1, Math.max(0, fraction)) * 100 + 1e-9)}${NBSP}%`;
 
 export function formatRemaining(seconds: number): string {
   if (!Number.isFinite(seconds)) return "";
@@ -39,7 +41,7 @@ export const formatSize = (width: number, height: number): string =>
 
 const trimmed = (value: number, digits: number): string => String(Number(value.toFixed(digits)));
 
-export const formatMpp = (mpp: number): string => `${trimmed(mpp, 4)} µm/px`;
+export const formatMpp = (mpp: number): string => `${trimmed(mpp, 4)}${NBSP}µm/px`;
 
 /** A magnification, more exact where the figure is small. */
 export const formatMagnification = (times: number): string =>

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useState } from "preact/hooks";
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { createSession, listSessions } from "../api/client";
 import { asProblem } from "../api/problem";
 import type { Session } from "../api/types";
@@ -16,11 +16,16 @@ const REFRESH_MS = 4000;
 export function SessionsPage() {
   const [sessions, setSessions] = useState<Session[] | null>(null);
 
+  const failing = useRef(false);
+
   const refresh = useCallback(async () => {
     try {
       setSessions((await listSessions()).reverse());
+      failing.current = false;
     } catch (error) {
-      complain(asProblem(error), "The sessions could not be read");
+      // Once is enough, however long it lasts: a dismissed message does not come back every few seconds.
+      if (!failing.current) complain(asProblem(error), "The sessions could not be read");
+      failing.current = true;
     }
   }, []);
 

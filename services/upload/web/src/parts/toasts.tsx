@@ -15,9 +15,9 @@ let nextKey = 1;
 
 /** Shows what went wrong and what to do; it stays until dismissed, since a person may be elsewhere. */
 export function complain(problem: Problem, title: string): void {
-  const same = (toast: Toast): boolean => toast.title === title && toast.text === problem.message;
+  if (toasts.value.some((toast) => toast.title === title && toast.text === problem.message)) return;
   const toast = { key: nextKey++, title, text: problem.message, remedy: problem.remedy };
-  toasts.value = [...toasts.value.filter((shown) => !same(shown)), toast].slice(-3);
+  toasts.value = [...toasts.value, toast].slice(-3);
 }
 
 /** Says something to screen readers only. */

@@ -4,11 +4,12 @@ The rule behind all of it: what is returned for publishing is what the database 
 of this again, late, or twice at once changes nothing in the end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from shared.clock import Clock
+from shared.errors import DecoderDied, Reject
 from shared.events import (
     BaseDiced,
     DiceBlock,
@@ -99,20 +100,51 @@ def block_events(version: Version, blocks: Sequence[Block], database: str) -> li
     ]
 
 
-async def start_block(store: Store, id: BlockId, by: str) -> Block | None:
-    """Counts the attempt before any work; None if the block is done or gone."""
-    return await store.blocks.update(id, when={"done": False}, set={"by": by}, inc={"attempts": 1})
+async def any_open(store: Store, version: VersionId, stage: BlockStage, *, round: int | None = None) -> bool:
+    """Whether a block of the stage, or of one round of it, is still open. Asked after the own block's write."""
+    where = {"_id.image": version.image, "_id.version": version.n, "_id.stage": stage, "done": False}
+    if round is not None:
+        where["round"] = round
+    return await store.blocks.count(where, limit=1) > 0
 
 
-async def finish_block(store: Store, block: Block, *, tiles: int, set: Mapping[str, Any], clock: Clock) -> None:
-    """Marks the block done, after its tiles are acknowledged; the one who did so counts its tiles as progress."""
-    if await store.blocks.update(block.id, when={"done": False}, set={**set, "done": True}) is not None:
+async def work_on_block(
+    store: Store, id: BlockId, work: Callable[[Block], Awaitable[Mapping[str, Any]]], *, by: str, clock: Clock
+) -> None:
+    """Does one block, unless it is done or gone: the attempt is counted before, the result recorded after the work.
+
+    `work` returns the fields to keep in the block once its tiles are acknowledged. A decoder child that dies of this
+    block gets one more try; then the whole version is rejected with the block's place in words.
+    """
+    while True:
+        block = await store.blocks.update(id, when={"done": False}, set={"by": by}, inc={"attempts": 1})
+        if block is None:
+            return
+        try:
+            fields = await work(block)
+        except DecoderDied as death:
+            counted = await store.blocks.update(id, inc={"deaths": 1})
+            if counted is not None and counted.deaths >= MOST_DEATHS:
+                rect = block.rect
+                raise Reject(
+                    f"Block {id.n} (level {rect.level}, tile rows {rect.top} to {rect.bottom - 1}, columns {rect.left} "
+                    f"to {rect.right - 1}) could not be decoded in {counted.deaths} tries ({death}).",
+                    "The slide is probably damaged there: check it in the scanner's viewer, export it again and upload that.",
+                ) from death
+            continue
+        await _finish_block(store, block, fields, clock)
+        return
+
+
+async def _finish_block(store: Store, block: Block, fields: Mapping[str, Any], clock: Clock) -> None:
+    """Marks the block done; the one who did so counts its tiles as progress."""
+    if await store.blocks.update(block.id, when={"done": False}, set={**fields, "done": True}) is not None:
         await store.versions.update(
             VersionId(image=block.id.image, n=block.id.version),
             when={"state": WORKING[block.id.stage]},
             set={"updated": clock.now()},
-            inc={f"stages.{block.id.stage}.done": tiles},
-            add={"workers": block.by} if block.by else None,
+            inc={f"stages.{block.id.stage}.done": block.tiles},
+            add={"workers": by} if (by := block.by) else None,
         )
 
 
@@ -189,6 +221,17 @@ def announcement(version: Version, database: str) -> Event | None:
         md5=version.md5,
         sha256=version.sha256,
     )
+
+
+def handover(version: Version | None, database: str) -> list[Event]:
+    """The fact that the next stage is still waiting for: returned again until that stage has begun."""
+    if version is None:
+        return []
+    waiting = (version.state == "folding" and "fold" not in version.planned) or (
+        version.state == "finishing" and version.stages.finish.started is None
+    )
+    fact = announcement(version, database) if waiting else None
+    return [fact] if fact is not None else []
 
 
 STAGE_OF_STATE = {"dicing": "dicer", "folding": "pyramid", "finishing": "pyramid"}

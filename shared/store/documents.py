@@ -198,13 +198,14 @@ class Block(Document):
     """One message's work: a rectangle of tiles.
 
     dice: `rect` lies on level 0. fold: `rect` is the square of tiles on `rect.level` that is folded into the levels
-    above it; `round` 0 folds base tiles, each next round the lossless `root` tiles of the round before. `sparse` is a
-    bitmap of the rect's positions, row by row, most significant bit first, that have no tile. `extents` says where a
-    copied base's tiles lie in the file: their byte offsets, then their lengths, as little-endian 64-bit numbers.
+    above it. `tiles` is how many positions it fills. Round 0 folds base tiles, each next round the lossless `root`
+    tiles of the round before. `sparse` is a bitmap (see `shared.tiles.sparse`) of the positions without a tile.
+    `extents` says where a copied base's tiles lie in the file: byte offsets, then lengths, little-endian 64-bit.
     """
 
     id: BlockId = Field(alias="_id")
     rect: Rect
+    tiles: int
     round: int = 0
     done: bool = False
     attempts: int = 0
@@ -241,4 +242,3 @@ class Deployment(Document):
 
     id: str = Field(alias="_id")
     claim: str
-

@@ -24,9 +24,7 @@ def unpack(rect: Rect, bitmap: bytes | None) -> set[Position]:
     """The missing positions of a rectangle."""
     if bitmap is None:
         return set()
-    return {
-        position for index, position in enumerate(rect.positions()) if bitmap[index >> 3] & (0x80 >> (index & 7))
-    }
+    return {position for index, position in enumerate(rect.positions()) if bitmap[index >> 3] & (0x80 >> (index & 7))}
 
 
 def sparse_per_level(geometry: Geometry, missing: Iterable[Position]) -> list[int]:

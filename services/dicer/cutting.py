@@ -1,0 +1,119 @@
+"""Cutting one block: bytes from the file store in, acknowledged tiles out, the pixels in a decoder child."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from services.dicer import pixels
+from services.dicer.core import Read, is_interior, reads, unpack_extents
+from shared.blobs import Blobs
+from shared.decoding import Decoders
+from shared.errors import Reject
+from shared.slides.jpeg import Assembler
+from shared.store.documents import Block, Recipe, Source, Version
+from shared.tiles import Tiles
+from shared.tiles.geometry import Geometry, Position
+from shared.tiles.keys import tile_key
+from shared.tiles.writer import TileWriter
+
+BLOCK_SECONDS = 120.0
+# Under the broker's 30 minutes for one delivery.
+WHOLE_IMAGE_SECONDS = 20 * 60.0
+
+
+async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, decoders: Decoders) -> set[Position]:
+    """Stores every tile of the block; returns the positions that have none in the source.
+
+    Raises `Reject` for damaged data, `DecoderDied` when a child did not survive it.
+    """
+    source, geometry, recipe = version.source, version.geometry, version.recipe
+    if source is None or geometry is None or recipe is None:
+        raise RuntimeError(f"block {block.id} was planned without a source")
+    if source.reader == "tiff-tiles":
+        return await _copy(block, version, source, geometry, recipe, blobs=blobs, tiles=tiles, decoders=decoders)
+    async with blobs.local(version.file, source.suffix) as path, TileWriter(tiles) as writer:
+        if source.reader == "openslide":
+            batches = decoders.stream(
+                pixels.cut_openslide, str(path), version.name, block.rect, geometry, recipe, seconds=BLOCK_SECONDS
+            )
+        else:
+            whole = source.reader == "vips-sequential"
+            batches = decoders.stream(
+                pixels.cut_vips,
+                str(path),
+                version.name,
+                block.rect,
+                geometry,
+                recipe,
+                source.layout.get("page"),
+                whole,
+                seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
+            )
+        async for batch in batches:
+            for position, data in batch:
+                await writer.add(tile_key(block.id.image, block.id.version, position), data)
+    return set()
+
+
+async def _copy(
+    block: Block,
+    version: Version,
+    source: Source,
+    geometry: Geometry,
+    recipe: Recipe,
+    *,
+    blobs: Blobs,
+    tiles: Tiles,
+    decoders: Decoders,
+) -> set[Position]:
+    """Copies the source's own JPEG data: interior tiles as they are, edge tiles cropped and encoded again."""
+    extents = unpack_extents(block.extents or b"")
+    assemble = Assembler(
+        tables=source.layout["tables"], adobe_transform=source.layout["adobe_transform"], tile=geometry.tile
+    )
+    edges: list[tuple[Position, bytes]] = []
+    async with TileWriter(tiles) as writer:
+        async for read, data in _read_ahead(blobs, version.file, reads(block.rect, extents)):
+            for position, extent in read.tiles:
+                start = extent.offset - read.offset
+                try:
+                    tile = assemble(data[start : start + extent.length])
+                except ValueError as error:
+                    raise Reject(
+                        f"The tile in row {position.row}, column {position.col} of {version.name} is damaged ({error}).",
+                        "Upload the file again; if it fails again, export the slide from the scanner once more.",
+                    ) from error
+                if is_interior(geometry, position):
+                    await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+                else:
+                    edges.append((position, tile))
+        if edges:
+            batches = decoders.stream(
+                pixels.crop_tiles,
+                [(position, *geometry.tile_size(position)) for position, _ in edges],
+                recipe,
+                inputs=[tile for _, tile in edges],
+                seconds=BLOCK_SECONDS,
+            )
+            async for batch in batches:
+                for position, tile in batch:
+                    await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+    return {position for position, extent in zip(block.rect.positions(), extents, strict=True) if not extent.length}
+
+
+async def _read_ahead(blobs: Blobs, file: str, plan: Sequence[Read]) -> AsyncIterator[tuple[Read, bytes]]:
+    """Yields each read with its bytes while the next one is under way."""
+    following: asyncio.Task[bytes] | None = None
+    try:
+        for index, read in enumerate(plan):
+            data = await (following or blobs.read(file, read.offset, read.length))
+            following = None
+            if index + 1 < len(plan):
+                coming = plan[index + 1]
+                following = asyncio.create_task(blobs.read(file, coming.offset, coming.length))
+            if len(data) < read.length:
+                raise Reject("The file ends before its tiles do.", "It was cut short: upload the whole file again.")
+            yield read, data
+    finally:
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)

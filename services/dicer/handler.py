@@ -1,0 +1,97 @@
+"""The dicer's two handlers: plan a slide's base level, and cut one block of it."""
+
+from dataclasses import dataclass
+
+from services.dicer import core
+from services.dicer.cutting import cut
+from services.dicer.probing import probe
+from shared import stages
+from shared.blobs import Blobs
+from shared.clock import Clock
+from shared.decoding import Decoders
+from shared.events import DiceBlock, Event, FileComplete, ImageEvent
+from shared.store import Store
+from shared.store.documents import Block, BlockId, Version
+from shared.tiles import Tiles
+from shared.tiles.sparse import pack
+
+
+@dataclass(frozen=True)
+class Dicer:
+    """What the handlers need besides the stores of a delivery. `worker` is this process's name."""
+
+    decoders: Decoders
+    clock: Clock
+    quality: int
+    worker: str
+
+    async def file_complete(self, event: FileComplete, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
+        """Plans the base level, or continues a plan that is there: returns the blocks still open."""
+        version = await store.versions.get(stages.version_id(event))
+        if version is None or version.state != "dicing":
+            return stages.handover(version, event.database)
+        if "dice" not in version.planned:
+            await stages.start_stage(store, version, "dice", self.clock)
+            planned = await self._plan(version, store=store, blobs=blobs)
+            if planned is None:
+                return []
+            version = planned
+        blocks = await stages.open_blocks(store, version.id, "dice")
+        if len(blocks) == 1 and version.lane == "express":
+            await self._cut(blocks[0].id, version, store=store, blobs=blobs, tiles=tiles)
+            blocks = []
+        if not blocks:
+            return await self._end(version, event.database, store=store)
+        return stages.block_events(version, blocks, event.database)
+
+    async def dice_block(self, event: DiceBlock, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
+        """Cuts one block; whoever finds that none is left open returns the stage's fact."""
+        version = await store.versions.get(stages.version_id(event))
+        if version is None or version.state != "dicing":
+            return stages.handover(version, event.database)
+        id = BlockId(image=event.image, version=event.version, stage="dice", n=event.block)
+        await self._cut(id, version, store=store, blobs=blobs, tiles=tiles)
+        if await stages.any_open(store, version.id, "dice"):
+            return []
+        return await self._end(version, event.database, store=store)
+
+    async def _plan(self, version: Version, *, store: Store, blobs: Blobs) -> Version | None:
+        now = self.clock.now()
+        found = await probe(version, blobs=blobs, decoders=self.decoders)
+        blocks = core.plan(version, found, now)
+        return await stages.plan_blocks(
+            store,
+            version,
+            "dice",
+            blocks,
+            {
+                "source": found.source,
+                "geometry": found.geometry,
+                "recipe": core.recipe(self.quality, found.tile),
+                "base": found.base,
+                "base_reason": found.reason,
+                "lane": "express" if len(blocks) <= core.FEW_BLOCKS else "bulk",
+                "stages.dice.total": found.geometry.tiles(0),
+            },
+            self.clock,
+        )
+
+    async def _cut(self, id: BlockId, version: Version, *, store: Store, blobs: Blobs, tiles: Tiles) -> None:
+        async def work(block: Block) -> dict[str, object]:
+            missing = await cut(block, version, blobs=blobs, tiles=tiles, decoders=self.decoders)
+            return {"sparse": pack(block.rect, missing)}
+
+        await stages.work_on_block(store, id, work, by=self.worker, clock=self.clock)
+
+    async def _end(self, version: Version, database: str, *, store: Store) -> list[Event]:
+        total = version.geometry.tiles(0) if version.geometry else 0
+        ended = await stages.end_stage(
+            store, version, "dice", next_state="folding", fields={"stages.dice.done": total}, clock=self.clock
+        )
+        return stages.handover(ended or await store.versions.get(version.id), database)
+
+    async def failed(self, event: ImageEvent, reason: str, remedy: str, *, store: Store) -> list[Event]:
+        """Ends the version as failed; see `shared.bus.FailureHandler`."""
+        return await stages.fail(
+            store, stages.version_id(event), "dice", reason, remedy, database=event.database, clock=self.clock
+        )

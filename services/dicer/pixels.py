@@ -1,0 +1,234 @@
+"""The dicer's pixels: opening slides and cutting base tiles. Runs only inside decoder children.
+
+Pixels are numpy arrays of shape (height, width, 3), uint8, sRGB. Encoded tiles are baseline JPEG files.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openslide
+import pyvips
+import simplejpeg
+
+from services.dicer.core import DECODED_TILE, Found
+from shared.errors import Reject
+from shared.store.documents import Recipe
+from shared.tiles.geometry import Geometry, Position, Rect
+
+Pixels = npt.NDArray[np.uint8]
+
+# A slide may come from anybody: only the loaders that we mean to use can be reached at all.
+pyvips.operation_block_set("VipsForeignLoad", True)
+for _loader in ("Jpeg", "Png", "Webp", "Tiff"):
+    pyvips.operation_block_set(f"VipsForeignLoad{_loader}", False)
+pyvips.cache_set_max(0)
+
+MOST_PIXELS = 4 * 10**9
+MOST_INTERLACED_PIXELS = 100 * 10**6
+_UPRIGHT = 1
+_OPAQUE = 255
+
+
+def encode(pixels: Pixels, recipe: Recipe) -> bytes:
+    """One tile as JPEG by the recipe's quality and chroma subsampling."""
+    encoded: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels),
+        quality=recipe.quality,
+        colorspace="RGB",
+        colorsubsampling=recipe.subsampling,
+        fastdct=False,
+    )
+    return encoded
+
+
+def crop_tiles(
+    sizes: Sequence[tuple[Position, int, int]], recipe: Recipe, *, inputs: Sequence[memoryview]
+) -> Iterator[tuple[Position, bytes]]:
+    """Edge tiles of a copied base: decoded, cut to (width, height) and encoded again."""
+    for (position, width, height), data in zip(sizes, inputs, strict=True):
+        try:
+            pixels = simplejpeg.decode_jpeg(bytes(data), colorspace="RGB", fastdct=False, fastupsample=False)
+        except ValueError as error:
+            raise Reject(
+                f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
+                "Upload the file again; if it fails again, export the slide from the scanner once more.",
+            ) from error
+        yield position, encode(pixels[:height, :width], recipe)
+
+
+def find_by_path(path: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
+    """What a file on local disk is and how its pixels are read, for sources that can't be copied for this `reason`.
+
+    Raises `Reject` where neither OpenSlide nor libvips can read it, or where it is larger than the pixel budget.
+    """
+    try:
+        vendor = openslide.OpenSlide.detect_format(path)
+    except openslide.OpenSlideError:
+        vendor = None
+    if vendor is not None and vendor != "generic-tiff":
+        return _found_by_openslide(path, name, vendor, reason)
+    return _found_by_vips(path, name, kind, tiff_page, reason)
+
+
+def _found_by_openslide(path: str, name: str, vendor: str, reason: str) -> Found:
+    try:
+        with openslide.OpenSlide(path) as slide:
+            width, height = slide.dimensions
+            properties = {str(key): str(value) for key, value in slide.properties.items()}
+    except openslide.OpenSlideError as error:
+        raise _unreadable(name, str(error)) from error
+    _check_pixels(name, width, height, MOST_PIXELS * 100)
+    return Found(
+        reader="openslide",
+        suffix=Path(path).suffix,
+        width=width,
+        height=height,
+        tile=DECODED_TILE,
+        vendor=vendor,
+        mpp=_number(properties.get(openslide.PROPERTY_NAME_MPP_X)),
+        objective=_number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER)),
+        properties={key: value[:1000] for key, value in properties.items() if not key.startswith("openslide.level")},
+        reason=reason,
+    )
+
+
+def _found_by_vips(path: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
+    image = _open(path, name, tiff_page, access="sequential")
+    interlaced = bool(image.get("interlaced")) if image.get_typeof("interlaced") else False
+    _check_pixels(name, image.width, image.height, MOST_INTERLACED_PIXELS if interlaced else MOST_PIXELS)
+    if _orientation(image) >= 5:
+        width, height = image.height, image.width
+    else:
+        width, height = image.width, image.height
+    tiled = kind == "tiff" and image.get_typeof("tile-width") != 0
+    per_metre = image.xres * 1000
+    return Found(
+        reader="vips-random" if tiled else "vips-sequential",
+        suffix=Path(path).suffix,
+        width=width,
+        height=height,
+        tile=DECODED_TILE,
+        # libvips reports 1 pixel per millimetre where the file says nothing of its resolution.
+        mpp=round(1e6 / per_metre, 4) if per_metre > 1e5 else None,
+        layout={"page": tiff_page},
+        reason=reason,
+    )
+
+
+def _check_pixels(name: str, width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise Reject(
+            f"The image {name} has {width} x {height} pixels, more than the {most:,} that can be decoded safely.",
+            "Export it as a tiled pyramid, such as SVS or tiled TIFF, and upload that.",
+        )
+
+
+def _unreadable(name: str, detail: str) -> Reject:
+    first_line = detail.strip().splitlines()[0] if detail.strip() else "no detail given"
+    return Reject(
+        f"The file {name} can't be read as a slide ({first_line}).",
+        "Check that it opens in the scanner's own viewer, then upload it again or export it once more.",
+    )
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 < value < 1e6 else None
+
+
+def _open(path: str, name: str, page: int | None, access: str) -> Any:
+    options: dict[str, Any] = {"access": access, "fail_on": "truncated"}
+    if page:
+        options["page"] = page
+    try:
+        return pyvips.Image.new_from_file(path, **options)
+    except pyvips.Error as error:
+        raise _unreadable(name, str(error.detail or error)) from error
+
+
+def _orientation(image: Any) -> int:
+    return int(image.get("orientation")) if image.get_typeof("orientation") else _UPRIGHT
+
+
+def _as_srgb(image: Any) -> Any:
+    """Any image as three 8-bit sRGB bands over white: profile applied, alpha flattened, palette and CMYK resolved."""
+    if image.hasalpha():
+        # 16-bit alpha counts to 65535, so the white behind it must as well.
+        white = 65535 if image.format == "ushort" else _OPAQUE
+        image = image.flatten(background=white)
+    if image.get_typeof("icc-profile-data"):
+        try:
+            image = image.icc_transform("srgb", embedded=True, intent="relative")
+        except pyvips.Error:
+            # A broken profile costs colour fidelity, not the slide.
+            image = image.colourspace("srgb")
+    else:
+        image = image.colourspace("srgb")
+    if image.format != "uchar":
+        image = image.cast("uchar")
+    if image.bands == 1:
+        image = image.bandjoin([image, image])
+    return image.extract_band(0, n=3) if image.bands > 3 else image
+
+
+def cut_openslide(
+    path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe
+) -> Iterator[tuple[Position, bytes]]:
+    """The tiles of a square block, read by OpenSlide in one region."""
+    left, top = rect.left * geometry.tile, rect.top * geometry.tile
+    width = min(rect.right * geometry.tile, geometry.width) - left
+    height = min(rect.bottom * geometry.tile, geometry.height) - top
+    try:
+        with openslide.OpenSlide(path) as slide:
+            region = np.asarray(slide.read_region((left, top), 0, (width, height)))
+            background = slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
+    except openslide.OpenSlideError as error:
+        raise _unreadable(name, str(error)) from error
+    yield from _tiles(_over(region, background), rect, geometry, recipe)
+
+
+def _over(region: Pixels, background: str) -> Pixels:
+    """An RGBA region over a background colour given as six hex digits."""
+    alpha = region[:, :, 3]
+    if int(alpha.min()) == _OPAQUE:
+        return region[:, :, :3]
+    colour = np.array([int(background[i : i + 2], 16) for i in (0, 2, 4)], np.float32)
+    share = alpha[:, :, None].astype(np.float32) / _OPAQUE
+    mixed = region[:, :, :3].astype(np.float32) * share + colour * (1 - share)
+    return (mixed + 0.5).astype(np.uint8)
+
+
+def cut_vips(
+    path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe, page: int | None, sequential: bool
+) -> Iterator[tuple[Position, bytes]]:
+    """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a row's worth."""
+    image = _open(path, name, page, access="sequential" if sequential else "random")
+    if _orientation(image) != _UPRIGHT:
+        # Turning needs the pixels in another order than they are stored in.
+        image = _open(path, name, page, access="random").autorot()
+    try:
+        region = pyvips.Region.new(_as_srgb(image))
+        left = rect.left * geometry.tile
+        width = min(rect.right * geometry.tile, geometry.width) - left
+        for row in range(rect.top, rect.bottom):
+            top = row * geometry.tile
+            height = min(geometry.tile, geometry.height - top)
+            strip = np.frombuffer(region.fetch(left, top, width, height), np.uint8).reshape(height, width, 3)
+            line = Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right)
+            yield from _tiles(strip, line, geometry, recipe)
+    except pyvips.Error as error:
+        raise _unreadable(name, str(error.detail or error)) from error
+
+
+def _tiles(pixels: Pixels, rect: Rect, geometry: Geometry, recipe: Recipe) -> Iterator[tuple[Position, bytes]]:
+    """Cuts the pixels of a rectangle of tiles into encoded tiles; edge tiles are as small as the pixels are."""
+    for position in rect.positions():
+        y = (position.row - rect.top) * geometry.tile
+        x = (position.col - rect.left) * geometry.tile
+        yield position, encode(pixels[y : y + geometry.tile, x : x + geometry.tile], recipe)

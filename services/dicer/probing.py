@@ -1,0 +1,45 @@
+"""A first look at a file: what it is and how its base level can be made."""
+
+from functools import partial
+
+from services.dicer import pixels
+from services.dicer.core import Found
+from shared.blobs import Blobs
+from shared.decoding import Decoders
+from shared.errors import DecoderDied, Reject
+from shared.slides.sniff import sniff, unreadable
+from shared.store.documents import Version
+
+HEAD_BYTES = 4096
+PROBE_SECONDS = 60.0
+
+
+async def probe(version: Version, *, blobs: Blobs, decoders: Decoders) -> Found:
+    """Reads headers only, in a decoder child. Raises `Reject` for what no reader can take."""
+    length = version.length or 0
+    kind = sniff(await blobs.read(version.file, 0, min(length, HEAD_BYTES)), version.name)
+    if kind is None:
+        raise Reject(*unreadable(version.name))
+    page: int | None = None
+    reason = f"a {kind} file holds no JPEG tiles"
+    try:
+        if kind == "tiff":
+            found = await decoders.call(
+                pixels.find_in_tiff,
+                length,
+                version.name,
+                reader=partial(blobs.read, version.file),
+                seconds=PROBE_SECONDS,
+            )
+            if found.reader == "tiff-tiles":
+                return found
+            page, reason = found.layout.get("page"), found.reason or reason
+        async with blobs.local(version.file, pixels.suffix(version.name)) as path:
+            return await decoders.call(
+                pixels.find_by_path, str(path), version.name, kind, page, reason, seconds=PROBE_SECONDS
+            )
+    except DecoderDied as error:
+        raise Reject(
+            f"The header of {version.name} could not be read ({error}).",
+            "The file is probably damaged: check that it opens in the scanner's own viewer and upload it again.",
+        ) from error

@@ -1,0 +1,90 @@
+"""Finishing: proves that the pyramid has no hole, then makes the small pictures that lists and panels show."""
+
+import structlog
+
+from services.pyramid import core, pixels
+from shared.blobs import Blobs
+from shared.decoding import Decoders
+from shared.errors import DecoderDied, Reject
+from shared.store import Store
+from shared.store.documents import Source, Thumbnail, Version
+from shared.tiles import Tiles
+from shared.tiles.geometry import Geometry
+from shared.tiles.keys import level_range, split_key
+
+PICTURE_SECONDS = 60.0
+
+log = structlog.get_logger()
+
+
+async def sparse_tiles(version: Version, geometry: Geometry, *, store: Store) -> list[int]:
+    """How many positions of each level rightly have no tile, as the dice blocks recorded it."""
+    where = {"_id.image": version.id.image, "_id.version": version.id.n, "_id.stage": "dice"}
+    return core.sparse_counts(geometry, [block async for block in store.blocks.each(where)])
+
+
+async def prove_whole(version: Version, geometry: Geometry, *, store: Store, tiles: Tiles) -> None:
+    """Counts every level's tiles in the tile store. Raises `Reject` where one has a hole."""
+    sparse = await sparse_tiles(version, geometry, store=store)
+    stored = [await tiles.count(level_range(version.id.image, version.id.n, level)) for level in range(geometry.levels)]
+    if holes := core.holes(geometry, stored, sparse):
+        raise Reject(
+            f"The pyramid of {version.name} is not whole: {'; '.join(holes)}.",
+            "This is a fault of slidemill, not of the slide: ask the operator to process it again.",
+        )
+
+
+async def make_pictures(
+    version: Version,
+    geometry: Geometry,
+    source: Source,
+    *,
+    store: Store,
+    blobs: Blobs,
+    tiles: Tiles,
+    decoders: Decoders,
+) -> None:
+    """Stores the thumbnail, and label and macro image where the slide has them."""
+    level = core.thumbnail_level(geometry)
+    keys = level_range(version.id.image, version.id.n, level)
+    below = [(split_key(tile.key)[2], tile.data) async for tile in tiles.scan(keys)]
+    picture = await decoders.call(
+        pixels.thumbnail,
+        level,
+        [position for position, _ in below],
+        geometry,
+        inputs=[data for _, data in below],
+        seconds=PICTURE_SECONDS,
+    )
+    await _keep(version, "thumbnail", picture, store)
+    for kind in ("label", "macro"):
+        try:
+            found = await _associated(version, source, kind, blobs=blobs, decoders=decoders)
+        except (DecoderDied, RuntimeError, Reject) as error:
+            # A broken label must not cost anybody the slide itself.
+            log.warning("associated image unreadable", image=version.id.image, kind=kind, error=str(error)[-500:])
+            continue
+        if found is not None:
+            await _keep(version, kind, found, store)
+
+
+async def _associated(
+    version: Version, source: Source, kind: str, *, blobs: Blobs, decoders: Decoders
+) -> tuple[int, int, bytes] | None:
+    page = source.layout.get("associated", {}).get(kind)
+    if page is not None:
+
+        async def read(offset: int, length: int) -> bytes:
+            return await blobs.read(version.file, offset, length)
+
+        return await decoders.call(pixels.associated_from_tiff, page, reader=read, seconds=PICTURE_SECONDS)
+    if source.reader == "openslide":
+        async with blobs.local(version.file, source.suffix) as path:
+            return await decoders.call(pixels.associated_from_openslide, str(path), kind, seconds=PICTURE_SECONDS)
+    return None
+
+
+async def _keep(version: Version, kind: str, picture: tuple[int, int, bytes], store: Store) -> None:
+    width, height, data = picture
+    id = f"{version.id.image}:{version.id.n}:{kind}"
+    await store.thumbnails.insert(Thumbnail(id=id, kind=kind, width=width, height=height, data=data))

@@ -1,0 +1,142 @@
+"""The pyramid's handlers: plan the levels above the base, fold one block of them, and finish the image."""
+
+from dataclasses import dataclass
+
+from services.pyramid import core
+from services.pyramid.finishing import make_pictures, prove_whole, sparse_tiles
+from services.pyramid.folding import fold
+from shared import stages
+from shared.blobs import Blobs
+from shared.clock import Clock
+from shared.decoding import Decoders
+from shared.events import BaseDiced, Event, FoldBlock, ImageEvent, ImageReady, PyramidBuilt, StageName
+from shared.store import Less, Store
+from shared.store.documents import Block, BlockId, Version
+from shared.tiles import Tiles
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """What the handlers need besides the stores of a delivery. `worker` is this process's name."""
+
+    decoders: Decoders
+    clock: Clock
+    worker: str
+
+    async def base_diced(self, event: BaseDiced, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
+        """Plans every round of folding, or continues a plan that is there: returns the blocks to do now."""
+        version = await store.versions.get(stages.version_id(event))
+        if version is None or version.state != "folding":
+            return stages.handover(version, event.database)
+        if "fold" not in version.planned:
+            await stages.start_stage(store, version, "fold", self.clock)
+            planned = await self._plan(version, event, store=store)
+            if planned is None:
+                return []
+            version = planned
+        return await self._continue(version, event.database, store=store, tiles=tiles)
+
+    async def fold_block(self, event: FoldBlock, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
+        """Folds one block; whoever finds its round done returns the next round, or the stage's fact."""
+        version = await store.versions.get(stages.version_id(event))
+        if version is None or version.state != "folding":
+            return stages.handover(version, event.database)
+        id = BlockId(image=event.image, version=event.version, stage="fold", n=event.block)
+        await self._fold(id, version, store=store, tiles=tiles)
+        round = core.round_of(version.geometry, event.block) if version.geometry else None
+        if await stages.any_open(store, version.id, "fold", round=round):
+            return []
+        return await self._continue(version, event.database, store=store, tiles=tiles)
+
+    async def pyramid_built(self, event: PyramidBuilt, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
+        """Proves the pyramid whole, makes the small pictures, and lets people see the image."""
+        version = await store.versions.get(stages.version_id(event))
+        if version is not None and version.state == "finishing":
+            version = await self._finish(version, store=store, blobs=blobs, tiles=tiles)
+        if version is None or version.state != "ready":
+            return []
+        # The pointer never goes back: a version that is ready late does not hide a newer one.
+        await store.images.update(version.id.image, when={"current": Less(version.id.n)}, set={"current": version.id.n})
+        where = {"_id.image": version.id.image, "_id.version": version.id.n}
+        if await store.blocks.count(where, limit=1) == 0:
+            return []
+        ended = version.stages.finish.ended or self.clock.now()
+        return [ImageReady(database=event.database, time=ended, image=version.id.image, version=version.id.n)]
+
+    async def image_ready(self, event: ImageReady, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
+        """Removes the blocks: they stayed until this fact was out, so that a crash before it would repeat it."""
+        await store.blocks.delete({"_id.image": event.image, "_id.version": event.version})
+        return []
+
+    async def _plan(self, version: Version, event: BaseDiced, *, store: Store) -> Version | None:
+        blocks = core.plan(version, event.geometry, self.clock.now())
+        return await stages.plan_blocks(
+            store,
+            version,
+            "fold",
+            blocks,
+            {
+                "lane": "express" if len(blocks) <= core.FEW_BLOCKS else "bulk",
+                "stages.fold.total": sum(block.tiles for block in blocks),
+            },
+            self.clock,
+        )
+
+    async def _continue(self, version: Version, database: str, *, store: Store, tiles: Tiles) -> list[Event]:
+        """The blocks of the lowest open round; a single one is done here and now; the fact if there is none."""
+        blocks = await stages.open_blocks(store, version.id, "fold")
+        while len(blocks) == 1 and version.lane == "express":
+            await self._fold(blocks[0].id, version, store=store, tiles=tiles)
+            blocks = await stages.open_blocks(store, version.id, "fold")
+        if blocks:
+            return stages.block_events(version, blocks, database)
+        if version.geometry is None:
+            raise RuntimeError(f"version {version.id} reached folding without a geometry")
+        sparse = sum(await sparse_tiles(version, version.geometry, store=store))
+        stored = sum(version.geometry.tiles(level) for level in range(version.geometry.levels)) - sparse
+        ended = await stages.end_stage(
+            store,
+            version,
+            "fold",
+            next_state="finishing",
+            fields={"stages.fold.done": version.stages.fold.total, "stored": stored, "sparse": sparse},
+            clock=self.clock,
+        )
+        return stages.handover(ended or await store.versions.get(version.id), database)
+
+    async def _fold(self, id: BlockId, version: Version, *, store: Store, tiles: Tiles) -> None:
+        async def work(block: Block) -> dict[str, object]:
+            return {"root": await fold(block, version, store=store, tiles=tiles, decoders=self.decoders)}
+
+        await stages.work_on_block(store, id, work, by=self.worker, clock=self.clock)
+
+    async def _finish(self, version: Version, *, store: Store, blobs: Blobs, tiles: Tiles) -> Version | None:
+        if version.geometry is None or version.source is None:
+            raise RuntimeError(f"version {version.id} reached finishing without a geometry")
+        await stages.start_stage(store, version, "finish", self.clock)
+        await prove_whole(version, version.geometry, store=store, tiles=tiles)
+        await make_pictures(
+            version,
+            version.geometry,
+            version.source,
+            store=store,
+            blobs=blobs,
+            tiles=tiles,
+            decoders=self.decoders,
+        )
+        ended = await stages.end_stage(
+            store,
+            version,
+            "finish",
+            next_state="ready",
+            fields={"stages.finish.done": 1, "stages.finish.total": 1},
+            clock=self.clock,
+        )
+        return ended or await store.versions.get(version.id)
+
+    async def failed(self, event: ImageEvent, reason: str, remedy: str, *, store: Store) -> list[Event]:
+        """Ends the version as failed; see `shared.bus.FailureHandler`."""
+        stage: StageName = "finish" if isinstance(event, PyramidBuilt | ImageReady) else "fold"
+        return await stages.fail(
+            store, stages.version_id(event), stage, reason, remedy, database=event.database, clock=self.clock
+        )

@@ -1,0 +1,192 @@
+"""The pyramid's pixels: folding tiles into the levels above, and small pictures. Runs only inside decoder children.
+
+Pixels are numpy arrays of shape (height, width, 3), uint8, sRGB.
+
+Folding decodes each base tile at half scale inside the JPEG decoder: the scaled inverse DCT of libjpeg-turbo (Guido
+Vollbeding's 4 x 4 reduction of the 8 x 8 transform) with the accurate integer method. From there on pixels stay raw:
+each next level is the 2 x 2 box mean of the one below, rounded to nearest, and is encoded once.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import openslide
+import simplejpeg
+import tifffile
+
+from services.pyramid.core import THUMBNAIL_SIDE, folded_levels, steps
+from shared.errors import Reject
+from shared.store.documents import Recipe
+from shared.tiles.geometry import Geometry, Position, Rect
+
+Pixels = npt.NDArray[np.uint8]
+ROOT = "root"
+WHITE = 255
+THUMBNAIL_QUALITY = 85
+MOST_ASSOCIATED_PIXELS = 50 * 10**6
+
+cv2.setNumThreads(1)
+
+
+def fold(
+    rect: Rect,
+    positions: Sequence[Position],
+    geometry: Geometry,
+    recipe: Recipe,
+    raw: bool,
+    *,
+    inputs: Sequence[memoryview],
+) -> Iterator[tuple[Position | Literal["root"], bytes]]:
+    """Folds one square of tiles: yields the encoded tiles of every level above it, then, while further rounds
+    are to come, its root tile losslessly.
+
+    `positions` and `inputs` are the square's present tiles: JPEG files, or packed pixels (`raw`) from the round before.
+    A tile with nothing below it is left out. Where a level's size is odd, its last column or row is averaged with
+    itself.
+    """
+    level_pixels, present = _first_level(rect, positions, geometry, raw, inputs)
+    for level in folded_levels(geometry, rect):
+        if level > rect.level + 1:
+            level_pixels = halve(level_pixels)
+            present = {(row >> 1, col >> 1) for row, col in present}
+        shift = level - rect.level
+        top, left = rect.top >> shift, rect.left >> shift
+        for row, col in sorted(present):
+            width, height = geometry.tile_size(Position(level, row, col))
+            y, x = (row - top) * geometry.tile, (col - left) * geometry.tile
+            yield (
+                Position(level, row, col),
+                _encode(level_pixels[y : y + height, x : x + width], recipe.quality, recipe.subsampling),
+            )
+    if present and rect.level + steps(geometry) < geometry.levels - 1:
+        yield ROOT, pack(level_pixels)
+
+
+def _first_level(
+    rect: Rect, positions: Sequence[Position], geometry: Geometry, raw: bool, inputs: Sequence[memoryview]
+) -> tuple[Pixels, set[tuple[int, int]]]:
+    """The square at half its size, and which tiles of the level above have anything below them."""
+    level_width, level_height = geometry.size(rect.level)
+    tile = geometry.tile
+    width = min(rect.right * tile, level_width) - rect.left * tile
+    height = min(rect.bottom * tile, level_height) - rect.top * tile
+    pixels = np.full((-(-height // 2), -(-width // 2), 3), WHITE, np.uint8)
+    half = tile // 2
+    present = set()
+    for position, data in zip(positions, inputs, strict=True):
+        tile_width, tile_height = geometry.tile_size(position)
+        if raw:
+            small = halve(unpack(data, tile_width, tile_height))
+        elif tile_width == tile == tile_height and tile % 16 == 0:
+            small = _decode_half(data, position, half)
+        else:
+            small = halve(_decode(data, position))
+        y, x = (position.row - rect.top) * half, (position.col - rect.left) * half
+        pixels[y : y + small.shape[0], x : x + small.shape[1]] = small
+        present.add((position.row >> 1, position.col >> 1))
+    return pixels, present
+
+
+def halve(pixels: Pixels) -> Pixels:
+    """The 2 x 2 box mean, rounded to nearest; an odd last row or column counts twice."""
+    height, width = pixels.shape[:2]
+    if height % 2 or width % 2:
+        pixels = cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    halved: Pixels = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return halved
+
+
+def pack(pixels: Pixels) -> bytes:
+    """A root tile, lossless: deflated differences along the rows, which photographs compress better by."""
+    return zlib.compress(np.diff(pixels, axis=1, prepend=np.uint8(0)).tobytes(), 1)
+
+
+def unpack(data: memoryview, width: int, height: int) -> Pixels:
+    """The reverse of `pack`."""
+    differences = np.frombuffer(zlib.decompress(data), np.uint8).reshape(height, width, 3)
+    return np.cumsum(differences, axis=1, dtype=np.uint8)
+
+
+def _encode(pixels: Pixels, quality: int, subsampling: str) -> bytes:
+    encoded: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels), quality=quality, colorspace="RGB", colorsubsampling=subsampling, fastdct=False
+    )
+    return encoded
+
+
+def _decode(data: memoryview, position: Position) -> Pixels:
+    try:
+        decoded: Pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)
+    except ValueError as error:
+        raise _damaged(position, error) from error
+    return decoded
+
+
+def _decode_half(data: memoryview, position: Position, half: int) -> Pixels:
+    try:
+        decoded: Pixels = simplejpeg.decode_jpeg(
+            data, colorspace="RGB", fastdct=False, fastupsample=False, min_height=half, min_width=half, min_factor=2
+        )
+    except ValueError as error:
+        raise _damaged(position, error) from error
+    return decoded
+
+
+def _damaged(position: Position, error: ValueError) -> Reject:
+    return Reject(
+        f"The tile on level {position.level}, row {position.row}, column {position.col} can't be decoded ({error}).",
+        "The slide is damaged there: export it from the scanner again and upload that.",
+    )
+
+
+def thumbnail(
+    level: int, positions: Sequence[Position], geometry: Geometry, *, inputs: Sequence[memoryview]
+) -> tuple[int, int, bytes]:
+    """A level's tiles put together and scaled to at most 1024 pixels a side: (width, height, JPEG file)."""
+    width, height = geometry.size(level)
+    canvas = np.full((height, width, 3), WHITE, np.uint8)
+    for position, data in zip(positions, inputs, strict=True):
+        pixels = _decode(data, position)
+        y, x = position.row * geometry.tile, position.col * geometry.tile
+        canvas[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
+    return _small_picture(canvas)
+
+
+def _small_picture(pixels: Pixels) -> tuple[int, int, bytes]:
+    height, width = pixels.shape[:2]
+    scale = min(1.0, THUMBNAIL_SIDE / max(width, height))
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        width, height = size
+    return width, height, _encode(pixels, THUMBNAIL_QUALITY, "444")
+
+
+def associated_from_tiff(page: int, *, source: BinaryIO) -> tuple[int, int, bytes]:
+    """A label or macro image that is a page of a TIFF file: (width, height, JPEG file). ValueError if unreadable."""
+    with tifffile.TiffFile(source) as tiff:
+        ifd: Any = tiff.pages[page]
+        if ifd.imagewidth * ifd.imagelength > MOST_ASSOCIATED_PIXELS:
+            raise ValueError("the image is larger than a label or macro image can be")
+        return _small_picture(_three_bands(ifd.asarray()))
+
+
+def associated_from_openslide(path: str, kind: str) -> tuple[int, int, bytes] | None:
+    """A label or macro image by OpenSlide, or None where the slide has none."""
+    with openslide.OpenSlide(path) as slide:
+        if kind not in slide.associated_images:
+            return None
+        picture = slide.associated_images[kind].convert("RGB")
+    return _small_picture(np.asarray(picture))
+
+
+def _three_bands(pixels: npt.NDArray[Any]) -> Pixels:
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"the image has {pixels.dtype} samples")
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    return pixels[:, :, :3]

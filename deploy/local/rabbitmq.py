@@ -1,0 +1,157 @@
+"""RabbitMQ of the local stack: Debian's server run as the calling user, with its own data, node, ports and user."""
+
+import socket
+import time
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from deploy.local.children import Child, Program
+from deploy.local.ports import LOOPBACK, accepts
+from deploy.local.secret import remembered_secret
+
+SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+_NODE = "slidemill@localhost"
+_USER = "slidemill"
+_VHOST = "slidemill"
+_PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+
+
+class RabbitMQ:
+    """One private RabbitMQ node in `folder`, with ports for AMQP, management, distribution and its port mapper.
+
+    `program` is what to run. As a context manager it runs the server itself, for as long as the context lasts.
+    """
+
+    def __init__(
+        self, folder: Path, *, port: int, management_port: int, distribution_port: int, mapper_port: int
+    ) -> None:
+        self.folder = folder.absolute()
+        self.port = port
+        self.management_port = management_port
+        self._distribution_port = distribution_port
+        self._mapper_port = mapper_port
+        self._child: Child | None = None
+
+    @property
+    def amqp(self) -> str:
+        """Address for AMQP clients, with credentials and virtual host."""
+        return f"amqp://{_USER}:{self._password}@{LOOPBACK}:{self.port}/{_VHOST}"
+
+    @property
+    def management(self) -> str:
+        """Address of the management API and page, with credentials."""
+        return f"http://{_USER}:{self._password}@{LOOPBACK}:{self.management_port}"
+
+    @cached_property
+    def program(self) -> Program:
+        """The server, ready to start; writes its configuration anew, keeps its data and password."""
+        for name in ("home", "mnesia", "log"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / "rabbitmq.conf").write_text(self._configuration())
+        (self.folder / "rabbitmq.conf").chmod(0o600)
+        (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        # Debian's own file of this kind names a node and addresses that are not ours.
+        (self.folder / "rabbitmq-env.conf").write_text("")
+        # The port mapper runs beside the server in its session, so it ends with it; it would otherwise be started as
+        # a daemon that outlives everything. RUNNING_UNDER_SYSTEMD makes the script become the server.
+        command = [
+            "/bin/sh",
+            "-c",
+            f'epmd -address {LOOPBACK} -port {self._mapper_port} & exec "$0"',
+            str(SERVER),
+        ]
+        environment = {
+            "HOME": str(self.folder / "home"),
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "RABBITMQ_NODENAME": _NODE,
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "ERL_EPMD_PORT": str(self._mapper_port),
+            "ERL_EPMD_ADDRESS": LOOPBACK,
+            "ERL_CRASH_DUMP_BYTES": "0",
+            "RABBITMQ_SCHEDULER_BIND_TYPE": "u",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+            ),
+        }
+        return Program("rabbitmq", command, environment, folder=self.folder, grace=60.0)
+
+    def ready(self) -> bool:
+        """Tell whether the node answers an AMQP client and its management API listens."""
+        try:
+            with socket.create_connection((LOOPBACK, self.port), 2.0) as connection:
+                connection.sendall(_PROTOCOL_HEADER)
+                answered = bool(connection.recv(8))
+        except OSError:
+            return False
+        return answered and accepts(self.management_port)
+
+    def await_ready(self, timeout: float = 90.0) -> None:
+        """Wait until it answers; raises TimeoutError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not self.ready():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"RabbitMQ did not become ready within {timeout:.0f} s: read its log.")
+            time.sleep(0.1)
+
+    def start(self, timeout: float = 90.0) -> None:
+        """Run the server and wait until it can be used."""
+        self._child = Child(self.program, self.folder / "rabbitmq.log")
+        self._child.start()
+        self.await_ready(timeout)
+
+    def stop(self) -> None:
+        """End the server that `start` ran."""
+        if self._child is not None:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """SIGKILL the server that `start` ran."""
+        if self._child is not None:
+            self._child.kill()
+
+    def restart(self) -> None:
+        """End the server in order and run it again on the same data."""
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @cached_property
+    def _password(self) -> str:
+        return remembered_secret(self.folder / "password")
+
+    def _configuration(self) -> str:
+        return "\n".join(
+            (
+                f"listeners.tcp.1 = {LOOPBACK}:{self.port}",
+                f"management.tcp.ip = {LOOPBACK}",
+                f"management.tcp.port = {self.management_port}",
+                f"default_vhost = {_VHOST}",
+                f"default_user = {_USER}",
+                f"default_pass = {self._password}",
+                "default_user_tags.administrator = true",
+                "disk_free_limit.absolute = 1GB",
+                "log.console = true",
+                "log.console.level = info",
+                "log.file = false",
+                "",
+            )
+        )

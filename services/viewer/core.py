@@ -3,12 +3,11 @@
 import hashlib
 from dataclasses import dataclass
 
-from shared.store.documents import Image, State, Version
+from shared.store.documents import Image, Version
 from shared.tiles.geometry import Geometry, Position
 
 PINNED = "private, max-age=31536000, immutable"
 REVALIDATED = "private, no-cache"
-BUILDING: tuple[State, ...] = ("dicing", "folding", "finishing")
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,20 @@ class Below:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A version that can be shown, as far as it is built."""
+
+    image: Image
+    version: Version
+    geometry: Geometry
+
+    @property
+    def building(self) -> bool:
+        """Whether tiles are still to come."""
+        return self.version.state in ("dicing", "folding", "finishing")
+
+
+@dataclass(frozen=True)
 class Hidden:
     """Why nothing can be seen, and what to do: one sentence each."""
 
@@ -38,17 +51,17 @@ def version_number(image: Image, asked: int | None) -> int:
     return asked or image.current or image.latest
 
 
-def hidden(image: Image, version: Version | None) -> Hidden | None:
-    """Why this version can't be shown; None if at least its size is known and it has not failed."""
+def shown(image: Image, version: Version | None) -> Shown | Hidden:
+    """What of this version can be shown: something as soon as its size is known, unless it failed."""
     if version is None:
         return Hidden(
-            f"{image.name} has no such version any more.", "Open the slide without a version to see the current one."
+            f"{image.name} has no such version any more.", "Leave out the version, or use that of a fresh image.dzi."
         )
     if version.failure is not None:
         return Hidden(f"{image.name} can't be seen because it failed: {version.failure.reason}", version.failure.remedy)
     if version.geometry is None:
-        return Hidden(f"{image.name} can't be seen yet: no tile of it has been cut.", "Look again in a few seconds.")
-    return None
+        return Hidden(f"{image.name} can't be seen yet: none of its tiles is cut.", "Look again in a few seconds.")
+    return Shown(image, version, version.geometry)
 
 
 def description(geometry: Geometry) -> str:

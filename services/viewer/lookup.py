@@ -1,17 +1,49 @@
-"""What is known about a slide, remembered for a moment: panning asks for hundreds of tiles of one slide a second."""
+"""What the viewer knows for a moment: panning asks for hundreds of tiles of one slide, by one person, in a second."""
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Generic, TypeVar
 
 from services.viewer.core import version_number
 from shared.clock import Clock
 from shared.store import Store
 from shared.store.documents import Image, Version, VersionId
 
-REMEMBERED = timedelta(seconds=1)
-SLIDES = 2000
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+MOMENT = timedelta(seconds=1)
+MOST = 500
+
+
+class Remembered(Generic[K, V]):
+    """Answers by key, each at most a moment old; however many ask at once, one of them looks."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._answers: OrderedDict[K, tuple[datetime, asyncio.Future[V]]] = OrderedDict()
+
+    async def get(self, key: K, look: Callable[[], Awaitable[V]]) -> V:
+        """The remembered answer, else what `look` finds; its errors are passed on and not remembered."""
+        now = self._clock.now()
+        answer = self._answers.get(key)
+        # A clock that was set back makes an answer look as if it came from the future: that is no young one.
+        if answer is None or not timedelta(0) <= now - answer[0] < MOMENT:
+            answer = now, asyncio.ensure_future(look())
+            self._answers[key] = answer
+            self._answers.move_to_end(key)
+            if len(self._answers) > MOST:
+                self._answers.popitem(last=False)
+        try:
+            # Shielded: others wait for this look too, also when the request that began it goes away.
+            return answer[1].result() if answer[1].done() else await asyncio.shield(answer[1])
+        except Exception:
+            if self._answers.get(key) is answer:
+                del self._answers[key]
+            raise
 
 
 @dataclass(frozen=True)
@@ -23,40 +55,11 @@ class Slide:
     version: Version | None
 
 
-class Lookup:
-    """Slides by (image, version asked for or None); at most one look into the store per slide and moment."""
-
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
-        self._slides: OrderedDict[tuple[str, int | None], tuple[datetime, asyncio.Task[Slide | None]]] = OrderedDict()
-
-    async def slide(self, image: str, asked: int | None) -> Slide | None:
-        """The slide as it was at most a moment ago; None if there is none. Raises `Unavailable`."""
-        key = (image, asked)
-        now = self._clock.now()
-        known = self._slides.get(key)
-        if known is None or not timedelta(0) <= now - known[0] < REMEMBERED:
-            known = now, asyncio.create_task(self._look(image, asked))
-            self._slides[key] = known
-            self._slides.move_to_end(key)
-            if len(self._slides) > SLIDES:
-                self._slides.popitem(last=False)
-        task = known[1]
-        try:
-            # Shielded: the one look serves every request that waits for it, also when the first of them goes away.
-            return task.result() if task.done() else await asyncio.shield(task)
-        except Exception:
-            if self._slides.get(key) is known:
-                del self._slides[key]
-            raise
-
-    async def _look(self, id: str, asked: int | None) -> Slide | None:
-        image = await self._store.images.get(id)
-        if image is None:
-            return None
-        session = await self._store.sessions.get(image.session)
-        if session is None:
-            return None
-        version = await self._store.versions.get(VersionId(image=id, n=version_number(image, asked)))
-        return Slide(image, session.owner, version)
+async def find_slide(store: Store, id: str, asked: int | None) -> Slide | None:
+    """The slide with the version asked for (None: the one to show); None if there is no such image."""
+    image = await store.images.get(id)
+    session = await store.sessions.get(image.session) if image is not None else None
+    if image is None or session is None:
+        return None
+    version = await store.versions.get(VersionId(image=id, n=version_number(image, asked)))
+    return Slide(image, session.owner, version)

@@ -5,6 +5,15 @@ import type { Account, Page, Session, SlideImage } from "./types";
 export const API = "/api/v1";
 
 export const imagePath = (id: string, rest = ""): string => `${API}/images/${encodeURIComponent(id)}${rest}`;
+/**
+ * A picture of an image: tiles, thumbnail, label, macro. Once it is ready the address names the version, so that the
+ * browser may keep what it has for ever; until then it asks each time.
+ */
+export const picturePath = (image: SlideImage, rest: string): string =>
+  imagePath(
+    image.id,
+    image.state === "ready" && image.version !== null ? `${rest}?v=${image.version}` : rest,
+  );
 export const sessionPath = (id: string, rest = ""): string =>
   `${API}/sessions/${encodeURIComponent(id)}${rest}`;
 

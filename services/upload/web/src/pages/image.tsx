@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { getImage, getSession, imagePath } from "../api/client";
+import { getImage, getSession, picturePath } from "../api/client";
 import { watchSession } from "../api/events";
 import { asProblem } from "../api/problem";
 import type { SlideImage } from "../api/types";
@@ -93,7 +93,7 @@ function Stage({ image, shell }: { image: SlideImage; shell: { current: HTMLDivE
   useEffect(() => {
     if (container.current === null) return;
     const aspect = (image.width ?? 1) / (image.height ?? 1);
-    const slide = new SlideView(container.current, imagePath(image.id, "/image.dzi"), aspect, {
+    const slide = new SlideView(container.current, picturePath(image, "/image.dzi"), aspect, {
       zoomed: setZoom,
       opened: setOpened,
     });

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { imagePath } from "../api/client";
+import { picturePath } from "../api/client";
 import type { ImageState, SlideImage } from "../api/types";
 import { formatBytes, formatRate, formatRemaining } from "../model/format";
 import { isWorking, ratio, stagesBefore, stagesOf, statusLine } from "../model/progress";
@@ -117,7 +117,7 @@ function Thumbnail({ image, state }: { image: SlideImage | null; state: ImageSta
   return (
     <a class="thumbnail" href={imageHref(image.id)} tabIndex={-1}>
       <img
-        src={imagePath(image.id, "/thumbnail")}
+        src={picturePath(image, "/thumbnail")}
         alt={`Thumbnail of ${image.name}`}
         loading="lazy"
         decoding="async"

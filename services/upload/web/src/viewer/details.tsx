@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { imagePath } from "../api/client";
+import { imagePath, picturePath } from "../api/client";
 import type { SlideImage } from "../api/types";
 import { formatBytes, formatCount, formatMagnification, formatMpp, formatSize } from "../model/format";
 import { CloseIcon } from "../parts/icons";
@@ -91,7 +91,7 @@ function Associated({ image, kind, title }: { image: SlideImage; kind: "label" |
   return (
     <figure hidden={there !== true} data-testid={`associated-${kind}`}>
       <img
-        src={imagePath(image.id, `/associated/${kind}`)}
+        src={picturePath(image, `/associated/${kind}`)}
         alt={`${title} of ${image.name}`}
         onLoad={() => setThere(true)}
         onError={() => setThere(false)}

@@ -154,21 +154,18 @@ class Supervisor:
         restarts = Restarts()
         while True:
             since = time.monotonic()
-            await child.ended()
+            if child.pid is not None:
+                await child.ended()
             self._changed()
             await asyncio.to_thread(child.kill)
-            up = time.monotonic() - since
-            await asyncio.sleep(restarts.delay(up))
-            while not _started(child):
-                await asyncio.sleep(restarts.delay(0.0))
+            await asyncio.sleep(restarts.delay(time.monotonic() - since))
+            _try_to_start(child)
             self._changed()
 
 
-def _started(child: Child) -> bool:
+def _try_to_start(child: Child) -> None:
     try:
         child.start()
     except OSError as error:
         with child.log.open("a") as log:
             log.write(f"{child.program.name} cannot be run: {error}\n")
-        return False
-    return True

@@ -19,10 +19,20 @@ _REPLICA_SET = "slidemill"
 _USER = "slidemill"
 
 
+def is_primary(url: str) -> bool:
+    """Tell whether the server at this URL takes the URL's credentials and writes."""
+    try:
+        with MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=1000, timeoutMS=2000) as client:
+            client.admin.command("listDatabases", nameOnly=True)
+    except PyMongoError:
+        return False
+    return True
+
+
 class Mongod:
     """One private mongod in `folder` on `port`.
 
-    `program` is what to run; after each start `initiate` must have returned before clients connect. As a context
+    `program` is what to run; after each start `advance` must have said True before clients connect. As a context
     manager it runs the server itself, for as long as the context lasts.
     """
 
@@ -60,29 +70,24 @@ class Mongod:
         ]
         return Program("mongod", command, folder=self.folder, grace=60.0)
 
-    def ready(self) -> bool:
-        """Tell whether the node is primary and takes our credentials."""
-        try:
-            with self._client() as client:
-                return bool(client.admin.command("hello").get("isWritablePrimary"))
-        except PyMongoError:
-            return False
-
     def initiate(self, timeout: float = 60.0) -> None:
         """Wait for the server and make the replica set and the user where they are missing; can be repeated.
 
         Raises TimeoutError when the node has not become primary within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            try:
-                if self._step():
-                    return
-            except PyMongoError:
-                # Not listening yet, or between two states of the replica set: the next look tells.
-                pass
+        while not self.advance():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"MongoDB did not become ready within {timeout:.0f} s: read its log.")
             time.sleep(0.1)
-        raise TimeoutError(f"MongoDB did not become ready within {timeout:.0f} s: read its log.")
+
+    def advance(self) -> bool:
+        """Bring the node one step nearer to being the primary of its set with our user; True once it is."""
+        try:
+            return self._step()
+        except PyMongoError:
+            # Not listening yet, or between two states of the replica set: the next look tells.
+            return False
 
     def start(self, timeout: float = 60.0) -> None:
         """Run the server and wait until it can be used."""
@@ -127,7 +132,6 @@ class Mongod:
         )
 
     def _step(self) -> bool:
-        """Bring the node one step nearer to being primary with our user; True once it is."""
         member = {"_id": 0, "host": f"{LOOPBACK}:{self.port}"}
         try:
             with self._client() as client:

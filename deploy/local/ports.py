@@ -3,7 +3,7 @@
 import json
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -34,10 +34,13 @@ def free_port(taken: Iterable[int] = ()) -> int:
     raise OSError(f"No free port between {_RANGE.start} and {_RANGE.stop - 1}: stop what occupies them.")
 
 
-def assign(file: Path, names: Iterable[str]) -> dict[str, int]:
-    """Give every name a port: the one remembered in `file` while it is free, else a new one, and remember it."""
+def assign(file: Path, names: Iterable[str], fixed: Mapping[str, int]) -> dict[str, int]:
+    """Give every name a port: the fixed one, else the one remembered in `file` while it is free, else a new one.
+
+    Remembers what it gave.
+    """
     remembered: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-    ports = dict(remembered)
+    ports = {name: port for name, port in remembered.items() if port not in fixed.values()} | dict(fixed)
     for name in names:
         if name not in ports or not is_free(ports[name]):
             ports[name] = free_port(ports.values())

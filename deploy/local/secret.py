@@ -12,6 +12,6 @@ def remembered_secret(file: Path) -> str:
         fresh = file.with_name(f".{file.name}.{os.getpid()}")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as output:
-            output.write(secrets.token_hex(24))
+            output.write(secrets.token_hex(32))
         fresh.rename(file)
     return file.read_text().strip()

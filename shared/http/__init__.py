@@ -1,0 +1,1 @@
+"""What the gateway and the viewer have in common as HTTP servers."""

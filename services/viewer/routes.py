@@ -25,13 +25,16 @@ log = structlog.get_logger()
 def viewer(store: Store, tiles: Tiles, clock: Clock) -> web.Application:
     """The read side as an aiohttp application, without its health routes."""
     app = web.Application(middlewares=[problems])
-    app.on_response_prepare.append(_no_sniffing)
+    app.on_response_prepare.append(_guard)
     app.add_routes(Reading(store, tiles, clock).routes())
     return app
 
 
-async def _no_sniffing(_: web.Request, response: web.StreamResponse) -> None:
+async def _guard(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if response.status >= 400:
+        # What is not there yet may be there in a second.
+        response.headers["Cache-Control"] = "no-store"
 
 
 class Reading:

@@ -18,6 +18,16 @@ _VHOST = "slidemill"
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
+def speaks_amqp(port: int) -> bool:
+    """Tell whether a broker on this loopback port answers an AMQP client's first bytes."""
+    try:
+        with socket.create_connection((LOOPBACK, port), 2.0) as connection:
+            connection.sendall(_PROTOCOL_HEADER)
+            return bool(connection.recv(8))
+    except OSError:
+        return False
+
+
 class RabbitMQ:
     """One private RabbitMQ node in `folder`, with ports for AMQP, management, distribution and its port mapper.
 
@@ -84,13 +94,7 @@ class RabbitMQ:
 
     def ready(self) -> bool:
         """Tell whether the node answers an AMQP client and its management API listens."""
-        try:
-            with socket.create_connection((LOOPBACK, self.port), 2.0) as connection:
-                connection.sendall(_PROTOCOL_HEADER)
-                answered = bool(connection.recv(8))
-        except OSError:
-            return False
-        return answered and accepts(self.management_port)
+        return speaks_amqp(self.port) and accepts(self.management_port)
 
     def await_ready(self, timeout: float = 90.0) -> None:
         """Wait until it answers; raises TimeoutError after `timeout` seconds."""

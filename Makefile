@@ -1,0 +1,58 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench chaos test-containers docs requirements clean
+
+PYTHON := .venv/bin/python
+PAGE := services/upload/web
+LOCKS := upload dicer pyramid sync viewer ops local
+SLIDE ?=
+FAULTS ?= 100
+PYTEST ?=
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: ## Install what is missing and build the page; quick when nothing is to do
+	@deploy/local/setup.sh
+
+demo: setup ## Run everything here with a sample slide, until Ctrl-C (SLIDE=path for your own)
+	@./slidemill demo $(if $(SLIDE),--slide "$(SLIDE)")
+
+test: setup ## Run all tests but the containers and the long chaos run (PYTEST="-k name" for some)
+	npm run --silent --prefix $(PAGE) check
+	npm run --silent --prefix $(PAGE) test
+	$(PYTHON) -m pytest tests --ignore=tests/containers $(PYTEST)
+
+check: setup ## Check style, types, imports between parts, and that generated documents are fresh
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PYTHON) -m docs.generate --check
+
+bench: setup ## Compare with vips dzsave on the same slide, three pairs
+	$(PYTHON) -m tests.bench
+
+chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n)
+	$(PYTHON) -m tests.chaos --faults $(FAULTS)
+
+test-containers: ## Build the dicer's image with buildah and dice a slide in it (needs root)
+	@deploy/local/setup.sh containers
+	$(PYTHON) -m pytest tests/containers $(PYTEST)
+
+docs: setup ## Generate the documents that are made from the code
+	$(PYTHON) -m docs.generate
+
+requirements: setup ## Lock the dependencies of pyproject.toml anew, with hashes
+	$(PYTHON) -m pip install --quiet --upgrade --target .venv/uv uv
+	@lock() { .venv/uv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --custom-compile-command 'make requirements' "$$@" >/dev/null; }; \
+	lock --group dev --output-file requirements/dev.txt && \
+	for group in $(LOCKS); do \
+		lock --group $$group --constraints requirements/dev.txt --output-file requirements/$$group.txt || exit; \
+	done
+
+clean: ## Remove what was built and installed in this folder; the data under var/ stay
+	rm -rf .venv .setup.lock .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(PAGE)/node_modules $(PAGE)/dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

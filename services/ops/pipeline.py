@@ -1,0 +1,112 @@
+"""`tick`, `replay` and `topology`: what an operator says to the pipeline itself, past the gateway."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.local.bootstrap import deployment_claim
+from deploy.local.stack import DATABASE, PREFIX
+from deploy.local.state import read_state
+from services.ops.errors import CommandFailed, StackUnreachable
+from shared.bus import Message
+from shared.bus.rabbit import RabbitBus, apply
+from shared.clock import SystemClock
+from shared.errors import Unavailable
+from shared.events import SyncTick
+from shared.mongo import connect
+from shared.stages import STAGE_OF_STATE, WORKING, announcement
+from shared.store.documents import Version, VersionId
+from shared.store.mongo import MongoStore
+
+_TICK_LIMIT = 600.0
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """An open stack: its main database and its broker."""
+
+    store: MongoStore
+    bus: RabbitBus
+
+
+@asynccontextmanager
+async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
+    """Connect to the database and the broker of the stack in a data folder; raises `StackUnreachable`."""
+    state = read_state(data)
+    if state is None or not state.supervisor.alive():
+        raise StackUnreachable(f"No stack runs in {data}: start it with ./slidemill up.")
+    client = connect(state.mongodb)
+    bus = RabbitBus(state.amqp, PREFIX)
+    try:
+        await bus.connect()
+        yield Pipeline(MongoStore(client, DATABASE), bus)
+    except Unavailable as error:
+        raise StackUnreachable(f"The stack of {data} can't be reached: {error}") from error
+    finally:
+        await bus.close()
+        client.close()
+
+
+async def tick(pipeline: Pipeline) -> dict[str, Any]:
+    """Publish a sync tick for this moment and return its report once it is done."""
+    due = SystemClock().now()
+    await pipeline.bus.publish([Message(SyncTick(database=DATABASE, time=due, due=due))])
+    try:
+        async with asyncio.timeout(_TICK_LIMIT):
+            while True:
+                ticked = await pipeline.store.ticks.get(due.isoformat())
+                if ticked is not None and ticked.done:
+                    break
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise CommandFailed(
+            f"The tick was not done within {_TICK_LIMIT:.0f} s: see with ./slidemill status whether sync runs."
+        ) from None
+    if "error" in ticked.report:
+        raise CommandFailed(f"{ticked.report['error']} {ticked.report.get('remedy', '')}".strip())
+    return {"due": due.isoformat(), "report": ticked.report}
+
+
+async def replay(pipeline: Pipeline, image_id: str) -> dict[str, Any]:
+    """Announce the latest version of an image again, so that what is missing is made; a whole one stays as it is.
+
+    Returns the image, its version, the event that was published and the state it continues from.
+    """
+    store = pipeline.store
+    image = await store.images.get(image_id)
+    version = await store.versions.get(VersionId(image=image.id, n=image.latest)) if image is not None else None
+    if version is None:
+        raise CommandFailed(f"There is no image {image_id}: list them with ./slidemill images.")
+    version = await _revived(store, version)
+    event = announcement(version, DATABASE)
+    if event is None:
+        raise CommandFailed(f"{version.name} never arrived whole, so there is nothing to replay: upload it again.")
+    stage = STAGE_OF_STATE.get(version.state, "dicer")
+    await pipeline.bus.publish_to(stage, "bulk", [Message(event, headers={"x-slidemill-replay": "1"})])
+    return {"image": image_id, "version": version.id.n, "event": event.type, "state": version.state}
+
+
+async def _revived(store: MongoStore, version: Version) -> Version:
+    """A failed version put back to the stage that it failed in; any other as it is."""
+    failure = version.failure
+    if version.state != "failed" or failure is None or failure.stage == "upload":
+        return version
+    revived = await store.versions.update(
+        version.id,
+        when={"state": "failed"},
+        set={"state": WORKING[failure.stage], "failure": None, "reissues": 0, "updated": SystemClock().now()},
+    )
+    return revived or version
+
+
+async def apply_topology(data: Path) -> dict[str, Any]:
+    """Make every exchange, queue and binding that is missing on the broker."""
+    state = read_state(data)
+    async with pipeline_of(data) as pipeline:
+        claim = await deployment_claim(pipeline.store)
+        if state is not None:
+            await apply(state.amqp, PREFIX, claim)
+    return {"prefix": PREFIX, "claim": claim}

@@ -129,7 +129,7 @@ async def work_on_block(
                 raise Reject(
                     f"Block {id.n} (level {rect.level}, tile rows {rect.top} to {rect.bottom - 1}, columns {rect.left} "
                     f"to {rect.right - 1}) could not be decoded in {counted.deaths} tries ({death}).",
-                    "The slide is probably damaged there: check it in the scanner's viewer, export it again and upload that.",
+                    "The slide is probably damaged there: export it from the scanner again and upload that.",
                 ) from death
             continue
         await _finish_block(store, block, fields, clock)
@@ -151,7 +151,7 @@ async def _finish_block(store: Store, block: Block, fields: Mapping[str, Any], c
 async def end_stage(
     store: Store, version: Version, stage: StageName, *, next_state: str, fields: Mapping[str, Any], clock: Clock
 ) -> Version | None:
-    """Ends a stage once: sets its end time and hands the version to the next state. None if it was not in this stage."""
+    """Ends a stage once and hands the version to the next state. None if it was not in this stage."""
     now = clock.now()
     started = getattr(version.stages, stage).started
     return await store.versions.update(

@@ -90,7 +90,7 @@ def recipe(quality: int, tile: int) -> Recipe:
     return Recipe(revision=REVISION, quality=quality, subsampling="420", tile=tile)
 
 
-def copied_rects(geometry: Geometry, lengths: Sequence[int], target: int = COPIED_BYTES) -> list[Rect]:
+def copied_rects(geometry: Geometry, lengths: Sequence[int], target: int) -> list[Rect]:
     """Consecutive tile rows of about `target` bytes of file; a row that alone is far longer is cut into spans.
 
     `lengths` are the byte counts of all tiles, row by row.
@@ -187,12 +187,12 @@ def is_interior(geometry: Geometry, position: Position) -> bool:
     return geometry.tile_size(position) == (geometry.tile, geometry.tile)
 
 
-def plan(version: Version, found: Found, issued: datetime) -> list[Block]:
+def plan(version: Version, found: Found, issued: datetime, block_bytes: int) -> list[Block]:
     """Every block of a slide's base level, numbered from 0: a pure function of the version and what was found."""
     geometry = found.geometry
     extents: list[bytes | None]
     if found.reader == "tiff-tiles":
-        rects = copied_rects(geometry, found.lengths)
+        rects = copied_rects(geometry, found.lengths, block_bytes)
         cols = geometry.grid(0)[0]
         extents = [pack_extents(extents_of(rect, cols, found.offsets, found.lengths)) for rect in rects]
     else:

@@ -18,12 +18,17 @@ from shared.tiles.sparse import pack
 
 @dataclass(frozen=True)
 class Dicer:
-    """What the handlers need besides the stores of a delivery. `worker` is this process's name."""
+    """What the handlers need besides the stores of a delivery.
+
+    `quality` is the JPEG quality that a first plan pins, `worker` this process's name, `block_bytes` about how much of
+    a copied file one block covers.
+    """
 
     decoders: Decoders
     clock: Clock
     quality: int
     worker: str
+    block_bytes: int = core.COPIED_BYTES
 
     async def file_complete(self, event: FileComplete, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
         """Plans the base level, or continues a plan that is there: returns the blocks still open."""
@@ -58,7 +63,7 @@ class Dicer:
     async def _plan(self, version: Version, *, store: Store, blobs: Blobs) -> Version | None:
         now = self.clock.now()
         found = await probe(version, blobs=blobs, decoders=self.decoders)
-        blocks = core.plan(version, found, now)
+        blocks = core.plan(version, found, now, self.block_bytes)
         return await stages.plan_blocks(
             store,
             version,

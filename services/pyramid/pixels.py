@@ -4,7 +4,7 @@ Pixels are numpy arrays of shape (height, width, 3), uint8, sRGB.
 
 Folding decodes each base tile at half scale inside the JPEG decoder: the scaled inverse DCT of libjpeg-turbo (Guido
 Vollbeding's 4 x 4 reduction of the 8 x 8 transform) with the accurate integer method. From there on pixels stay raw:
-each next level is the 2 x 2 box mean of the one below, rounded to nearest, and is encoded once.
+each next level is the 2 x 2 box mean of the one below and is encoded once.
 """
 
 import zlib
@@ -51,7 +51,7 @@ def fold(
     level_pixels, present = _first_level(rect, positions, geometry, raw, inputs)
     for level in folded_levels(geometry, rect):
         if level > rect.level + 1:
-            level_pixels = halve(level_pixels)
+            level_pixels = halve(level_pixels, level)
             present = {(row >> 1, col >> 1) for row, col in present}
         shift = level - rect.level
         top, left = rect.top >> shift, rect.left >> shift
@@ -80,24 +80,30 @@ def _first_level(
     for position, data in zip(positions, inputs, strict=True):
         tile_width, tile_height = geometry.tile_size(position)
         if raw:
-            small = halve(unpack(data, tile_width, tile_height))
+            small = halve(unpack(data, tile_width, tile_height), rect.level + 1)
         elif tile_width == tile == tile_height and tile % 16 == 0:
             small = _decode_half(data, position, half)
         else:
-            small = halve(_decode(data, position))
+            small = halve(_decode(data, position), rect.level + 1)
         y, x = (position.row - rect.top) * half, (position.col - rect.left) * half
         pixels[y : y + small.shape[0], x : x + small.shape[1]] = small
         present.add((position.row >> 1, position.col >> 1))
     return pixels, present
 
 
-def halve(pixels: Pixels) -> Pixels:
-    """The 2 x 2 box mean, rounded to nearest; an odd last row or column counts twice."""
+def halve(pixels: Pixels, level: int) -> Pixels:
+    """The 2 x 2 box mean that makes `level`; an odd last row or column counts twice.
+
+    OpenCV rounds halves up, an eighth of a grey level on average. Every other level rounds them down, on the negative,
+    so that a high pyramid does not grow brighter from level to level.
+    """
     height, width = pixels.shape[:2]
     if height % 2 or width % 2:
         pixels = cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    if rounds_down := level % 2 == 1:
+        pixels = cv2.bitwise_not(pixels)
     halved: Pixels = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    return halved
+    return cv2.bitwise_not(halved) if rounds_down else halved
 
 
 def pack(pixels: Pixels) -> bytes:

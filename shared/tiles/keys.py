@@ -73,7 +73,10 @@ def level_range(image: str, version: int, level: int) -> KeyRange:
 
 
 def square_range(image: str, version: int, corner: Position, side: int) -> KeyRange:
-    """The tiles of an aligned square whose `side`, in tiles, is a power of two that divides the corner's row and col."""
+    """The tiles of an aligned square whose `side`, in tiles, is a power of two.
+
+    The corner's row and column must be multiples of it.
+    """
     head = bytes.fromhex(image)
     first = morton(corner.row, corner.col)
     return KeyRange(

@@ -1,0 +1,218 @@
+"""All services' handlers in one process on the memory ports, with a broker that misbehaves as much as it may.
+
+Messages come in any order, twice, and several at once; a worker may crash between any two steps, after which its
+message comes again. What must not change is the end.
+"""
+
+import hashlib
+import inspect
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncio
+
+from services.dicer.handler import Dicer
+from services.pyramid.handler import Pyramid
+from shared import stages
+from shared.blobs.memory import MemoryBlobs
+from shared.clock import ManualClock
+from shared.decoding import Decoders
+from shared.errors import Reject
+from shared.events import (
+    BaseDiced,
+    DiceBlock,
+    Event,
+    FileComplete,
+    FoldBlock,
+    ImageEvent,
+    ImageFailed,
+    ImageReady,
+    PyramidBuilt,
+)
+from shared.store.documents import Image, Session, Version, VersionId
+from shared.store.memory import MemoryStore
+from shared.tiles.keys import version_range
+from shared.tiles.memory import MemoryTiles
+
+DATABASE = "slidemill"
+CHUNK = 256 * 1024
+MOST_DELIVERIES = 20_000
+
+
+class Crash(BaseException):
+    """The worker's death: nothing in the code under test may catch it."""
+
+
+@dataclass
+class Fuse:
+    """Counts the steps that touch the outside world and kills the worker at step `at`."""
+
+    at: int | None = None
+    steps: int = 0
+
+    def burn(self) -> None:
+        self.steps += 1
+        if self.steps == self.at:
+            raise Crash
+
+
+class Fused:
+    """A port whose every call burns the fuse before and after it is carried out."""
+
+    def __init__(self, port: object, fuse: Fuse) -> None:
+        self._port = port
+        self._fuse = fuse
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._port, name)
+        if not callable(value):
+            return Fused(value, self._fuse)
+        if not inspect.iscoroutinefunction(value):
+            self._fuse.burn()
+            return value
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._fuse.burn()
+            result = await value(*args, **kwargs)
+            self._fuse.burn()
+            return result
+
+        return call
+
+
+@dataclass
+class Mill:
+    """One deployment in one process. `rng` shuffles and doubles deliveries; without it they come in order, once."""
+
+    decoders: Decoders
+    scratch: Path
+    rng: random.Random | None = None
+    fuse: Fuse = field(default_factory=Fuse)
+    block_bytes: int = 256 * 1024
+    facts: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clock = ManualClock(datetime(2026, 1, 2, tzinfo=UTC))
+        self.store = MemoryStore()
+        self.blobs = MemoryBlobs(self.scratch)
+        self.tiles = MemoryTiles()
+        self._pending: list[Event] = []
+        dicer = Dicer(
+            decoders=self.decoders, clock=self.clock, quality=80, worker="dicer", block_bytes=self.block_bytes
+        )
+        pyramid = Pyramid(decoders=self.decoders, clock=self.clock, worker="pyramid")
+        self._handlers: dict[type[Event], Callable[..., Any]] = {
+            FileComplete: dicer.file_complete,
+            DiceBlock: dicer.dice_block,
+            BaseDiced: pyramid.base_diced,
+            FoldBlock: pyramid.fold_block,
+            PyramidBuilt: pyramid.pyramid_built,
+            ImageReady: pyramid.image_ready,
+        }
+        self._failed: dict[type[Event], Callable[..., Any]] = {
+            event: dicer.failed if event in (FileComplete, DiceBlock) else pyramid.failed for event in self._handlers
+        }
+
+    async def upload(self, path: Path, image: str | None = None) -> str:
+        """Stores a file as a finished upload would be and announces it; returns the image's id."""
+        data = path.read_bytes()
+        image = image or uuid.uuid4().hex
+        now = self.clock.now()
+        id = VersionId(image=image, n=1)
+        session = Session(id="5" * 32, title="tests", owner="0" * 32, created=now)
+        await self.store.sessions.insert(session)
+        await self.store.images.insert(
+            Image(id=image, session=session.id, name=path.name, latest=1, created=now)
+        )
+        digests = {"md5": hashlib.md5(data).hexdigest(), "sha256": hashlib.sha256(data).hexdigest()}
+        version = Version(
+            id=id,
+            session=session.id,
+            file=image,
+            name=path.name,
+            length=len(data),
+            state="dicing",
+            created=now,
+            updated=now,
+            stages={"upload": {"started": now, "ended": now, "done": len(data), "total": len(data)}},
+            **digests,
+        )
+        await self.store.versions.insert(version)
+        await self.blobs.create(image, name=path.name, chunk=CHUNK, refs=(f"{image}:1",))
+        for n in range(-(-len(data) // CHUNK)):
+            await self.blobs.put_chunk(image, n, data[n * CHUNK : (n + 1) * CHUNK])
+        await self.blobs.commit(image, length=len(data), **digests)
+        await self.announce(image)
+        return image
+
+    async def announce(self, image: str) -> None:
+        """Publishes the fact that the version's next step waits for, as an upload, a relay or a replay does."""
+        event = stages.announcement(await self.version(image), DATABASE)
+        assert event is not None
+        self._publish([event])
+
+    async def version(self, image: str) -> Version:
+        version = await self.store.versions.get(VersionId(image=image, n=1))
+        assert version is not None
+        return version
+
+    async def stored(self, image: str) -> dict[bytes, bytes]:
+        """Every tile of the image, by the part of its key that does not name the image."""
+        return {tile.key[16:]: tile.data async for tile in self.tiles.scan(version_range(image, 1))}
+
+    async def run(self) -> int:
+        """Delivers until nothing is pending; returns how many deliveries that took."""
+        deliveries = 0
+        while self._pending:
+            assert deliveries < MOST_DELIVERIES, "the messages never come to an end"
+            batch = self._take()
+            deliveries += len(batch)
+            for outcome in await asyncio.gather(*(self._deliver(event) for event in batch)):
+                self._publish(outcome)
+        return deliveries
+
+    def _take(self) -> list[Event]:
+        if self.rng is None:
+            return [self._pending.pop(0)]
+        self.rng.shuffle(self._pending)
+        batch = [self._pending.pop() for _ in range(min(self.rng.randint(1, 3), len(self._pending)))]
+        # The same message may be in two workers' hands at once.
+        if self.rng.random() < 0.5:
+            batch.append(batch[0])
+        # ... or come once more when everybody has forgotten it.
+        if self.rng.random() < 0.3:
+            self._pending.append(batch[-1])
+        return batch
+
+    def _publish(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, ImageReady | ImageFailed):
+                self.facts.append(event)
+            # A message that is waiting already says nothing new when it is sent again.
+            if type(event) in self._handlers and event not in self._pending:
+                self._pending.append(event)
+
+    async def _deliver(self, event: Event) -> list[Event]:
+        ports: dict[str, Any] = {
+            "store": Fused(self.store, self.fuse),
+            "blobs": Fused(self.blobs, self.fuse),
+            "tiles": Fused(self.tiles, self.fuse),
+        }
+        self.clock.advance(0.01)
+        try:
+            produced: list[Event] = await self._handlers[type(event)](event, **ports)
+            self.fuse.burn()
+        except Crash:
+            return [event]
+        except Reject as rejection:
+            assert isinstance(event, ImageEvent)
+            failed: list[Event] = await self._failed[type(event)](
+                event, rejection.reason, rejection.remedy, store=self.store
+            )
+            return failed
+        return produced

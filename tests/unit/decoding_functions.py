@@ -1,0 +1,179 @@
+"""What the tests of the decoder children run inside them."""
+
+import hashlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from shared.errors import Reject
+from shared.store.documents import Recipe
+from shared.tiles.geometry import Position
+
+
+def add(left: int, right: int) -> int:
+    return left + right
+
+
+def process_id() -> int:
+    return os.getpid()
+
+
+def digests(prefix: str, *, inputs: Sequence[memoryview]) -> list[str]:
+    return [prefix + hashlib.sha256(part).hexdigest() for part in inputs]
+
+
+def count(*, inputs: Sequence[memoryview]) -> int:
+    return len(inputs)
+
+
+def write_into_input(*, inputs: Sequence[memoryview]) -> None:
+    inputs[0][0] = 1
+
+
+def value_objects(position: Position, recipe: Recipe) -> tuple[Position, Recipe, dict[str, Any]]:
+    return position._replace(row=position.row + 1), recipe.model_copy(update={"quality": 31}), {"mpp": 0.25}
+
+
+class Malice:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path(self.path),)
+
+
+def return_malice(path: str) -> Malice:
+    return Malice(path)
+
+
+def reject() -> None:
+    raise Reject("The slide is torn.", "Scan it again.")
+
+
+def fail() -> None:
+    raise KeyError("a tile that is not there")
+
+
+def fail_as_if_the_connection_was_lost() -> None:
+    raise EOFError("the TIFF ends here")
+
+
+def send_signal(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def abort() -> None:
+    os.abort()
+
+
+def leave(code: int) -> None:
+    os._exit(code)
+
+
+def hold_memory(count: int) -> int:
+    return int(np.ones(count, np.uint8)[-1])
+
+
+def take_python_memory() -> int:
+    parts = []
+    while True:
+        parts.append(bytearray(2**20))
+
+
+def loop_for_ever(mark: str | None = None) -> None:
+    if mark:
+        Path(mark).write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.01)
+
+
+def ignore_signals_for_ever(mark: str) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    loop_for_ever(mark)
+
+
+def environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def open_sockets() -> list[str]:
+    names = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            names.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except OSError:
+            continue
+    return [name for name in names if name.startswith("socket:")]
+
+
+def limits() -> str:
+    return Path("/proc/self/limits").read_text()
+
+
+def read_source(places: Sequence[tuple[int, int]], *, source: BinaryIO) -> list[bytes]:
+    found = []
+    for offset, length in places:
+        source.seek(offset)
+        found.append(source.read(length))
+    return found
+
+
+def source_length(*, source: BinaryIO) -> int:
+    return source.seek(0, 2)
+
+
+def read_for_ever(*, source: BinaryIO) -> None:
+    offset = 0
+    while True:
+        source.seek(offset)
+        source.read(1)
+        offset += 2**20
+
+
+def meet(address: str, *, seconds: float = 30.0) -> int:
+    """Returns only once the test has seen this process and let it go, so that it proves to run beside others."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(seconds)
+        sock.connect(address)
+        sock.recv(1)
+    return os.getpid()
+
+
+def tile(number: int, length: int) -> bytes:
+    return number.to_bytes(4, "little") * (length // 4)
+
+
+def tiles(total: int, length: int) -> Iterator[tuple[Position, bytes]]:
+    for number in range(total):
+        yield Position(0, number, 7), tile(number, length)
+
+
+def tiles_with_progress(total: int, length: int, log: str) -> Iterator[tuple[int, bytes]]:
+    with open(log, "ab", buffering=0) as progress:
+        for number in range(total):
+            progress.write(b".")
+            yield number, tile(number, length)
+
+
+def tiles_then_reject(total: int) -> Iterator[tuple[int, bytes]]:
+    for number in range(total):
+        yield number, tile(number, 2**20)
+    raise Reject("The slide ends early.", "Scan it again.")
+
+
+def tiles_from_source(total: int, length: int, *, source: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    for number in range(total):
+        source.seek(number * length)
+        yield number, source.read(length)
+
+
+def halves_of(*, inputs: Sequence[memoryview]) -> Iterator[tuple[int, bytes]]:
+    for number, part in enumerate(inputs):
+        yield number, bytes(part[: len(part) // 2])

@@ -1,0 +1,139 @@
+"""Whole copies of stored files in a folder that the processes of one host share.
+
+Each copy has a folder of its own with `lock` and, once it is whole, `data` (and hard links of it with the suffixes
+that readers ask for). A shared lock is held while a copy is open, an exclusive one while it is made or evicted.
+"""
+
+import asyncio
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from shared.errors import Reject, RetryLater
+
+_LOOK_SECONDS = 0.05
+
+
+def _lock(folder: Path, how: int) -> int | None:
+    """A descriptor that holds the folder's lock; None while others hold it. Makes the folder."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            # Evicted between the two lines above.
+            continue
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            # An evicted folder takes its lock along: then this is no longer the lock that others see.
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
+
+
+class Scratch:
+    """About `limit` bytes of copies under `folder`; the least recently used ones go first, never an open one."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+
+    @asynccontextmanager
+    async def copy(
+        self, name: str, suffix: str, length: int, download: Callable[[], AsyncIterator[bytes]]
+    ) -> AsyncIterator[Path]:
+        """The path of a copy of `length` bytes, downloaded unless it is here, for as long as the context is open.
+
+        Raises `Reject` if the download has another length and `RetryLater` if the disk is full.
+        """
+        folder = self._folder / name
+        data = folder / "data"
+        while True:
+            held = await self._locked(folder, fcntl.LOCK_SH)
+            if data.exists():
+                break
+            os.close(held)
+            await self._make(folder, length, download)
+        try:
+            os.utime(data)
+            yield self._with_suffix(data, suffix)
+        finally:
+            os.close(held)
+
+    async def _locked(self, folder: Path, how: int) -> int:
+        while (descriptor := _lock(folder, how)) is None:
+            await asyncio.sleep(_LOOK_SECONDS)
+        return descriptor
+
+    @staticmethod
+    def _with_suffix(data: Path, suffix: str) -> Path:
+        if not suffix:
+            return data
+        path = data.with_name(f"slide{suffix}")
+        try:
+            os.link(data, path)
+        except FileExistsError:
+            pass
+        return path
+
+    async def _make(self, folder: Path, length: int, download: Callable[[], AsyncIterator[bytes]]) -> None:
+        held = await self._locked(folder, fcntl.LOCK_EX)
+        try:
+            if (folder / "data").exists():
+                return
+            await asyncio.to_thread(self._evict, length, folder)
+            part = folder / "part"
+            try:
+                written = await self._write(part, download())
+                if written != length:
+                    raise Reject(
+                        f"The stored file is {length} bytes long, but {written} bytes were found.",
+                        "Upload the file again.",
+                    )
+                part.rename(folder / "data")
+            finally:
+                part.unlink(missing_ok=True)
+        finally:
+            os.close(held)
+
+    @staticmethod
+    async def _write(path: Path, pieces: AsyncIterator[bytes]) -> int:
+        written = 0
+        try:
+            with path.open("wb", buffering=0) as file:
+                async for piece in pieces:
+                    written += await asyncio.to_thread(file.write, piece)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise RetryLater(f"The disk of the scratch folder {path.parent.parent} is full.") from error
+        return written
+
+    def _evict(self, coming: int, but: Path) -> None:
+        """Removes copies that nobody has open until `coming` more bytes fit, if they can be made to fit."""
+        copies: list[tuple[float, int, Path]] = []
+        # A part is being downloaded now, which its lock tells, or was left by a crash.
+        for path in [*self._folder.glob("*/data"), *self._folder.glob("*/part")]:
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                continue
+            copies.append((found.st_mtime, found.st_size, path.parent))
+        excess = sum(size for _, size, _ in copies) + coming - self._limit
+        for _, size, folder in sorted(copies):
+            if excess <= 0:
+                return
+            if folder != but and (held := _lock(folder, fcntl.LOCK_EX)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(held)
+                excess -= size

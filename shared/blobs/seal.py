@@ -1,0 +1,191 @@
+"""Completes an upload: every chunk there, digests proven, file readable, version handed to the dicer, fact announced.
+
+Each step is recorded before the next, and any of them may have been done already by somebody who then died.
+"""
+
+import asyncio
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+from shared.blobs import Blobs
+from shared.bus import Bus, Message
+from shared.clock import Clock
+from shared.events import Event, FileComplete
+from shared.stages import end_stage, fail
+from shared.store import In, Less, Store
+from shared.store.documents import Upload, Version, VersionId
+
+# Well within what a relay takes for stale.
+TOUCH = timedelta(seconds=5)
+MOST_UPLOADS = 100
+_AGAIN = "Send the file again; if it happens again, the file changes or is damaged on its way."
+
+
+async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clock: Clock) -> FileComplete | None:
+    """Does every step that is still missing; returns the fact while it is not announced.
+
+    None if chunks are missing, if the upload ended otherwise, or if somebody else has announced it. A file whose
+    digests are not the claimed ones ends as failed, with both values in the reason, and its bytes go.
+    """
+    upload = await store.uploads.get(upload_id)
+    if upload is not None and upload.state == "receiving":
+        upload = await _begin(upload, store, blobs, clock)
+    if upload is not None and upload.state == "verifying":
+        upload = await _verify(upload, store, blobs, database, clock)
+    if upload is None or upload.state != "complete" or upload.announced:
+        return None
+    version = await _hand_over(upload, store, clock)
+    fact = None if version is None else _fact(version, database)
+    if fact is None:
+        # The image was deleted meanwhile, or failed: nobody waits for this any more.
+        await announced(upload.id, store)
+    return fact
+
+
+async def _begin(upload: Upload, store: Store, blobs: Blobs, clock: Clock) -> Upload | None:
+    """`receiving` -> `verifying`, once every byte is stored."""
+    stored = await blobs.chunks(upload.id)
+    count = -(-upload.total // upload.chunk)
+    last = upload.total - (count - 1) * upload.chunk
+    whole = [(n, upload.chunk if n < count - 1 else last) for n in range(count)]
+    if not whole or stored != whole:
+        return upload
+    changed = await store.uploads.update(
+        upload.id,
+        when={"state": "receiving"},
+        set={"state": "verifying", "stored": upload.total, "updated": clock.now()},
+    )
+    return changed or await store.uploads.get(upload.id)
+
+
+async def _verify(upload: Upload, store: Store, blobs: Blobs, database: str, clock: Clock) -> Upload | None:
+    """`verifying` -> `complete` or `failed`."""
+    if upload.md5 is None or upload.sha256 is None:
+        digests = await _digests(upload, store, blobs, clock)
+        changed = await store.uploads.update(
+            upload.id, when={"state": "verifying"}, set={**digests, "updated": clock.now()}
+        )
+        if changed is None:
+            return await store.uploads.get(upload.id)
+        upload = changed
+    reason = _mismatch(upload)
+    if reason is not None:
+        await _fail(upload, reason, store, blobs, database, clock)
+        return None
+    await blobs.commit(upload.id, length=upload.total, md5=str(upload.md5), sha256=str(upload.sha256))
+    changed = await store.uploads.update(
+        upload.id, when={"state": "verifying"}, set={"state": "complete", "updated": clock.now()}
+    )
+    return changed or await store.uploads.get(upload.id)
+
+
+async def _digests(upload: Upload, store: Store, blobs: Blobs, clock: Clock) -> dict[str, Any]:
+    """Reads the file in order; says now and then that somebody is at it."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+
+    def both(data: bytes) -> None:
+        md5.update(data)
+        sha256.update(data)
+
+    said = clock.now()
+    async for data in blobs.stream(upload.id, 0, upload.total):
+        await asyncio.to_thread(both, data)
+        if clock.now() - said >= TOUCH:
+            said = clock.now()
+            await store.uploads.update(upload.id, when={"state": "verifying"}, set={"updated": said})
+    return {"md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
+
+
+def _mismatch(upload: Upload) -> str | None:
+    for algorithm, claimed, found in (
+        ("MD5", upload.claimed_md5, upload.md5),
+        ("SHA-256", upload.claimed_sha256, upload.sha256),
+    ):
+        if claimed is not None and found is not None and claimed.lower() != found:
+            return f"{upload.name} arrived with the {algorithm} {found}, but {claimed.lower()} was announced for it."
+    return None
+
+
+async def _fail(upload: Upload, reason: str, store: Store, blobs: Blobs, database: str, clock: Clock) -> list[Event]:
+    """Ends version and upload as failed. The bytes go last: until then a repeat comes to the same end."""
+    version = VersionId(image=upload.image, n=upload.version)
+    events = await fail(store, version, "upload", reason, _AGAIN, database=database, clock=clock)
+    await store.uploads.update(upload.id, when={"state": "verifying"}, set={"state": "failed", "updated": clock.now()})
+    await blobs.delete(upload.id)
+    return events
+
+
+async def _hand_over(upload: Upload, store: Store, clock: Clock) -> Version | None:
+    """The version, no longer uploading; None if it is deleted."""
+    id = VersionId(image=upload.image, n=upload.version)
+    version = await store.versions.get(id)
+    if version is None or version.state != "uploading":
+        return version
+    fields = {
+        "length": upload.total,
+        "md5": upload.md5,
+        "sha256": upload.sha256,
+        "stages.upload.done": upload.total,
+        "stages.upload.total": upload.total,
+    }
+    ended = await end_stage(store, version, "upload", next_state="dicing", fields=fields, clock=clock)
+    return ended or await store.versions.get(id)
+
+
+def _fact(version: Version, database: str) -> FileComplete | None:
+    ended = version.stages.upload.ended
+    if ended is None or version.length is None or version.md5 is None or version.sha256 is None:
+        return None
+    return FileComplete(
+        database=database,
+        time=ended,
+        image=version.id.image,
+        version=version.id.n,
+        file=version.file,
+        session=version.session,
+        name=version.name,
+        length=version.length,
+        md5=version.md5,
+        sha256=version.sha256,
+    )
+
+
+async def announced(upload_id: str, store: Store) -> None:
+    """Records that the broker has confirmed the upload's fact."""
+    await store.uploads.update(upload_id, set={"announced": True})
+
+
+async def relay(store: Store, blobs: Blobs, bus: Bus, *, database: str, clock: Clock, stale: timedelta) -> None:
+    """Finishes what others left: ended uploads that are not announced, and those `verifying` untouched for `stale`.
+
+    Raises `Unavailable` where the bus or a store is; what is left then is left for the next time.
+    """
+    ended = await store.uploads.find(
+        {"state": In(("complete", "failed")), "announced": False}, sort="updated", limit=MOST_UPLOADS
+    )
+    for upload in ended:
+        await _announce(upload, store, blobs, bus, database, clock)
+    # The slow part comes after what only has to be said.
+    left = await store.uploads.find(
+        {"state": "verifying", "updated": Less(clock.now() - stale)}, sort="updated", limit=MOST_UPLOADS
+    )
+    for upload in left:
+        # Of several gateways one reads the file.
+        seen = {"state": "verifying", "updated": upload.updated}
+        if await store.uploads.update(upload.id, when=seen, set={"updated": clock.now()}) is not None:
+            await _announce(upload, store, blobs, bus, database, clock)
+
+
+async def _announce(upload: Upload, store: Store, blobs: Blobs, bus: Bus, database: str, clock: Clock) -> None:
+    events: list[Event] = []
+    if upload.state != "failed":
+        fact = await seal(upload.id, store=store, blobs=blobs, database=database, clock=clock)
+        events = [fact] if fact is not None else []
+        upload = await store.uploads.get(upload.id) or upload
+    if upload.state == "failed":
+        reason = _mismatch(upload) or f"The upload of {upload.name} failed."
+        events = await _fail(upload, reason, store, blobs, database, clock)
+    await bus.publish([Message(event) for event in events])
+    if events or upload.state == "failed":
+        await announced(upload.id, store)

@@ -1,0 +1,126 @@
+"""How slidemill talks to MongoDB: concerns that hold for everything, and errors in slidemill's own words."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import BulkWriteError, CollectionInvalid, ConnectionFailure, OperationFailure, PyMongoError
+
+from shared.errors import Unavailable
+
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
+
+    Client = AsyncIOMotorClient[dict[str, Any]]
+    Database = AsyncIOMotorDatabase[dict[str, Any]]
+    MongoCollection = AsyncIOMotorCollection[dict[str, Any]]
+
+DUPLICATE_KEY = 11000
+_NAMESPACE_EXISTS = 48
+WRITE_SECONDS = 30
+# Longer than any command of ours takes; a server that stands still must not hold a worker for ever.
+SOCKET_SECONDS = 90
+
+CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
+
+# Codes of the server's error table that say that it, or its replica set, can't do this now.
+_PASSING = frozenset(
+    {
+        6,  # HostUnreachable
+        7,  # HostNotFound
+        43,  # CursorNotFound: the server restarted between two batches
+        50,  # MaxTimeMSExpired
+        64,  # WriteConcernFailed
+        89,  # NetworkTimeout
+        91,  # ShutdownInProgress
+        175,  # QueryPlanKilled
+        189,  # PrimarySteppedDown
+        262,  # ExceededTimeLimit
+        9001,  # SocketException
+        10107,  # NotWritablePrimary
+        11600,  # InterruptedAtShutdown
+        11602,  # InterruptedDueToReplStateChange
+        13435,  # NotPrimaryNoSecondaryOk
+        13436,  # NotPrimaryOrSecondary
+        14031,  # OutOfDiskSpace
+    }
+)
+
+
+def connect(url: str) -> "Client":
+    """A client whose writes are acknowledged by majority and journal and whose reads go to the primary.
+
+    Connects when first used. Times come back as UTC with their zone.
+    """
+    return AsyncIOMotorClient(
+        url,
+        w="majority",
+        journal=True,
+        wTimeoutMS=WRITE_SECONDS * 1000,
+        readPreference="primary",
+        readConcernLevel="majority",
+        retryWrites=True,
+        retryReads=True,
+        serverSelectionTimeoutMS=5000,
+        connectTimeoutMS=5000,
+        socketTimeoutMS=SOCKET_SECONDS * 1000,
+        tz_aware=True,
+        tzinfo=UTC,
+    )
+
+
+def _passes(error: PyMongoError) -> bool:
+    """Whether the error says nothing about what was asked, only that it can't be had now."""
+    if isinstance(error, ConnectionFailure) or error.timeout:
+        return True
+    if isinstance(error, BulkWriteError):
+        details: Mapping[str, Any] = error.details or {}
+        return bool(details.get("writeConcernErrors")) or any(
+            failed.get("code") in _PASSING for failed in details.get("writeErrors", ())
+        )
+    if error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError"):
+        return True
+    return isinstance(error, OperationFailure) and error.code in _PASSING
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns what a lost, stopping or overloaded MongoDB raises into `Unavailable`; lets other errors through."""
+    try:
+        yield
+    except PyMongoError as error:
+        if not _passes(error):
+            raise
+        raise Unavailable(f"MongoDB can't be reached ({str(error)[:300]}).") from error
+
+
+async def insert_new(collection: "MongoCollection", documents: list[dict[str, Any]]) -> int:
+    """Inserts in any order, leaves those alone whose unique key is taken already, and returns how many were new."""
+    with translated():
+        try:
+            await collection.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            details: Mapping[str, Any] = error.details or {}
+            if details.get("writeConcernErrors") or any(
+                failed.get("code") != DUPLICATE_KEY for failed in details.get("writeErrors", ())
+            ):
+                raise
+            return int(details["nInserted"])
+    return len(documents)
+
+
+async def create_uncompressed(database: "Database", name: str) -> None:
+    """Makes a collection for data that is compressed already. Harmless when it exists."""
+    with translated():
+        try:
+            await database.create_collection(
+                name, check_exists=False, storageEngine={"wiredTiger": {"configString": "block_compressor=none"}}
+            )
+        except CollectionInvalid:
+            return
+        except OperationFailure as error:
+            if error.code != _NAMESPACE_EXISTS:
+                raise

@@ -1,0 +1,200 @@
+"""Documents in MongoDB: one collection per kind, every compare-and-set one `findAndModify`."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pymongo import IndexModel, ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from shared.mongo import insert_new, translated
+from shared.stages import STAGE_OF_STATE
+from shared.store import Greater, In, Less, Where, schema
+from shared.store.documents import Document
+from shared.store.schema import Kind, plain
+
+if TYPE_CHECKING:
+    from shared.mongo import Client, Database
+
+D = TypeVar("D", bound=Document)
+
+
+def _index(*paths: str, unique: bool = False, only: Mapping[str, Any] | None = None) -> IndexModel:
+    options: dict[str, Any] = {"unique": True} if unique else {}
+    if only is not None:
+        options["partialFilterExpression"] = dict(only)
+    return IndexModel([(path, 1) for path in paths], **options)
+
+
+INDEXES: dict[str, list[IndexModel]] = {
+    "accounts": [_index("name", unique=True)],
+    "tokens": [_index("account")],
+    "sessions": [_index("owner", "created"), _index("created")],
+    "uploads": [
+        _index("owner", "key", unique=True, only={"key": {"$type": "string"}}),
+        _index("state", "updated"),
+        _index("session"),
+    ],
+    "images": [_index("session", "created", "_id")],
+    "versions": [
+        _index("_id.image", "_id.n"),
+        _index("session", "updated"),
+        _index("state", "updated", only={"state": {"$in": list(STAGE_OF_STATE)}}),
+    ],
+    "blocks": [
+        _index("_id.image", "_id.version", "_id.stage"),
+        _index("_id.image", "_id.version", "_id.stage", "done", "round", only={"done": False}),
+    ],
+    "ticks": [_index("started")],
+}
+
+
+def _condition(value: Any) -> Any:
+    match value:
+        case In(values):
+            return {"$in": [plain(item) for item in values]}
+        case Less(limit):
+            return {"$lt": plain(limit)}
+        case Greater(limit):
+            return {"$gt": plain(limit)}
+    # Spelled out, so that no value can be taken for an operator.
+    return {"$eq": plain(value)}
+
+
+def _query(where: Where) -> dict[str, Any]:
+    return {path: _condition(value) for path, value in where.items()}
+
+
+def _past(sort: str, after: tuple[Any, Any]) -> dict[str, Any]:
+    value, id = plain(after[0]), plain(after[1])
+    if sort == "_id":
+        return {"_id": {"$gt": id}}
+    # Null comes first in order, but compares with nothing.
+    higher = {sort: {"$ne": None}} if value is None else {sort: {"$gt": value}}
+    return {"$or": [higher, {sort: value, "_id": {"$gt": id}}]}
+
+
+class MongoCollection(Generic[D]):
+    """See `shared.store.Collection`."""
+
+    def __init__(self, database: "Database", kind: Kind[D]) -> None:
+        self._collection = database[kind.name]
+        self._model = kind.model
+
+    def _load(self, document: Mapping[str, Any] | None) -> D | None:
+        return None if document is None else self._model.model_validate(document)
+
+    async def insert(self, *documents: D) -> int:
+        """See `Collection.insert`."""
+        return await insert_new(self._collection, [plain(document) for document in documents]) if documents else 0
+
+    async def get(self, id: Any) -> D | None:
+        """See `Collection.get`."""
+        with translated():
+            return self._load(await self._collection.find_one({"_id": plain(id)}))
+
+    async def find(
+        self, where: Where, *, sort: str = "_id", after: tuple[Any, Any] | None = None, limit: int | None = None
+    ) -> list[D]:
+        """See `Collection.find`."""
+        if limit == 0:
+            return []
+        query = _query(where) if after is None else {"$and": [_query(where), _past(sort, after)]}
+        order = [("_id", 1)] if sort == "_id" else [(sort, 1), ("_id", 1)]
+        with translated():
+            found = await self._collection.find(query, sort=order, limit=limit or 0).to_list(None)
+        return [self._model.model_validate(document) for document in found]
+
+    async def each(self, where: Where) -> AsyncIterator[D]:
+        """See `Collection.each`."""
+        cursor = self._collection.find(_query(where), sort=[("_id", 1)])
+        try:
+            while True:
+                with translated():
+                    document = await anext(cursor, None)
+                if document is None:
+                    return
+                yield self._model.model_validate(document)
+        finally:
+            await cursor.close()
+
+    async def count(self, where: Where, *, limit: int | None = None) -> int:
+        """See `Collection.count`."""
+        options: dict[str, Any] = {} if limit is None else {"limit": limit}
+        with translated():
+            return await self._collection.count_documents(_query(where), **options)
+
+    async def tally(self, where: Where, by: Sequence[str]) -> dict[tuple[Any, ...], int]:
+        """See `Collection.tally`."""
+        group = {"_id": [{"$ifNull": [f"${path}", None]} for path in by], "count": {"$sum": 1}}
+        with translated():
+            groups = await self._collection.aggregate([{"$match": _query(where)}, {"$group": group}]).to_list(None)
+        return {tuple(group["_id"]): group["count"] for group in groups}
+
+    async def update(
+        self,
+        id: Any,
+        *,
+        when: Where | None = None,
+        set: Mapping[str, Any] | None = None,
+        inc: Mapping[str, int] | None = None,
+        add: Mapping[str, Any] | None = None,
+    ) -> D | None:
+        """See `Collection.update`. A change that would take another document's unique key does not match."""
+        changes: dict[str, Any] = {}
+        if set:
+            changes["$set"] = {path: plain(value) for path, value in set.items()}
+        if inc:
+            changes["$inc"] = dict(inc)
+        if add:
+            changes["$addToSet"] = {path: plain(value) for path, value in add.items()}
+        query = {**_query(when or {}), "_id": plain(id)}
+        with translated():
+            if not changes:
+                return self._load(await self._collection.find_one(query))
+            try:
+                changed = await self._collection.find_one_and_update(
+                    query, changes, return_document=ReturnDocument.AFTER
+                )
+            except DuplicateKeyError:
+                return None
+        return self._load(changed)
+
+    async def take(self, id: Any, *, when: Where | None = None) -> D | None:
+        """See `Collection.take`."""
+        with translated():
+            return self._load(await self._collection.find_one_and_delete({**_query(when or {}), "_id": plain(id)}))
+
+    async def delete(self, where: Where) -> int:
+        """See `Collection.delete`."""
+        with translated():
+            return (await self._collection.delete_many(_query(where))).deleted_count
+
+
+class MongoStore:
+    """See `shared.store.Store`."""
+
+    def __init__(self, client: "Client", database: str) -> None:
+        self._client = client
+        self._database = client[database]
+        self.accounts = MongoCollection(self._database, schema.ACCOUNTS)
+        self.tokens = MongoCollection(self._database, schema.TOKENS)
+        self.signins = MongoCollection(self._database, schema.SIGNINS)
+        self.sessions = MongoCollection(self._database, schema.SESSIONS)
+        self.uploads = MongoCollection(self._database, schema.UPLOADS)
+        self.images = MongoCollection(self._database, schema.IMAGES)
+        self.versions = MongoCollection(self._database, schema.VERSIONS)
+        self.blocks = MongoCollection(self._database, schema.BLOCKS)
+        self.thumbnails = MongoCollection(self._database, schema.THUMBNAILS)
+        self.ticks = MongoCollection(self._database, schema.TICKS)
+        self.deployments = MongoCollection(self._database, schema.DEPLOYMENTS)
+
+    async def prepare(self) -> None:
+        """See `Store.prepare`."""
+        with translated():
+            for name, indexes in INDEXES.items():
+                await self._database[name].create_indexes(indexes)
+
+    async def ping(self) -> None:
+        """See `Store.ping`."""
+        with translated():
+            await self._client.admin.command("ping")

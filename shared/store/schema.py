@@ -1,0 +1,60 @@
+"""What every document store has in common: its collections, their unique keys, and documents as plain values. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from shared.store.documents import (
+    Account,
+    Block,
+    Deployment,
+    Document,
+    Image,
+    Session,
+    SignIn,
+    Thumbnail,
+    Tick,
+    Token,
+    Upload,
+    Version,
+)
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[D]):
+    """One collection: its name, its model, and the fields that are unique together besides `_id`.
+
+    A document in which one of them is null takes no part in it.
+    """
+
+    name: str
+    model: type[D]
+    unique: tuple[str, ...] = ()
+
+
+ACCOUNTS = Kind("accounts", Account, unique=("name",))
+TOKENS = Kind("tokens", Token)
+SIGNINS = Kind("signins", SignIn)
+SESSIONS = Kind("sessions", Session)
+UPLOADS = Kind("uploads", Upload, unique=("owner", "key"))
+IMAGES = Kind("images", Image)
+VERSIONS = Kind("versions", Version)
+BLOCKS = Kind("blocks", Block)
+THUMBNAILS = Kind("thumbnails", Thumbnail)
+TICKS = Kind("ticks", Tick)
+DEPLOYMENTS = Kind("deployments", Deployment)
+
+
+def plain(value: Any) -> Any:
+    """The value with every model in it as a mapping of its fields; times and bytes stay what they are."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(by_alias=True)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,90 @@
+"""Tiles in MongoDB: collection `tiles`, one document `{_id: key, d: JPEG file}` each."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import bson
+
+from shared.mongo import CODEC, create_uncompressed, insert_new, translated
+from shared.tiles import Tile
+from shared.tiles.keys import KeyRange
+
+if TYPE_CHECKING:
+    from shared.mongo import Client
+
+BATCH_BYTES = 8 * 2**20
+BATCH_TILES = 1000
+IN_FLIGHT = 2
+# About 16 MiB of 256-pixel tiles, which is also the most that the server answers at once.
+SCAN_TILES = 1000
+
+
+def batches(tiles: Sequence[Tile]) -> Iterator[Sequence[Tile]]:
+    """Slices of at most `BATCH_TILES` tiles and `BATCH_BYTES` of data, or of one tile that is larger. Pure."""
+    start, held = 0, 0
+    for index, tile in enumerate(tiles):
+        size = len(tile.data)
+        if index > start and (held + size > BATCH_BYTES or index - start == BATCH_TILES):
+            yield tiles[start:index]
+            start, held = index, 0
+        held += size
+    if start < len(tiles):
+        yield tiles[start:]
+
+
+def _within(keys: KeyRange) -> dict[str, Any]:
+    return {"_id": {"$gte": keys.first, "$lte": keys.last}}
+
+
+class MongoTiles:
+    """See `shared.tiles.Tiles`."""
+
+    def __init__(self, client: "Client", database: str) -> None:
+        self._database = client[database]
+        self._tiles = self._database["tiles"]
+
+    async def prepare(self) -> None:
+        """Makes the collection, without compression since JPEG has its own. Harmless when repeated."""
+        await create_uncompressed(self._database, "tiles")
+
+    async def put(self, tiles: Sequence[Tile]) -> None:
+        """See `Tiles.put`."""
+        slots = asyncio.Semaphore(IN_FLIGHT)
+
+        async def insert(batch: Sequence[Tile]) -> None:
+            async with slots:
+                await insert_new(self._tiles, [{"_id": key, "d": data} for key, data in batch])
+
+        await asyncio.gather(*map(insert, batches(tiles)))
+
+    async def get(self, key: bytes) -> bytes | None:
+        """See `Tiles.get`."""
+        with translated():
+            document = await self._tiles.find_one({"_id": key})
+        return None if document is None else document["d"]
+
+    async def scan(self, keys: KeyRange) -> AsyncIterator[Tile]:
+        """See `Tiles.scan`."""
+        # Whole batches: a step of a cursor per tile costs more than the tile.
+        cursor = self._tiles.find_raw_batches(_within(keys), sort=[("_id", 1)], batch_size=SCAN_TILES)
+        try:
+            while True:
+                with translated():
+                    batch = await anext(cursor, None)
+                if batch is None:
+                    return
+                for document in bson.decode_all(batch, CODEC):
+                    yield Tile(document["_id"], document["d"])
+        finally:
+            await cursor.close()
+
+    async def count(self, keys: KeyRange) -> int:
+        """See `Tiles.count`."""
+        with translated():
+            return await self._tiles.count_documents(_within(keys))
+
+    async def delete(self, keys: KeyRange) -> int:
+        """See `Tiles.delete`."""
+        with translated():
+            return (await self._tiles.delete_many(_within(keys))).deleted_count

@@ -29,5 +29,6 @@ it("reads the gateway's sentences, and has its own for a proxy's page", () => {
   const proxy = problemFrom(502, "<html>Bad gateway</html>");
 
   expect([told.message, told.remedy, told.passing]).toEqual(["The title is empty.", "Give one.", false]);
+  expect(problemFrom(415, '{"_id": "u1", "image": "i1"}').about).toEqual({ upload: "u1", image: "i1" });
   expect([proxy.message, proxy.passing]).toEqual(["slidemill answered with error 502.", true]);
 });

@@ -43,10 +43,10 @@ describe("the rows of a session", () => {
   });
 
   it("show a refused file as the failed image that the gateway keeps of it, else by itself", () => {
-    const bad = upload("notes.txt", refused);
+    const bad = upload("notes.txt", refused, "i1");
 
     expect(rowsOf([], [bad]).map(kindOf)).toEqual(["failed"]);
-    expect(names(rowsOf([image({ name: "notes.txt", state: "failed" })], [bad]))).toEqual(["notes.txt"]);
+    expect(rowsOf([image({ id: "i1", name: "notes.txt", state: "failed" })], [bad])).toHaveLength(1);
   });
 
   it("keep an image of another source, and forget a stored file whose image is gone", () => {

@@ -4,6 +4,8 @@ export class Problem extends Error {
     readonly status: number,
     message: string,
     readonly remedy: string,
+    /** The upload that it is about and the image as which that appears, where the gateway names them. */
+    readonly about: { upload: string; image: string } | null = null,
   ) {
     super(message);
   }
@@ -30,10 +32,13 @@ export function problemFrom(status: number, body: string): Problem {
     const value = fields[key];
     return typeof value === "string" && value !== "" ? value : null;
   };
+  const upload = text("_id");
+  const image = text("image");
   return new Problem(
     status,
     text("detail") ?? text("title") ?? `slidemill answered with error ${status}.`,
     text("remedy") ?? (status >= 500 ? "Try again in a moment." : "Reload the page and try again."),
+    upload !== null && image !== null ? { upload, image } : null,
   );
 }
 

@@ -55,7 +55,7 @@ export function ImageRow({ row, onRemoved }: ImageRowProps) {
             type="button"
             class="icon-button"
             aria-label={`Send ${name} again`}
-            onClick={() => sendAgain(upload)}
+            onClick={() => void sendAgain(upload).then(onRemoved)}
           >
             <RetryIcon />
           </button>

@@ -90,9 +90,9 @@ export async function cancel(upload: Upload): Promise<void> {
   }
 }
 
-/** Sends a failed file from its beginning as a new upload. */
-export function sendAgain(upload: Upload): void {
-  entries.value = entries.value.filter((candidate) => candidate.key !== upload.key);
+/** Sends a failed file from its beginning as a new upload, in place of the failed one. */
+export async function sendAgain(upload: Upload): Promise<void> {
+  await cancel(upload);
   enqueue(upload.session, [upload.file]);
 }
 
@@ -110,7 +110,11 @@ async function run(entry: Entry): Promise<void> {
     await sendFile(entry.file.size, portOf(entry), progressOf(entry));
     if (!entry.controller.signal.aborted) entry.phase.value = { kind: "stored" };
   } catch (error) {
-    entry.phase.value = { kind: "failed", problem: asProblem(error) };
+    const problem = asProblem(error);
+    // A refused file is kept as a failed image: it is shown once, and taken away with its upload.
+    entry.upload ??= problem.about?.upload ?? null;
+    entry.image.value ??= problem.about?.image ?? null;
+    entry.phase.value = { kind: "failed", problem };
   }
   entry.rate.value = null;
 }

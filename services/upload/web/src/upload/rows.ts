@@ -8,17 +8,15 @@ export type Row =
 
 /**
  * Newest first, in the order in which files were dropped: a file that waits keeps its place when it becomes
- * an image. A refused file of which the gateway keeps a failed image is shown once, as that image.
+ * an image.
  */
 export function rowsOf(images: readonly SlideImage[], uploads: readonly Upload[]): Row[] {
   const known = new Set(images.map((image) => image.id));
-  const refused = new Set(images.filter((image) => image.state === "failed").map((image) => image.name));
   const sending = new Map<string, Upload>();
   const alone: Row[] = [];
   for (const upload of uploads) {
     const id = upload.image.value;
     if (id !== null && known.has(id)) sending.set(id, upload);
-    else if (id === null && upload.phase.value.kind === "failed" && refused.has(upload.file.name)) continue;
     else if (upload.phase.value.kind !== "stored")
       alone.push({ key: `upload-${upload.key}`, image: null, upload });
   }

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def family(folder: Path) -> Child:
     child = Child(Program("family", [sys.executable, "-c", STUBBORN_FAMILY], grace=5.0), folder / "family.log")
     child.start()
     return child
+
+
+def words_of(child: Child, least: int) -> list[str]:
+    """What a child printed, once it is at least so many words; fails after 20 s."""
+    deadline = time.monotonic() + 20.0
+    while len(words := child.log.read_text().split()) < least:
+        assert time.monotonic() < deadline, f"{child.program.name} printed only {words}"
+        time.sleep(0.02)
+    return words
 
 
 async def eventually(look: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -135,8 +145,7 @@ def test_stopping_a_child_ends_its_whole_session(tmp_path: Path) -> None:
     """A grandchild that ignores SIGTERM is gone when `stop` returns."""
     child = family(tmp_path)
     assert child.identity is not None
-    while len(told := child.log.read_text().split()) < 2:
-        pass
+    told = words_of(child, 2)
     grandchild = identify(int(told[1]))
     assert grandchild is not None
     assert grandchild.alive()
@@ -152,8 +161,7 @@ def test_survivors_of_a_dead_leader_are_ended(tmp_path: Path) -> None:
     child = family(tmp_path)
     leader = child.identity
     assert leader is not None
-    while len(told := child.log.read_text().split()) < 2:
-        pass
+    told = words_of(child, 2)
     os.kill(leader.pid, signal.SIGKILL)
     os.waitpid(leader.pid, 0)
     grandchild = identify(int(told[1]))
@@ -181,8 +189,7 @@ def test_children_inherit_no_descriptors(tmp_path: Path) -> None:
     os.set_inheritable(writing, True)
     child = Child(Program("look", [sys.executable, "-c", LOOK]), tmp_path / "look.log")
     child.start()
-    while not (told := child.log.read_text().split()):
-        pass
+    told = words_of(child, 1)
     child.stop()
     os.close(reading)
     os.close(writing)

@@ -1,0 +1,46 @@
+"""What commands make of their arguments."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from services.ops.__main__ import workers
+from services.ops.errors import CommandFailed
+from services.ops.uploading import slides_in
+
+
+def test_workers_are_counted_by_service() -> None:
+    """The form of the interface."""
+    assert workers("dicer=2,pyramid=3") == {"dicer": 2, "pyramid": 3}
+
+
+@pytest.mark.parametrize("text", ["dicer", "dicer=0", "dicer=-1", "dicer=two", "cook=1", "", "dicer=2,"])
+def test_wrong_workers_are_refused(text: str) -> None:
+    """A typo starts nothing."""
+    with pytest.raises(argparse.ArgumentTypeError, match="SERVICE=COUNT"):
+        workers(text)
+
+
+def test_folders_stand_for_the_files_below_them(tmp_path: Path) -> None:
+    """Sub-folders too, in order, without hidden ones; a file that is named is taken as it is."""
+    for name in ("b.svs", "a ä.svs", "case/c.svs", ".hidden/d.svs", "case/.e.svs"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    named = tmp_path / "case" / ".e.svs"
+
+    found = slides_in([tmp_path, named])
+
+    assert [str(file.relative_to(tmp_path)) for file in found] == ["a ä.svs", "b.svs", "case/c.svs", "case/.e.svs"]
+
+
+def test_a_name_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """Nothing is sent when one of the names is wrong."""
+    with pytest.raises(CommandFailed, match=r"no file or folder .*nothing\.svs"):
+        slides_in([tmp_path / "nothing.svs"])
+
+
+def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+    """An upload of nothing is no success."""
+    with pytest.raises(CommandFailed, match="no file in what you named"):
+        slides_in([tmp_path])

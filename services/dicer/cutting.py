@@ -79,7 +79,7 @@ async def _copy(
                     tile = assemble(data[start : start + extent.length])
                 except ValueError as error:
                     raise Reject(
-                        f"The tile in row {position.row}, column {position.col} of {version.name} is damaged ({error}).",
+                        f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
                         "Upload the file again; if it fails again, export the slide from the scanner once more.",
                     ) from error
                 if is_interior(geometry, position):

@@ -143,7 +143,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _open(path: str, name: str, page: int | None, access: str) -> Any:
-    options: dict[str, Any] = {"access": access, "fail_on": "truncated"}
+    options: dict[str, Any] = {"access": access, "fail_on": "error"}
     if page:
         options["page"] = page
     try:

@@ -93,7 +93,7 @@ class Pyramid:
         if version.geometry is None:
             raise RuntimeError(f"version {version.id} reached folding without a geometry")
         sparse = sum(await sparse_tiles(version, version.geometry, store=store))
-        stored = sum(version.geometry.tiles(level) for level in range(version.geometry.levels)) - sparse
+        stored = version.geometry.total - sparse
         ended = await stages.end_stage(
             store,
             version,

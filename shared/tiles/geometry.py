@@ -90,6 +90,11 @@ class Geometry(BaseModel):
         return cols * rows
 
     @property
+    def total(self) -> int:
+        """How many tile positions all levels have together."""
+        return sum(self.tiles(level) for level in range(self.levels))
+
+    @property
     def dzi_levels(self) -> int:
         """The number of Deep Zoom's last level, ceil(log2(max(width, height)))."""
         return (max(self.width, self.height) - 1).bit_length()

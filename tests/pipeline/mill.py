@@ -4,6 +4,7 @@ Messages come in any order, twice, and several at once; a worker may crash betwe
 message comes again. What must not change is the end.
 """
 
+import asyncio
 import hashlib
 import inspect
 import random
@@ -13,8 +14,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import asyncio
 
 from services.dicer.handler import Dicer
 from services.pyramid.handler import Pyramid
@@ -126,9 +125,7 @@ class Mill:
         id = VersionId(image=image, n=1)
         session = Session(id="5" * 32, title="tests", owner="0" * 32, created=now)
         await self.store.sessions.insert(session)
-        await self.store.images.insert(
-            Image(id=image, session=session.id, name=path.name, latest=1, created=now)
-        )
+        await self.store.images.insert(Image(id=image, session=session.id, name=path.name, latest=1, created=now))
         digests = {"md5": hashlib.md5(data).hexdigest(), "sha256": hashlib.sha256(data).hexdigest()}
         version = Version(
             id=id,

@@ -1,0 +1,1 @@
+"""Faults on purpose: what is broken at random, what is sent meanwhile, and how the end is checked."""

@@ -1,0 +1,144 @@
+"""`make chaos`: faults at random while files of mixed kinds are sent; afterwards nothing may be lost or doubled.
+
+One host, processes killed and paused: this says nothing about power loss or a broken disk.
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.faults import Faults
+from tests.chaos.load import fill, kind_of, make_kinds
+from tests.chaos.verdict import Ends, judge, look
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTLE_SECONDS = 420
+
+
+class Stack:
+    """The local stack under test, driven by the launcher as a person would."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+
+    def run(self, *words: str, check: bool = True) -> Any:
+        """One command; returns its JSON."""
+        done = subprocess.run(
+            [ROOT / "slidemill", *words, "--data", str(self.data), "--json"], capture_output=True, text=True
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"slidemill {words[0]} failed: {done.stderr[-2000:]}")
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def status(self) -> dict[str, Any]:
+        """Addresses and processes."""
+        status: dict[str, Any] = self.run("status")
+        return status
+
+    def ends(self) -> Ends:
+        """What database and broker hold now."""
+        status = self.status()
+        return asyncio.run(look(status["mongodb"], status["amqp"]))
+
+
+def settle(stack: Stack) -> Ends:
+    """Waits, bounded, until every image has come to an end and nothing waits; returns what is there then."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            ends = stack.ends()
+        except Exception as error:
+            # A server may still be coming back from the last fault.
+            if time.monotonic() > deadline:
+                raise
+            print(f"  waiting for the servers: {error}", file=sys.stderr)
+        else:
+            working = [state for state in ends.states.values() if state not in ("ready", "failed")]
+            if (not working and not ends.leftovers) or time.monotonic() > deadline:
+                return ends
+        time.sleep(2)
+
+
+def send(stack: Stack, folder: Path, acknowledged: set[str]) -> None:
+    """Uploads a folder and notes which files the gateway acknowledged."""
+    outcome = stack.run("upload", str(folder), "--session", "chaos", check=False)
+    if outcome:
+        acknowledged.update(image["name"] for image in outcome["images"])
+
+
+def main() -> int:
+    """Prints the table; exits 1 if anything is not as it should be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faults", type=int, default=100)
+    parser.add_argument("--copies", type=int, default=2, help="files of each kind in one round of uploads")
+    parser.add_argument("--least-images", type=int, default=14)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="slidemill-chaos-"))
+    stack = Stack(folder / "data")
+    try:
+        stack.run("up", "--detach", "--workers", "dicer=2,pyramid=2")
+        return break_and_judge(stack, folder, options)
+    finally:
+        stack.run("down")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def break_and_judge(stack: Stack, folder: Path, options: argparse.Namespace) -> int:
+    """One undisturbed run of each kind, then the faults, then the verdict."""
+    kinds = make_kinds(folder / "kinds")
+    stack.run("upload", str(folder / "kinds"), "--session", "undisturbed", "--wait", check=False)
+    before = settle(stack)
+    clean = {name: (before.states[ids[0]], before.digests[ids[0]]) for name, ids in before.images.items()}
+    print(f"undisturbed: {', '.join(f'{name} {state}' for name, (state, _) in sorted(clean.items()))}", flush=True)
+
+    faults = Faults(stack.status, options.seed)
+    sent: list[str] = []
+    acknowledged: set[str] = set()
+    start = time.monotonic()
+    round_number = 0
+    while sum(faults.done.values()) < options.faults or len(sent) < options.least_images:
+        round_number += 1
+        files = folder / f"round-{round_number}"
+        sent += fill(files, kinds, round_number, options.copies)
+        sender = threading.Thread(target=send, args=(stack, files, acknowledged))
+        sender.start()
+        while sender.is_alive():
+            if sum(faults.done.values()) < options.faults:
+                faults.break_something()
+            faults.pause_between()
+        shutil.rmtree(files)
+    faulty_seconds = time.monotonic() - start
+    ends = settle(stack)
+    verdict = judge(sent, acknowledged, clean, kind_of, ends)
+
+    trials = sum(faults.done.values())
+    print(
+        f"seed {options.seed}: {trials} faults in {faulty_seconds:.0f} s,"
+        f" settled after {time.monotonic() - start:.0f} s"
+    )
+    for kind, count in sorted(faults.done.items()):
+        print(f"  {kind:<16} {count}")
+    for word in ("attempted", "acknowledged", "lost", "unexpected", "duplicated", "recovered"):
+        print(f"{word:<13} {getattr(verdict, word)}")
+    for complaint in verdict.complaints:
+        print(f"  {complaint}")
+    if verdict.clean:
+        print(
+            f"no loss in {trials} faults:"
+            f" at 95 % confidence a fault loses something in fewer than {3 / trials:.1%} of cases"
+        )
+    print(f"{int(verdict.clean)} passed, {int(not verdict.clean)} failed")
+    return 0 if verdict.clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,7 +17,7 @@ from shared.store import Store
 from shared.store.documents import Account, Token
 
 COOKIE = "slidemill"
-PRINCIPAL = "principal"
+PRINCIPAL: web.RequestKey[Principal | None] = web.RequestKey("principal", Principal)
 BROWSER_LIFETIME = timedelta(days=30)
 FIRST_ADMIN = uuid.uuid5(uuid.UUID("8a0cfb0e-98fb-4f0b-8b1f-35e0f6f2a2ab"), "first administrator").hex
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -81,7 +81,7 @@ def _from_this_site(request: web.Request) -> bool:
 
 
 def identity(store: Store, clock: Clock) -> Middleware:
-    """Middleware that sets `request["principal"]` to the `Principal` or None, and refuses forged requests.
+    """Middleware that sets `request[PRINCIPAL]` to the `Principal` or None, and refuses forged requests.
 
     Addresses outside `PROTECTED` (page, health, sign-in links) are open to everybody and never wait for the database.
     """

@@ -1,0 +1,49 @@
+"""The gateway as an aiohttp application, made of its parts; tests make it with others."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+from services.upload.announcer import Announcer
+from services.upload.budget import Budget
+from services.upload.files import understood
+from services.upload.gateway import GATEWAY, Gateway
+from services.upload.intake import Intake
+from services.upload.routes import add_routes
+from services.upload.watching import Watching
+from shared.blobs import Blobs
+from shared.bus import Bus
+from shared.clock import Clock
+from shared.http.headers import secure
+from shared.http.identity import identity
+from shared.http.problems import problems
+from shared.store import Store
+
+BYTES_IN_FLIGHT = 128 * 1024 * 1024
+PAGE = Path(__file__).parent / "web" / "dist"
+
+
+def make_gateway(
+    *, store: Store, blobs: Blobs, bus: Bus, clock: Clock, database: str, public_url: str, page: Path = PAGE
+) -> Gateway:
+    """The gateway's parts around these stores and this bus."""
+    intake = Intake(store, blobs, Announcer(store, bus), clock, database, Budget(BYTES_IN_FLIGHT))
+    return Gateway(store, bus, clock, intake, Watching(store), public_url, page)
+
+
+def make_app(gateway: Gateway) -> web.Application:
+    """The application, without health routes."""
+    app = web.Application(middlewares=[problems, understood, identity(gateway.store, gateway.clock)])
+    app[GATEWAY] = gateway
+    app.on_response_prepare.append(secure)
+    add_routes(app)
+
+    async def end_streams(_: web.Application) -> None:
+        gateway.watching.close()
+
+    async def finish_publishing(_: web.Application) -> None:
+        await gateway.intake.announcer.close()
+
+    app.on_shutdown.append(end_streams)
+    app.on_cleanup.append(finish_publishing)
+    return app

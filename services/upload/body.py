@@ -1,0 +1,225 @@
+"""The file inside a request, streamed: a raw body, or the file part of a form with the fields before it."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable
+from typing import NamedTuple, TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from services.upload.budget import Budget
+from services.upload.core import Invalid, Span, part_filename
+from shared.http.problems import Problem
+
+T = TypeVar("T")
+READ_SECONDS = 60.0
+PIECE = 256 * 1024
+LONGEST_FIELD = 64 * 1024
+MOST_FIELDS = 100
+
+
+class Broken(Exception):
+    """The client went away in the middle of its body."""
+
+
+class Block(NamedTuple):
+    """Bytes of a file that lie within one GridFS chunk; `last` says that the request holds no more."""
+
+    span: Span
+    data: bytes
+    last: bool
+
+
+async def _read(reading: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await reading
+    except TimeoutError:
+        raise Problem(
+            408,
+            f"Nothing arrived for {READ_SECONDS:.0f} seconds.",
+            "Send the rest again.",
+            headers={"Connection": "close"},
+        ) from None
+    except (ConnectionError, aiohttp.ClientError, web.RequestPayloadError) as error:
+        raise Broken(str(error)) from error
+    except ValueError as error:
+        raise Invalid(f"The form can't be read: {error}.") from error
+
+
+class Body:
+    """A raw body: the request's bytes are the file's."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._content = request.content
+        self.fields: dict[str, str] = {}
+        self.name: str | None = None
+        self.length = request.content_length
+        self.limit = request.content_length
+
+    async def piece(self) -> bytes:
+        """The next bytes, as few as have arrived; b"" at the end. Raises `Broken`, `Invalid` or a 408."""
+        return await _read(self._content.readany())
+
+
+class FormBody(Body):
+    """A form: the bytes of its file part. `length` is not known before all of it is read."""
+
+    def __init__(self, request: web.Request, form: aiohttp.MultipartReader) -> None:
+        super().__init__(request)
+        self._form = form
+        self._part: aiohttp.BodyPartReader | None = None
+        self.length = None
+
+    async def open(self) -> None:
+        """Reads the fields before the file part, and its name."""
+        for _ in range(MOST_FIELDS):
+            part = await _read(self._form.next())
+            if part is None:
+                raise Invalid("The form holds no file.")
+            disposition = part.headers.get("Content-Disposition", "")
+            self.name = part_filename(disposition)
+            if isinstance(part, aiohttp.MultipartReader):
+                raise Invalid("The form holds a form within a form.")
+            if self.name is not None:
+                self._part = part
+                return
+            if part.name is not None:
+                self.fields[part.name] = await self._field(part)
+        raise Invalid(f"The form holds more than {MOST_FIELDS} fields before its file.")
+
+    async def piece(self) -> bytes:
+        """See `Body.piece`."""
+        if self._part is None:
+            return b""
+        while not self._part.at_eof():
+            piece = await _read(self._part.read_chunk(PIECE))
+            if piece:
+                return bytes(piece)
+        self._part = None
+        for _ in range(MOST_FIELDS):
+            part = await _read(self._form.next())
+            if part is None:
+                return b""
+            if isinstance(part, aiohttp.MultipartReader) or part_filename(part.headers.get("Content-Disposition", "")):
+                # Found out before the first file's last block is stored, so nothing is lost without a word.
+                raise Invalid("The form holds more than one file.")
+            await self._field(part)
+        raise Invalid(f"The form holds more than {MOST_FIELDS} fields after its file.")
+
+    @staticmethod
+    async def _field(part: aiohttp.BodyPartReader) -> str:
+        value = bytearray()
+        while not part.at_eof():
+            value += await _read(part.read_chunk(PIECE))
+            if len(value) > LONGEST_FIELD:
+                raise Invalid(f"The form's field '{part.name}' is longer than {LONGEST_FIELD} bytes.")
+        return value.decode("utf-8", "replace")
+
+
+async def open_body(request: web.Request) -> Body:
+    """The request's file. Raises `Invalid`, `Broken`, or a 415 for an encoded body."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise Problem(
+            415,
+            f"The body is encoded as '{encoding}', but files are taken as they are.",
+            "Send the file without Content-Encoding.",
+            headers={"Accept-Encoding": "identity"},
+        )
+    if not request.content_type.startswith("multipart/"):
+        return Body(request)
+    try:
+        form = FormBody(request, await request.multipart())
+    except (ValueError, AssertionError) as error:
+        raise Invalid(f"The form can't be read: {error}.") from error
+    await form.open()
+    return form
+
+
+async def cut(
+    body: Body, start: int, stop: int | None, chunk: int, budget: Budget, *, reserved: bool = False
+) -> AsyncGenerator[Block, None]:
+    """The body as blocks cut at chunk boundaries, from offset `start`; `stop` is None for all there is.
+
+    Each block's size is taken from the budget (unless `reserved`) and becomes the caller's to give back. A body that is
+    not exactly as long as the range raises `Invalid` before the range's last block.
+    """
+    offset, ahead, last = start, b"", False
+    while not last:
+        boundary = (offset // chunk + 1) * chunk
+        size = (boundary if stop is None else min(boundary, stop)) - offset
+        if not reserved:
+            await budget.take(size)
+        have = 0
+        try:
+            pieces = []
+            while have < size and (piece := ahead or await body.piece()):
+                pieces.append(piece[: size - have])
+                ahead = piece[size - have :]
+                have += len(pieces[-1])
+            if have == size and (stop is None or offset + size == stop):
+                ahead = ahead or await body.piece()
+            last = have < size or not ahead if stop is None else offset + size == stop
+            if stop is not None and have < size:
+                raise Invalid(f"The body is {offset + have - start} bytes long, but its range {stop - start}.")
+            if stop is not None and last and ahead:
+                raise Invalid(f"The body is longer than its range of {stop - start} bytes.")
+            data = b"".join(pieces)
+        except BaseException:
+            if not reserved:
+                budget.give(size)
+            raise
+        if not reserved:
+            budget.give(size - have)
+        if data:
+            yield Block(Span(offset, offset + have), data, last)
+        offset += have
+
+
+class Feed:
+    """Blocks on their way to the store: some may have been read already. Close it to give back what was not taken."""
+
+    def __init__(self, blocks: AsyncGenerator[Block, None], budget: Budget) -> None:
+        self._blocks = blocks
+        self._budget = budget
+        self._ready: deque[Block] = deque()
+
+    @classmethod
+    async def proven(cls, body: Body, span: Span, chunk: int, budget: Budget) -> "Feed":
+        """All blocks of a range, read before the first is given out, so that a wrong body changes nothing."""
+        size = span.stop - span.start
+        await budget.take(size)
+        feed = cls(cut(body, span.start, span.stop, chunk, budget, reserved=True), budget)
+        try:
+            feed._ready.extend([block async for block in feed._blocks])
+        except BaseException:
+            budget.give(size)
+            raise
+        return feed
+
+    async def peek(self) -> Block | None:
+        """The next block, which stays the next one; None at the end."""
+        if not self._ready:
+            block = await anext(self._blocks, None)
+            if block is not None:
+                self._ready.append(block)
+        return self._ready[0] if self._ready else None
+
+    def ready(self) -> list[bytes]:
+        """The bytes of the blocks that have been read."""
+        return [block.data for block in self._ready]
+
+    def __aiter__(self) -> "Feed":
+        return self
+
+    async def __anext__(self) -> Block:
+        return self._ready.popleft() if self._ready else await anext(self._blocks)
+
+    async def aclose(self) -> None:
+        """Gives back the bytes of the blocks that nobody took."""
+        while self._ready:
+            span = self._ready.popleft().span
+            self._budget.give(span.stop - span.start)
+        await self._blocks.aclose()

@@ -1,0 +1,198 @@
+"""The gateway's arithmetic and parsing: ranges, chunk sizes, digests, names, cursors. Pure."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Literal, NamedTuple
+from urllib.parse import unquote
+
+MIB = 1024 * 1024
+SMALLEST_CHUNK = 256 * 1024
+LARGEST_CHUNK = 4 * MIB
+IN_ORDER_CHUNK = MIB
+SNIFFABLE = 512
+LONGEST_NAME = 255
+
+DigestName = Literal["md5", "sha256"]
+DIGEST_BYTES: Mapping[DigestName, int] = {"md5": 16, "sha256": 32}
+_DIGEST_FIELDS: Mapping[str, DigestName] = {"md5": "md5", "sha-256": "sha256"}
+
+
+class Invalid(ValueError):
+    """What a client sent can't be understood; the message says what is wrong, in one sentence."""
+
+
+class Span(NamedTuple):
+    """Bytes from `start` up to `stop`, end exclusive."""
+
+    start: int
+    stop: int
+
+
+class ContentRange(NamedTuple):
+    """The part of a file that one request carries. An empty file is `span` (0, 0) of `total` 0."""
+
+    span: Span
+    total: int
+
+
+_RANGE = re.compile(r"bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII | re.IGNORECASE)
+_EMPTY = re.compile(r"bytes\s+\*/0", re.ASCII | re.IGNORECASE)
+
+
+def content_range(header: str) -> ContentRange:
+    """Parses `bytes 0-499/1234` (ends inclusive) or `bytes */0`. Raises `Invalid`."""
+    header = header.strip()
+    if _EMPTY.fullmatch(header):
+        return ContentRange(Span(0, 0), 0)
+    match = _RANGE.fullmatch(header)
+    if match is None:
+        raise Invalid(f"Content-Range is '{header}', which is not of the form 'bytes 0-499/1234'.")
+    first, last, total = (int(number) for number in match.groups())
+    if last < first:
+        raise Invalid(f"Content-Range is '{header}', which ends before it begins.")
+    if last >= total:
+        raise Invalid(f"Content-Range is '{header}', which goes beyond the file's {total} bytes.")
+    return ContentRange(Span(first, last + 1), total)
+
+
+def largest_divisor(length: int) -> int | None:
+    """The largest divisor of `length` from 256 KiB to 4 MiB; None if it has none."""
+    # A divisor that large has a partner of at most length / 256 KiB, so walking the partners upwards finds the largest
+    # first; past length's square root the divisors themselves are the shorter walk.
+    first, last = -(-length // LARGEST_CHUNK), length // SMALLEST_CHUNK
+    if last - first <= LARGEST_CHUNK - SMALLEST_CHUNK:
+        parts = range(max(first, 1), last + 1)
+        return next((length // count for count in parts if length % count == 0), None)
+    sizes = range(LARGEST_CHUNK, SMALLEST_CHUNK - 1, -1)
+    return next((size for size in sizes if length % size == 0), None)
+
+
+def chunk_size(first: Span, total: int) -> int:
+    """The GridFS chunk size, in bytes, of a file whose first request carries `first`.
+
+    A first range that is the whole file sets no pattern. One without a suitable divisor can only be followed in order.
+    """
+    if first.stop >= total:
+        return LARGEST_CHUNK
+    return largest_divisor(first.stop - first.start) or IN_ORDER_CHUNK
+
+
+def on_grid(span: Span, chunk: int, total: int) -> bool:
+    """Whether a range consists of whole chunks, which may come in any order."""
+    return span.start % chunk == 0 and (span.stop % chunk == 0 or span.stop == total)
+
+
+def joined(spans: Iterable[Span]) -> list[Span]:
+    """Sorted, with overlapping and touching spans made one."""
+    result: list[Span] = []
+    for span in sorted(spans):
+        if result and span.start <= result[-1].stop:
+            result[-1] = Span(result[-1].start, max(result[-1].stop, span.stop))
+        elif span.stop > span.start:
+            result.append(span)
+    return result
+
+
+def expected_offset(spans: list[Span]) -> int:
+    """Where the unbroken beginning of a file ends; `spans` are joined."""
+    return spans[0].stop if spans and spans[0].start == 0 else 0
+
+
+def stored_bytes(spans: list[Span]) -> int:
+    """How many bytes joined spans hold."""
+    return sum(span.stop - span.start for span in spans)
+
+
+def digest_hex(name: DigestName, value: str) -> str:
+    """A digest given as hex or base64, as lower-case hex. Raises `Invalid`."""
+    value = value.strip()
+    size = DIGEST_BYTES[name]
+    try:
+        raw = bytes.fromhex(value) if len(value) == 2 * size else base64.b64decode(value, validate=True)
+    except (ValueError, binascii.Error):
+        raw = b""
+    if len(raw) != size:
+        raise Invalid(f"'{value}' is no {name} digest in hex or base64.")
+    return raw.hex()
+
+
+def digest_field(header: str) -> dict[DigestName, str]:
+    """Parses a Repr-Digest or Content-Digest header (RFC 9530) to hex; algorithms we do not know are left out."""
+    digests: dict[DigestName, str] = {}
+    for member in header.split(","):
+        algorithm, found, value = member.strip().partition("=")
+        name = _DIGEST_FIELDS.get(algorithm.strip().lower())
+        if name is None:
+            continue
+        value = value.strip()
+        if not found or len(value) < 2 or value[0] != ":" or value[-1] != ":":
+            raise Invalid(f"'{member.strip()}' is no digest of the form sha-256=:BASE64:.")
+        digests[name] = digest_hex(name, value[1:-1])
+    return digests
+
+
+_QUOTED = re.compile(r'(?:^|;)\s*filename\s*=\s*"((?:\\.|[^"\\])*)"', re.IGNORECASE)
+_TOKEN = re.compile(r"(?:^|;)\s*filename\s*=\s*([^\s;\"]+)", re.IGNORECASE)
+_EXTENDED = re.compile(r"(?:^|;)\s*filename\*\s*=\s*([\w.-]+)'[^']*'([^\s;]+)", re.IGNORECASE)
+
+
+def _filename(header: str) -> str | None:
+    extended = _EXTENDED.search(header)
+    if extended is not None:
+        try:
+            return unquote(extended[2], extended[1], "strict")
+        except (LookupError, UnicodeDecodeError):
+            pass
+    quoted = _QUOTED.search(header)
+    if quoted is not None:
+        return re.sub(r'\\(["\\])', r"\1", quoted[1])
+    token = _TOKEN.search(header)
+    return token[1] if token else None
+
+
+def part_filename(header: str) -> str | None:
+    """The file name of a form's part, None for a plain field. Browsers write `"` as %22 and nothing else escaped."""
+    name = _filename(header)
+    return name.replace("%22", '"').replace("%0D", "").replace("%0A", "") if name is not None else None
+
+
+def header_filename(header: str) -> str | None:
+    """The file name of a request's own Content-Disposition, where scripts percent-encode whole names."""
+    name = _filename(header)
+    return unquote(name) if name is not None else None
+
+
+# Control characters, and those that turn the writing direction and so make a name look like another one.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def display_name(name: str) -> str | None:
+    """A client's file name as we show it: without folders and control characters, at most 255 characters.
+
+    None if nothing is left of it. It is never used as a path, an id or a key.
+    """
+    last = re.split(r"[/\\]", name)[-1]
+    shown = _UNSEEN.sub("", last).strip()
+    encodable = shown.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return encodable[:LONGEST_NAME] if encodable.strip(".") else None
+
+
+def cursor(created: datetime, id: str) -> str:
+    """Where the next page of a list begins: after this item."""
+    return base64.urlsafe_b64encode(json.dumps([created.isoformat(), id]).encode()).decode().rstrip("=")
+
+
+def after(cursor: str) -> tuple[datetime, str]:
+    """The reverse of `cursor`. Raises `Invalid`."""
+    try:
+        created, id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        moment = datetime.fromisoformat(created)
+    except (ValueError, TypeError):
+        raise Invalid(f"'{cursor}' is no cursor that slidemill gave.") from None
+    if not isinstance(id, str) or moment.tzinfo is None:
+        raise Invalid(f"'{cursor}' is no cursor that slidemill gave.")
+    return moment, id

@@ -1,0 +1,39 @@
+"""The event stream of a session: server-sent events, the whole session at connect, then what changes."""
+
+import json
+from contextlib import aclosing
+
+from aiohttp import web
+
+from services.upload.gateway import gateway_of, session_of
+from shared.access import Decision, decide
+from shared.http.identity import principal_of
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Sends `event: image` with the image's progress object, and a comment when there was nothing for a while."""
+    gateway = gateway_of(request)
+    session = await session_of(request, "see")
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            # nginx would hold events back until its buffer is full.
+            "X-Accel-Buffering": "no",
+        }
+    )
+    async with aclosing(gateway.watching.follow(session.id)) as rounds:
+        async for news in rounds:
+            if not response.prepared:
+                await response.prepare(request)
+            events = [f"event: image\ndata: {json.dumps(image)}\n\n" for image in news]
+            try:
+                await response.write("".join(events or [": still here\n\n"]).encode())
+            except ConnectionError:
+                break
+            if not news:
+                # Somebody who signed out, or lost the session, stops seeing it within a heartbeat.
+                principal = await principal_of(request, gateway.store, gateway.clock)
+                if decide(principal, "see", session.owner) is not Decision.ALLOW:
+                    break
+    return response

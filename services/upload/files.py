@@ -1,0 +1,143 @@
+"""Content-Range uploads: the routes below /sessions/{session}/files."""
+
+from typing import Any
+
+from aiohttp import web
+
+from services.upload.body import Body, Broken, open_body
+from services.upload.core import (
+    DigestName,
+    Invalid,
+    content_range,
+    digest_field,
+    digest_hex,
+    display_name,
+    header_filename,
+)
+from services.upload.gateway import gateway_of, principal_of, session_of
+from services.upload.intake import Receipt, Sending
+from shared.http.problems import Problem
+from shared.store.documents import Session, Upload
+
+
+async def receive(request: web.Request) -> web.Response:
+    """Takes one range of a file, or a whole file."""
+    principal = principal_of(request)
+    session = await session_of(request, "change")
+    body = await open_body(request)
+    sending = sending_of(request, session, principal.account, body)
+    receipt = await gateway_of(request).intake.receive(sending, body)
+    return web.json_response(reply(receipt), status=201 if receipt.created else 200)
+
+
+def sending_of(request: web.Request, session: Session, account: str, body: Body) -> Sending:
+    """What a request says about its body, in headers, query and form fields."""
+    said = {**request.query, **body.fields}
+    header = request.headers.get("Content-Range")
+    part = content_range(header) if header is not None else None
+    claims: dict[DigestName, str] = digest_field(request.headers.get("Repr-Digest", ""))
+    names: tuple[DigestName, ...] = ("md5", "sha256")
+    claims |= {name: digest_hex(name, said[name]) for name in names if said.get(name)}
+    range_claims: dict[DigestName, str] = digest_field(request.headers.get("Content-Digest", ""))
+    if "Content-MD5" in request.headers:
+        range_claims["md5"] = digest_hex("md5", request.headers["Content-MD5"])
+    if part is None:
+        claims, range_claims = {**range_claims, **claims}, {}
+    return Sending(
+        session=session,
+        account=account,
+        name=name_of(request, body),
+        upload=said.get("_id") or None,
+        key=request.headers.get("Idempotency-Key")
+        or said.get("Idempotency-Key")
+        or said.get("idempotency_key")
+        or None,
+        span=part.span if part else None,
+        total=part.total if part else None,
+        claims=claims,
+        range_claims=range_claims,
+    )
+
+
+def name_of(request: web.Request, body: Body) -> str | None:
+    """The file's name: the form's, the request's own, or the address's. Forms call a nameless piece `blob`."""
+    header = header_filename(request.headers.get("Content-Disposition", ""))
+    given = (
+        None if body.name == "blob" else body.name,
+        header,
+        body.fields.get("name"),
+        request.query.get("name"),
+        request.match_info.get("name"),
+        body.name,
+    )
+    return next((shown for name in given if name and (shown := display_name(name))), None)
+
+
+def _digests(upload: Upload, md5: str | None, sha256: str | None, hashed: int) -> dict[str, Any]:
+    if upload.md5 is not None and upload.sha256 is not None:
+        return {"md5": upload.md5, "sha256": upload.sha256, "hashed": upload.total}
+    return {"md5": md5 if hashed else None, "sha256": sha256 if hashed else None, "hashed": hashed}
+
+
+def _is_done(upload: Upload) -> bool:
+    return upload.state in ("verifying", "complete")
+
+
+def reply(receipt: Receipt) -> dict[str, Any]:
+    """The answer to a range."""
+    upload, digests = receipt.upload, receipt.digests
+    return {
+        "_id": upload.id,
+        "image": upload.image,
+        "start": receipt.span.start,
+        "end": receipt.span.stop - 1,
+        "total": upload.total,
+        "done": _is_done(upload),
+        **_digests(upload, digests.md5, digests.sha256, digests.length),
+        "state": upload.state,
+    }
+
+
+async def _upload_of(request: web.Request, session: Session) -> Upload:
+    return await gateway_of(request).intake.find(session, request.match_info["upload"])
+
+
+async def status(request: web.Request) -> web.Response:
+    """What is stored of an upload, counted exactly."""
+    intake = gateway_of(request).intake
+    upload = await _upload_of(request, await session_of(request, "see"))
+    held = await intake.held(upload)
+    digests = intake.running.of(upload.id)
+    return web.json_response(
+        {
+            "_id": upload.id,
+            "image": upload.image,
+            "name": upload.name,
+            "total": upload.total or None,
+            "chunk": upload.chunk,
+            "stored": sum(span.stop - span.start for span in held.spans),
+            "ranges": [{"start": span.start, "end": span.stop - 1} for span in held.spans],
+            "done": _is_done(upload),
+            **_digests(upload, digests.md5, digests.sha256, digests.length),
+            "state": upload.state,
+        }
+    )
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Ends an upload that is not whole yet, and removes it with its image."""
+    intake = gateway_of(request).intake
+    await intake.cancel(await _upload_of(request, await session_of(request, "change")))
+    return web.Response(status=204)
+
+
+@web.middleware
+async def understood(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Answers 400 to what can't be understood, or breaks off."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except Invalid as error:
+        raise Problem(400, str(error), "Correct the request and send it again.") from None
+    except Broken:
+        raise Problem(400, "The connection broke before the body was complete.", "Send this range again.") from None
+    return response

@@ -1,0 +1,94 @@
+"""What every route of the gateway works with, and how it finds what an address names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from services.upload.core import Invalid
+from services.upload.intake import Intake
+from services.upload.watching import Watching
+from shared.access import Action, Principal, decide
+from shared.bus import Bus
+from shared.clock import Clock
+from shared.http.identity import PRINCIPAL
+from shared.http.problems import Problem, not_found, require, sign_in
+from shared.store import Store
+from shared.store.documents import Image, Session
+
+B = TypeVar("B", bound=BaseModel)
+MOST_ITEMS = 1000
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The parts that routes use. `page` is the folder of the built web page."""
+
+    store: Store
+    bus: Bus
+    clock: Clock
+    intake: Intake
+    watching: Watching
+    public_url: str
+    page: Path
+
+
+GATEWAY = web.AppKey("gateway", Gateway)
+
+
+def gateway_of(request: web.Request) -> Gateway:
+    """The application's parts."""
+    return request.app[GATEWAY]
+
+
+def principal_of(request: web.Request, action: Action = "create") -> Principal:
+    """The account behind the request, if it may do what needs no owner; else the problem."""
+    principal = request[PRINCIPAL]
+    require(decide(principal, action), "thing")
+    if principal is None:
+        raise sign_in()
+    return principal
+
+
+async def session_of(request: web.Request, action: Action) -> Session:
+    """The session that the address names, if this account may do this to it; else 401 or 404."""
+    principal_of(request)
+    session = await gateway_of(request).store.sessions.get(request.match_info["session"])
+    require(decide(request[PRINCIPAL], action, session.owner if session else None), "session")
+    if session is None:
+        raise not_found("session")
+    return session
+
+
+async def image_of(request: web.Request, action: Action) -> Image:
+    """The image that the address names, if this account may do this to it; else 401 or 404."""
+    principal_of(request)
+    store = gateway_of(request).store
+    image = await store.images.get(request.match_info["image"])
+    session = await store.sessions.get(image.session) if image else None
+    require(decide(request[PRINCIPAL], action, session.owner if session else None), "image")
+    if image is None or session is None:
+        raise not_found("image")
+    return image
+
+
+def limit_of(request: web.Request) -> int:
+    """The `limit` of a list."""
+    text = request.query.get("limit", "100")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_ITEMS:
+        raise Invalid(f"limit is '{text[:20]}', which is no number from 1 to {MOST_ITEMS}.")
+    return int(text)
+
+
+async def json_of(request: web.Request, model: type[B]) -> B:
+    """The request's JSON body, checked."""
+    try:
+        return model.model_validate_json(await request.read())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise Problem(
+            400, f"The request is not as it should be: {where}: {first['msg']}.", "Correct it and send it again."
+        ) from None

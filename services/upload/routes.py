@@ -1,0 +1,143 @@
+"""The gateway's routes: one table, of which the application and docs/openapi.yaml are made."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from services.upload import accounts, events, files, page, sessions
+from services.upload.models import (
+    AccountObject,
+    ImageObject,
+    ImagePage,
+    ImageProgress,
+    NewSession,
+    SessionObject,
+    SessionPage,
+    SignInLink,
+    UploadReply,
+    UploadStatus,
+)
+
+API = "/api/v1"
+FILES = f"{API}/sessions/{{session}}/files"
+LISTED = {
+    "limit": "How many items at most: 100 unless told, no more than 1000.",
+    "cursor": "The `next` of the page before.",
+}
+UPLOADED = {
+    "name": "The file's name, where neither the form nor Content-Disposition has one.",
+    "_id": "The upload to go on with, as the first answer named it. Also a form field.",
+    "md5": "What the whole file's MD5 must be, in hex or base64. Also a form field.",
+    "sha256": "What the whole file's SHA-256 must be, in hex or base64. Also a form field.",
+}
+UPLOAD_HEADERS = {
+    "Content-Range": "`bytes 0-499/1234`, ends inclusive; `bytes */0` for an empty file. Without it: the whole file.",
+    "Content-Disposition": 'The file\'s name, as `attachment; filename="slide.svs"`.',
+    "Idempotency-Key": "A first request that is sent again with the same key goes on with the same upload.",
+    "Content-MD5": "MD5 of this request's bytes of the file, in base64.",
+    "Content-Digest": "Digests of this request's bytes of the file (RFC 9530).",
+    "Repr-Digest": "Digests of the whole file (RFC 9530).",
+}
+SENT_BYTES = ("multipart/form-data", "application/octet-stream")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one address. `answers` maps a status to its model, or to None for an answer without a body.
+
+    `query` and `headers` map a name to what it means. Open routes need no account.
+    """
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    summary: str
+    answers: Mapping[int, type[BaseModel] | None]
+    body: type[BaseModel] | tuple[str, ...] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media: str = "application/json"
+    open: bool = False
+
+
+def _receiving(method: Literal["POST", "PUT"], path: str) -> Route:
+    return Route(
+        method,
+        path,
+        files.receive,
+        "Send a range of a file, or a whole file; the first request of a file answers 201.",
+        {201: UploadReply, 200: UploadReply},
+        body=SENT_BYTES,
+        query=UPLOADED,
+        headers=UPLOAD_HEADERS,
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", f"{API}/me", accounts.me, "Whose account this is.", {200: AccountObject}),
+    Route("DELETE", f"{API}/me/session", accounts.sign_out, "Sign this browser out.", {204: None}),
+    Route(
+        "POST",
+        f"{API}/signin-links",
+        accounts.create_link,
+        "Make an address that signs one browser in to the caller's account, once, within an hour.",
+        {201: SignInLink},
+    ),
+    Route("POST", f"{API}/sessions", sessions.create_session, "Make a session.", {201: SessionObject}, body=NewSession),
+    Route("GET", f"{API}/sessions", sessions.list_sessions, "The caller's sessions.", {200: SessionPage}, query=LISTED),
+    Route("GET", f"{API}/sessions/{{session}}", sessions.get_session, "One session.", {200: SessionObject}),
+    Route(
+        "GET",
+        f"{API}/sessions/{{session}}/images",
+        sessions.list_images,
+        "The images of a session.",
+        {200: ImagePage},
+        query=LISTED,
+    ),
+    Route(
+        "GET",
+        f"{API}/sessions/{{session}}/events",
+        events.stream,
+        "Server-sent events named `image`: every image at connect, then each that changes.",
+        {200: ImageProgress},
+        media="text/event-stream",
+    ),
+    Route("GET", f"{API}/images/{{image}}", sessions.get_image, "One image.", {200: ImageObject}),
+    _receiving("POST", FILES),
+    _receiving("PUT", FILES),
+    _receiving("PUT", f"{FILES}/{{name}}"),
+    Route("GET", f"{FILES}/{{upload}}", files.status, "What is stored of an upload.", {200: UploadStatus}),
+    Route(
+        "DELETE", f"{FILES}/{{upload}}", files.cancel, "Cancel an upload and remove what there is of it.", {204: None}
+    ),
+    Route(
+        "GET",
+        "/signin/{code}",
+        accounts.sign_in,
+        "Sign this browser in with a one-time link, and go on to the page.",
+        {303: None},
+        open=True,
+    ),
+)
+
+PAGES = (
+    ("/", page.index),
+    ("/index.html", page.index),
+    ("/sessions/{id}", page.index),
+    ("/images/{id}", page.index),
+    ("/favicon.svg", page.favicon),
+    ("/assets/{name}", page.asset),
+)
+
+
+def add_routes(app: web.Application) -> None:
+    """Adds them all; those for curl, whose address ends in a slash or in the file's name, too."""
+    for route in ROUTES:
+        # A HEAD request must not use up a one-time link.
+        app.router.add_route(route.method, route.path, route.handler)
+    app.router.add_route("PUT", f"{FILES}/", files.receive)
+    for path, handler in PAGES:
+        app.router.add_get(path, handler)

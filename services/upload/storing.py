@@ -1,0 +1,218 @@
+"""Stores the blocks of one request: whole chunks in any order and several at a time, anything else in order."""
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+from services.upload.body import Block
+from services.upload.core import Span, expected_offset, joined
+from services.upload.digests import Digests, Running
+from shared.blobs import Blobs
+from shared.errors import ChunkConflict
+from shared.http.problems import Problem
+from shared.store.documents import Upload
+
+AT_ONCE = 3
+_TAILS = uuid.UUID("5d1c7a52-0b8e-4b6a-9d6e-6c9a1f1f6f0d")
+
+
+@dataclass
+class Stored:
+    """What a request has stored so far: new bytes, whether some were there already, and where it ends.
+
+    `noted` of the new bytes are written down in the upload's document, the last time at `noted_at`.
+    """
+
+    new: int = 0
+    repeated: bool = False
+    stop: int = 0
+    noted: int = 0
+    noted_at: float = 0.0
+
+    def unnoted(self) -> int:
+        """The new bytes since the last call, which the caller writes down."""
+        new, self.noted = self.new - self.noted, self.new
+        return new
+
+
+class Held(NamedTuple):
+    """What an upload holds: its chunks, the pieces of a chunk that is not whole yet, and all of it as joined spans."""
+
+    chunks: frozenset[int]
+    pieces: tuple[Span, ...]
+    spans: list[Span]
+
+
+@dataclass
+class _Storing:
+    block: Block
+    put: "asyncio.Task[bool]"
+    digests: "asyncio.Task[Digests] | None"
+
+
+def tail_of(upload: str) -> str:
+    """The id of the file that holds the pieces of an upload's last chunk until it is whole.
+
+    A piece that begins at byte `b` of the upload is that file's chunk `b`.
+    """
+    return uuid.uuid5(_TAILS, upload).hex
+
+
+def conflict(upload: Upload, span: Span) -> Problem:
+    """409: other bytes than the stored ones."""
+    return Problem(
+        409,
+        f"Bytes {span.start}-{span.stop - 1} of {upload.name} were sent before, with other contents.",
+        "Start again with a new upload: the file has changed since this one began.",
+    )
+
+
+def gap(upload: Upload, start: int, expected: int) -> Problem:
+    """409: a range that can only be stored in order came too early."""
+    return Problem(
+        409,
+        f"This range of {upload.name} can only be stored in order: byte {expected} is expected next, not {start}.",
+        f"Go on from byte {expected}, or send ranges whose length has a divisor from 256 KiB to 4 MiB.",
+        extra={"expected": expected},
+    )
+
+
+@dataclass
+class Storing:
+    """Writes blocks to the file store, and gives their bytes back to the budget."""
+
+    blobs: Blobs
+    running: Running
+    release: Callable[[int], None]
+    _locks: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
+
+    async def held(self, upload: Upload) -> Held:
+        """What is stored of an upload, from the index."""
+        chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self.blobs.chunks(tail_of(upload.id)))
+        starts = tuple(Span(piece.n, piece.n + piece.length) for piece in pieces)
+        spans = [Span(chunk.n * upload.chunk, chunk.n * upload.chunk + chunk.length) for chunk in chunks]
+        return Held(frozenset(chunk.n for chunk in chunks), starts, joined([*spans, *starts]))
+
+    async def whole_chunks(
+        self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored, settled: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Stores whole chunks, writing and hashing some while the next arrive; `settled` follows each stored chunk.
+
+        On an error the chunks that arrived whole are still stored and counted.
+        """
+        under_way: deque[_Storing] = deque()
+        latest: asyncio.Task[Digests] | None = None
+        try:
+            async for block in blocks:
+                latest = self._hash_ahead(upload, block, latest)
+                under_way.append(_Storing(block, asyncio.create_task(self._put(upload, block)), latest))
+                if len(under_way) >= AT_ONCE:
+                    await self._settle(upload, under_way.popleft(), stored)
+                    await settled()
+            while under_way:
+                await self._settle(upload, under_way.popleft(), stored)
+        finally:
+            for storing in under_way:
+                try:
+                    await self._settle(upload, storing, stored)
+                except Exception:  # noqa: S110 - the first error is already on its way
+                    pass
+
+    def _hash_ahead(
+        self, upload: Upload, block: Block, latest: "asyncio.Task[Digests] | None"
+    ) -> "asyncio.Task[Digests] | None":
+        if latest is not None:
+            return asyncio.create_task(_after(latest, block.data))
+        known = self.running.of(upload.id)
+        return asyncio.create_task(known.after(block.data)) if known.length == block.span.start else None
+
+    async def _put(self, upload: Upload, block: Block) -> bool:
+        try:
+            return await self.blobs.put_chunk(upload.id, block.span.start // upload.chunk, block.data)
+        except ChunkConflict:
+            raise conflict(upload, block.span) from None
+
+    async def _settle(self, upload: Upload, storing: _Storing, stored: Stored) -> None:
+        span = storing.block.span
+        try:
+            if storing.digests is not None:
+                await asyncio.wait([storing.put, storing.digests])
+            new = await storing.put
+            if storing.digests is not None:
+                self.running.commit(upload.id, await storing.digests, span.start)
+        finally:
+            self.release(span.stop - span.start)
+        self._count(stored, span, new)
+
+    @staticmethod
+    def _count(stored: Stored, span: Span, new: bool) -> None:
+        stored.new += span.stop - span.start if new else 0
+        stored.repeated = stored.repeated or not new
+        stored.stop = max(stored.stop, span.stop)
+
+    async def in_order(self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored) -> None:
+        """Stores blocks that need not be whole chunks, each after everything before it. Raises `gap`'s problem."""
+        lock = self._locks.setdefault(upload.id, asyncio.Lock())
+        async with lock:
+            held = await self.held(upload)
+            expected = expected_offset(held.spans)
+            async for block in blocks:
+                try:
+                    if block.span.start > expected:
+                        raise gap(upload, block.span.start, expected)
+                    known = min(expected, block.span.stop)
+                    if block.span.start < known:
+                        await self._compare(upload, held, Span(block.span.start, known), block.data)
+                        self._count(stored, Span(block.span.start, known), False)
+                    if known < block.span.stop:
+                        held = await self._append(upload, held, known, block, stored)
+                        expected = block.span.stop
+                finally:
+                    self.release(block.span.stop - block.span.start)
+
+    async def _compare(self, upload: Upload, held: Held, span: Span, data: bytes) -> None:
+        known = await self._read(upload, held, span)
+        if known != data[: span.stop - span.start]:
+            raise conflict(upload, span)
+
+    async def _read(self, upload: Upload, held: Held, span: Span) -> bytes:
+        """Stored bytes of one chunk, whether it is whole yet or in pieces."""
+        if span.start // upload.chunk in held.chunks:
+            return await self.blobs.read(upload.id, span.start, span.stop - span.start)
+        tail, parts = tail_of(upload.id), []
+        for piece in sorted(held.pieces):
+            start, stop = max(piece.start, span.start), min(piece.stop, span.stop)
+            if start < stop:
+                offset = piece.start * upload.chunk + start - piece.start
+                parts.append(await self.blobs.read(tail, offset, stop - start))
+        return b"".join(parts)
+
+    async def _append(self, upload: Upload, held: Held, start: int, block: Block, stored: Stored) -> Held:
+        n = start // upload.chunk
+        data = block.data[start - block.span.start :]
+        span = Span(start, block.span.stop)
+        digests = self.running.of(upload.id)
+        try:
+            if span.stop % upload.chunk == 0 or span.stop == upload.total:
+                before = await self._read(upload, held, Span(n * upload.chunk, start))
+                new = await self.blobs.put_chunk(upload.id, n, before + data)
+                held = held._replace(chunks=held.chunks | {n})
+            else:
+                tail = tail_of(upload.id)
+                await self.blobs.create(tail, name=upload.name, chunk=upload.chunk, refs=())
+                new = await self.blobs.put_chunk(tail, start, data)
+                held = held._replace(pieces=(*held.pieces, span))
+        except ChunkConflict:
+            raise conflict(upload, span) from None
+        if digests.length == start:
+            self.running.commit(upload.id, await digests.after(data), start)
+        self._count(stored, span, new)
+        return held
+
+
+async def _after(latest: "asyncio.Task[Digests]", data: bytes) -> Digests:
+    return await (await latest).after(data)

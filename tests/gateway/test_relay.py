@@ -1,0 +1,67 @@
+"""What a gateway finds that another one left behind when it died."""
+
+from datetime import timedelta
+
+from services.upload.relay import Relay
+from shared.clock import ManualClock
+from shared.events import FileComplete
+from shared.store.documents import Upload
+from tests.gateway.conftest import MIB, Served, md5, slide
+
+
+async def relay_after(gateway: Served, seconds: float) -> None:
+    """One look of a relay whose clock is ahead."""
+    clock = ManualClock(gateway.gateway.clock.now() + timedelta(seconds=seconds))
+    gateway.gateway.intake.clock = clock
+    await Relay(gateway.store, gateway.bus, gateway.gateway.intake, clock, "slidemill").look()
+
+
+async def test_what_the_broker_missed_is_announced_later(gateway: Served) -> None:
+    session = await gateway.session()
+    gateway.bus.broken = True
+    id = (await gateway.send(session, slide(1000), params={"name": "a.svs"})).json["_id"]
+    await gateway.published()
+    gateway.bus.broken = False
+
+    await relay_after(gateway, 60)
+
+    assert isinstance((await gateway.published())[0], FileComplete)
+    assert (await gateway.upload(id)).announced
+
+
+async def test_a_gateway_that_died_before_it_noted_the_last_byte_is_finished_for(gateway: Served) -> None:
+    session = await gateway.session()
+    data = slide(MIB)
+    now = gateway.gateway.clock.now()
+    upload = Upload(
+        id="5" * 32,
+        session=session,
+        image="6" * 32,
+        version=1,
+        owner="a" * 32,
+        name="a.svs",
+        total=MIB,
+        chunk=4 * MIB,
+        created=now,
+        updated=now,
+    )
+    await gateway.store.uploads.insert(upload)
+    await gateway.blobs.create(upload.id, name="a.svs", chunk=upload.chunk, refs=("6" * 32 + ":1",))
+    await gateway.blobs.put_chunk(upload.id, 0, data)
+
+    await relay_after(gateway, 30)
+
+    (image,) = await gateway.images(session)
+    assert (image["id"], image["state"], image["md5"]) == ("6" * 32, "dicing", md5(data))
+    assert any(isinstance(event, FileComplete) for event in await gateway.published())
+
+
+async def test_an_upload_that_is_not_whole_is_left_alone(gateway: Served) -> None:
+    session = await gateway.session()
+    data = slide(2 * MIB)
+    id = (await gateway.send(session, data[:MIB], (0, MIB, len(data)), params={"name": "a.svs"})).json["_id"]
+
+    await relay_after(gateway, 30)
+
+    assert (await gateway.upload(id)).state == "receiving"
+    assert await gateway.published() == []

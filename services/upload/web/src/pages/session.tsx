@@ -6,7 +6,7 @@ import { formatWhen, plural } from "../model/format";
 import { DropTarget } from "../parts/drop-target";
 import { ImageRow } from "../parts/image-row";
 import { complain } from "../parts/toasts";
-import { enqueue, uploads } from "../upload/queue";
+import { enqueue, removed, uploads } from "../upload/queue";
 import { type Kind, kindOf, type Row, rowsOf } from "../upload/rows";
 import { Nowhere } from "./standing";
 import { useSessionImages } from "./use-session-images";
@@ -17,7 +17,7 @@ const WAITING_SHOWN = 4;
 export function SessionPage({ id }: { id: string }) {
   const [session, setSession] = useState<Session | null>(null);
   const [missing, setMissing] = useState(false);
-  const { images, live, reload } = useSessionImages(id);
+  const { images, live } = useSessionImages(id);
   const [filter, setFilter] = useState<Kind | null>(null);
 
   useEffect(() => {
@@ -37,7 +37,7 @@ export function SessionPage({ id }: { id: string }) {
   if (session === null || images === null) return null;
 
   const rows = rowsOf(
-    images,
+    images.filter((image) => !removed.value.has(image.id)),
     uploads.value.filter((upload) => upload.session === id),
   );
   const counts = { working: 0, ready: 0, failed: 0 };
@@ -78,7 +78,7 @@ export function SessionPage({ id }: { id: string }) {
           {waiting > 0 && <p class="more-waiting">{plural(waiting, "more file")} waiting</p>}
           <ul class="card-list" data-testid="image-list">
             {visible.map((row) => (
-              <ImageRow key={row.key} row={row} onRemoved={reload} />
+              <ImageRow key={row.key} row={row} />
             ))}
           </ul>
         </>

@@ -10,8 +10,6 @@ interface SessionImages {
   /** In order of creation; null until they are known. */
   images: SlideImage[] | null;
   live: boolean;
-  /** Reads everything anew: the stream tells of changes, not of what was deleted. */
-  reload(): void;
 }
 
 /** The images of a session, kept up to date by its event stream. */
@@ -21,7 +19,6 @@ export function useSessionImages(session: string): SessionImages {
   const [round, setRound] = useState(0);
   const latest = useRef(images);
   latest.current = images;
-  const reload = (): void => setRound((before) => before + 1);
 
   // The stream opens after the list was read, and begins with all images: no change falls between the two.
   useEffect(() => {
@@ -39,7 +36,8 @@ export function useSessionImages(session: string): SessionImages {
         },
         live: (now) => {
           setLive(now);
-          if (now && connected) reload();
+          // The stream tells of changes, not of what was deleted meanwhile: everything is read anew.
+          if (now && connected) setRound((before) => before + 1);
           connected = connected || now;
         },
       });
@@ -62,5 +60,5 @@ export function useSessionImages(session: string): SessionImages {
     };
   }, [session, round]);
 
-  return { images: images === null ? null : [...images.values()], live, reload };
+  return { images: images === null ? null : [...images.values()], live };
 }

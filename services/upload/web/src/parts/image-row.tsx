@@ -11,12 +11,7 @@ import { CloseIcon, RetryIcon } from "./icons";
 import { Mark } from "./mark";
 import { StageTrack } from "./stage-track";
 
-interface ImageRowProps {
-  row: Row;
-  onRemoved(): void;
-}
-
-export function ImageRow({ row, onRemoved }: ImageRowProps) {
+export function ImageRow({ row }: { row: Row }) {
   const { image, upload } = row;
   const name = image?.name ?? row.upload?.file.name ?? "";
   const sent = upload === null ? 0 : ratio(upload.sent.value, upload.file.size);
@@ -55,7 +50,7 @@ export function ImageRow({ row, onRemoved }: ImageRowProps) {
             type="button"
             class="icon-button"
             aria-label={`Send ${name} again`}
-            onClick={() => void sendAgain(upload).then(onRemoved)}
+            onClick={() => void sendAgain(upload)}
           >
             <RetryIcon />
           </button>
@@ -66,7 +61,7 @@ export function ImageRow({ row, onRemoved }: ImageRowProps) {
             class="icon-button"
             aria-label={refused === null ? `Cancel the upload of ${name}` : `Remove ${name} from the list`}
             data-testid="cancel-upload"
-            onClick={() => void cancel(upload).then(onRemoved)}
+            onClick={() => void cancel(upload)}
           >
             <CloseIcon />
           </button>

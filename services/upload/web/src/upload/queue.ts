@@ -75,17 +75,32 @@ export function enqueue(session: string, files: readonly File[]): void {
   advance();
 }
 
+/** Images that were taken away here: the event stream tells of changes, not of what is gone. */
+export const removed = signal<ReadonlySet<string>>(new Set());
+
+function setRemoved(entry: Entry, gone: boolean): void {
+  const image = entry.image.peek();
+  if (image === null) return;
+  const ids = new Set(removed.peek());
+  if (gone) ids.add(image);
+  else ids.delete(image);
+  removed.value = ids;
+}
+
 /** Stops a file and takes it off the list; what the gateway already has of it is deleted there. */
 export async function cancel(upload: Upload): Promise<void> {
   const entry = entries.value.find((candidate) => candidate.key === upload.key);
   if (entry === undefined) return;
   entry.controller.abort();
   entries.value = entries.value.filter((candidate) => candidate !== entry);
+  setRemoved(entry, true);
   await entry.settled;
   if (entry.upload === null) return;
+  setRemoved(entry, true);
   try {
     await cancelUpload(entry.session, entry.upload);
   } catch (error) {
+    setRemoved(entry, false);
     complain(asProblem(error), `${entry.file.name} was not removed`);
   }
 }

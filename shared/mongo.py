@@ -5,9 +5,15 @@ from contextlib import contextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import BulkWriteError, CollectionInvalid, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import (
+    BulkWriteError,
+    CollectionInvalid,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+)
 
 from shared.errors import Unavailable
 
@@ -23,8 +29,6 @@ _NAMESPACE_EXISTS = 48
 WRITE_SECONDS = 30
 # Longer than any command of ours takes; a server that stands still must not hold a worker for ever.
 SOCKET_SECONDS = 90
-
-CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 # Codes of the server's error table that say that it, or its replica set, can't do this now.
 _PASSING = frozenset(
@@ -74,13 +78,8 @@ def connect(url: str) -> "Client":
 
 def _passes(error: PyMongoError) -> bool:
     """Whether the error says nothing about what was asked, only that it can't be had now."""
-    if isinstance(error, ConnectionFailure) or error.timeout:
+    if isinstance(error, ConnectionFailure | WriteConcernError) or error.timeout:
         return True
-    if isinstance(error, BulkWriteError):
-        details: Mapping[str, Any] = error.details or {}
-        return bool(details.get("writeConcernErrors")) or any(
-            failed.get("code") in _PASSING for failed in details.get("writeErrors", ())
-        )
     if error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError"):
         return True
     return isinstance(error, OperationFailure) and error.code in _PASSING
@@ -103,11 +102,13 @@ async def insert_new(collection: "MongoCollection", documents: list[dict[str, An
         try:
             await collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            details: Mapping[str, Any] = error.details or {}
-            if details.get("writeConcernErrors") or any(
-                failed.get("code") != DUPLICATE_KEY for failed in details.get("writeErrors", ())
-            ):
-                raise
+            details: Mapping[str, Any] = error.details
+            for failed in details["writeConcernErrors"]:
+                raise Unavailable(f"MongoDB could not secure what was written ({failed['errmsg']}).") from None
+            for failed in details["writeErrors"]:
+                # Not the driver's own error: that one spells out every document.
+                if failed["code"] != DUPLICATE_KEY:
+                    raise OperationFailure(failed["errmsg"], failed["code"]) from None
             return int(details["nInserted"])
     return len(documents)
 

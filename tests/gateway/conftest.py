@@ -3,7 +3,7 @@
 import hashlib
 import io
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,19 +62,15 @@ def content_range(start: int, stop: int, total: int) -> dict[str, str]:
     return {"Content-Range": f"bytes {start}-{stop - 1}/{total}"}
 
 
-class WatchedBus(MemoryBus):
-    """Remembers what was published; `broken` makes publishing fail as when the broker is down."""
+class BreakableBus(MemoryBus):
+    """`broken` makes publishing fail as when the broker is down."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: list[Event] = []
-        self.broken = False
+    broken = False
 
-    async def publish(self, messages: Any) -> None:
+    async def publish(self, messages: Sequence[Message]) -> None:
         if self.broken:
             raise Unavailable("The broker is down.")
         await super().publish(messages)
-        self.told += [message.event for message in messages if isinstance(message, Message)]
 
 
 @dataclass
@@ -90,7 +86,7 @@ class Served:
     """A running gateway and what lies behind it."""
 
     gateway: Gateway
-    bus: WatchedBus
+    bus: BreakableBus
     url: str
     client: aiohttp.ClientSession
     sessions: list[str] = field(default_factory=list)
@@ -154,7 +150,7 @@ class Served:
     async def published(self) -> list[Event]:
         """What was announced, once nothing is under way any more."""
         await self.gateway.intake.announcer.close()
-        return self.bus.told
+        return self.bus.broker.journal
 
 
 async def serve(store: Store, blobs: Blobs, page: Path) -> AsyncIterator[Served]:
@@ -162,7 +158,7 @@ async def serve(store: Store, blobs: Blobs, page: Path) -> AsyncIterator[Served]
     await ensure_admin(store, ADMIN, clock)
     await store.accounts.insert(Account(id="a" * 32, name="Anna", created=clock.now()))
     await store.tokens.insert(Token(id=fingerprint(ANNA), account="a" * 32, kind="api", created=clock.now()))
-    bus = WatchedBus()
+    bus = BreakableBus()
     gateway = make_gateway(
         store=store,
         blobs=blobs,

@@ -1,0 +1,110 @@
+"""The same uploads with their documents in a real MongoDB and their bytes in GridFS."""
+
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import gridfs
+import pymongo
+import pytest
+
+from shared.blobs.gridfs import GridFSBlobs
+from shared.mongo import connect
+from shared.store.mongo import MongoStore
+from tests.gateway.conftest import MIB, Served, md5, serve, slide
+from tests.gateway.test_events import test_a_stream_begins_with_every_image_and_goes_on_with_what_changes
+from tests.gateway.test_relay import test_a_gateway_that_died_before_it_noted_the_last_byte_is_finished_for
+from tests.gateway.test_sessions import (
+    test_a_list_is_read_page_by_page_in_order_of_creation,
+    test_a_session_counts_its_images_by_their_latest_state,
+    test_images_are_listed_page_by_page_as_full_objects,
+)
+from tests.gateway.test_signin import test_a_link_works_once
+from tests.gateway.test_uploads import (
+    test_a_cancelled_upload_leaves_nothing,
+    test_a_file_that_is_not_what_its_sender_says_fails_with_both_digests,
+    test_a_first_request_repeated_with_its_key_makes_one_upload,
+    test_a_gap_in_ranges_that_need_order_names_the_expected_byte,
+    test_a_repeated_range_changes_nothing_and_gets_the_same_answer,
+    test_a_whole_file_is_sent_by_a_form,
+    test_a_whole_file_with_a_key_is_sent_again_after_the_connection_broke,
+    test_an_empty_file_is_refused_and_seen_as_failed,
+    test_odd_ranges_may_be_repeated_and_may_overlap,
+    test_odd_ranges_with_other_bytes_are_refused,
+    test_other_bytes_for_a_stored_range_are_refused,
+    test_ranges_of_any_size_are_taken_in_order,
+    test_ranges_that_are_whole_chunks_come_in_any_order_and_at_once,
+    test_the_same_key_in_another_session_makes_another_upload,
+)
+
+__all__ = [
+    "test_a_cancelled_upload_leaves_nothing",
+    "test_a_file_that_is_not_what_its_sender_says_fails_with_both_digests",
+    "test_a_first_request_repeated_with_its_key_makes_one_upload",
+    "test_a_gap_in_ranges_that_need_order_names_the_expected_byte",
+    "test_a_gateway_that_died_before_it_noted_the_last_byte_is_finished_for",
+    "test_a_link_works_once",
+    "test_a_list_is_read_page_by_page_in_order_of_creation",
+    "test_a_repeated_range_changes_nothing_and_gets_the_same_answer",
+    "test_a_session_counts_its_images_by_their_latest_state",
+    "test_a_stream_begins_with_every_image_and_goes_on_with_what_changes",
+    "test_a_whole_file_is_sent_by_a_form",
+    "test_a_whole_file_with_a_key_is_sent_again_after_the_connection_broke",
+    "test_an_empty_file_is_refused_and_seen_as_failed",
+    "test_images_are_listed_page_by_page_as_full_objects",
+    "test_odd_ranges_may_be_repeated_and_may_overlap",
+    "test_odd_ranges_with_other_bytes_are_refused",
+    "test_other_bytes_for_a_stored_range_are_refused",
+    "test_ranges_of_any_size_are_taken_in_order",
+    "test_ranges_that_are_whole_chunks_come_in_any_order_and_at_once",
+    "test_the_same_key_in_another_session_makes_another_upload",
+]
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def database() -> str:
+    return f"gateway_{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def gateway(mongod: str, database: str, tmp_path: Path, page: Path) -> AsyncIterator[Served]:
+    client = connect(mongod)
+    store, blobs = MongoStore(client, database), GridFSBlobs(client, database, tmp_path / "scratch", 10**9)
+    await store.prepare()
+    await blobs.prepare()
+    try:
+        async for served in serve(store, blobs, page):
+            yield served
+    finally:
+        await client.drop_database(database)
+        client.close()
+
+
+async def test_a_foreign_driver_reads_what_was_uploaded(gateway: Served, mongod: str, database: str) -> None:
+    session = await gateway.session()
+    data = slide(9 * MIB + 3)
+
+    answer = await gateway.send(session, data, params={"name": "a.svs"})
+
+    with pymongo.MongoClient[dict[str, object]](mongod) as client:
+        out = gridfs.GridFSBucket(client[database]).open_download_stream(answer.json["_id"])
+        assert hashlib.md5(out.read()).hexdigest() == md5(data)
+        assert (out.filename, out.length) == ("a.svs", len(data))
+
+
+async def test_an_upload_goes_on_at_another_gateway(gateway: Served, tmp_path: Path, page: Path) -> None:
+    session = await gateway.session()
+    data = slide(3 * MIB)
+    first = await gateway.send(session, data[:MIB], (0, MIB, len(data)), params={"name": "a.svs"})
+
+    async for other in serve(gateway.store, gateway.blobs, page):
+        id = first.json["_id"]
+        status = await other.status(session, id)
+        second = await other.send(session, data[MIB : 2 * MIB], (MIB, 2 * MIB, len(data)), params={"_id": id})
+        last = await other.send(session, data[2 * MIB :], (2 * MIB, 3 * MIB, len(data)), params={"_id": id})
+
+    assert (status["stored"], status["hashed"]) == (MIB, 0)
+    assert (second.json["md5"], second.json["hashed"]) == (None, 0)
+    assert (last.json["md5"], last.json["hashed"], last.json["state"]) == (md5(data), len(data), "complete")

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from shared.blobs import Blobs
+from shared.blobs.seal import seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.stages import fail
@@ -23,13 +24,16 @@ def why(upload: Upload) -> str:
 async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: int, clock: Clock) -> int:
     """Expires uploads that are idle for a day and removes their bytes. At most `limit`; returns how many.
 
-    `announced` is set last, so what a crash left half done is done by the next call.
+    One whose bytes are all there is completed instead. `announced` is set last, so what a crash left half done is done
+    by the next call.
     """
     idle = await store.uploads.find(
         {"state": "receiving", "updated": Less(clock.now() - IDLE)}, sort="updated", limit=limit
     )
     expired = 0
     for upload in idle:
+        # It moves on from `receiving` if nothing is missing, and the relay announces it.
+        await seal(upload.id, store=store, blobs=blobs, database=database, clock=clock)
         # Compare-and-set on the time too: a chunk that comes in right now keeps the upload alive.
         seen = {"state": "receiving", "updated": upload.updated}
         changed = await store.uploads.update(upload.id, when=seen, set={"state": "expired", "updated": clock.now()})

@@ -45,8 +45,9 @@ class TickHandler:
     async def _keep_house(self, database: str, store: Store, blobs: Blobs) -> dict[str, Any]:
         bus, clock = self._bus, self._clock
         relayed = await relay(store, blobs, bus, database=database, clock=clock, stale=STALE)
-        reissued = await reissue(store, bus, database=database, since=STALE, limit=MOST_PER_TICK, clock=clock)
+        # Giving up comes first: what is announced again fills the queues that it wants to see empty.
         failed = await give_up(store, bus, database=database, limit=MOST_PER_TICK, clock=clock)
+        reissued = await reissue(store, bus, database=database, since=STALE, limit=MOST_PER_TICK, clock=clock)
         expired = await expire(store, blobs, bus, database=database, limit=MOST_PER_TICK, clock=clock)
         await store.ticks.delete({"started": Less(clock.now() - TICKS_KEPT)})
         return {"relayed": relayed, "reissued": reissued, "expired": expired, "failed": failed}

@@ -7,6 +7,7 @@ from typing import NoReturn
 import structlog
 
 from shared.bus import Bus, Message
+from shared.bus.envelope import expiring
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.events import SyncTick
@@ -25,6 +26,7 @@ def due_tick(now: datetime, interval: int) -> datetime:
 async def keep_ticking(bus: Bus, *, databases: Iterable[str], interval: int, clock: Clock) -> NoReturn:
     """Publishes each tick once per database until it is cancelled; after a pause only the newest, never a burst.
 
+    A tick expires when the next one is due, so that those nobody took do not pile up.
     While the broker can't be reached it tries again every few seconds, with whichever tick is then due.
     """
     names = sorted(databases)
@@ -32,8 +34,10 @@ async def keep_ticking(bus: Bus, *, databases: Iterable[str], interval: int, clo
     while True:
         due = due_tick(clock.now(), interval)
         if due != published:
+            headers = expiring(due + timedelta(seconds=interval))
+            ticks = [Message(SyncTick(database=name, time=due, due=due), headers) for name in names]
             try:
-                await bus.publish([Message(SyncTick(database=name, time=due, due=due)) for name in names])
+                await bus.publish(ticks)
                 published = due
                 log.info("tick published", due=due.isoformat())
             except Unavailable as error:

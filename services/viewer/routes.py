@@ -9,6 +9,7 @@ from services.viewer import core, pixels
 from services.viewer.lookup import Remembered, Slide, find_slide
 from shared.access import Principal, decide
 from shared.clock import Clock
+from shared.http.headers import secure
 from shared.http.identity import fingerprint, principal_of
 from shared.http.problems import Problem, not_found, problems, require
 from shared.store import Store
@@ -25,16 +26,9 @@ log = structlog.get_logger()
 def viewer(store: Store, tiles: Tiles, clock: Clock) -> web.Application:
     """The read side as an aiohttp application, without its health routes."""
     app = web.Application(middlewares=[problems])
-    app.on_response_prepare.append(_guard)
+    app.on_response_prepare.append(secure)
     app.add_routes(Reading(store, tiles, clock).routes())
     return app
-
-
-async def _guard(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    if response.status >= 400:
-        # What is not there yet may be there in a second.
-        response.headers["Cache-Control"] = "no-store"
 
 
 class Reading:

@@ -156,16 +156,18 @@ async def announced(upload_id: str, store: Store) -> None:
     await store.uploads.update(upload_id, set={"announced": True})
 
 
-async def relay(store: Store, blobs: Blobs, bus: Bus, *, database: str, clock: Clock, stale: timedelta) -> None:
+async def relay(store: Store, blobs: Blobs, bus: Bus, *, database: str, clock: Clock, stale: timedelta) -> int:
     """Finishes what others left: ended uploads that are not announced, and those `verifying` untouched for `stale`.
 
-    Raises `Unavailable` where the bus or a store is; what is left then is left for the next time.
+    Returns how many it finished. Raises `Unavailable` where the bus or a store is; what is left then is left for the
+    next time.
     """
     ended = await store.uploads.find(
         {"state": In(("complete", "failed")), "announced": False}, sort="updated", limit=MOST_UPLOADS
     )
+    finished = 0
     for upload in ended:
-        await _announce(upload, store, blobs, bus, database, clock)
+        finished += await _announce(upload, store, blobs, bus, database, clock)
     # The slow part comes after what only has to be said.
     left = await store.uploads.find(
         {"state": "verifying", "updated": Less(clock.now() - stale)}, sort="updated", limit=MOST_UPLOADS
@@ -174,10 +176,12 @@ async def relay(store: Store, blobs: Blobs, bus: Bus, *, database: str, clock: C
         # Of several gateways one reads the file.
         seen = {"state": "verifying", "updated": upload.updated}
         if await store.uploads.update(upload.id, when=seen, set={"updated": clock.now()}) is not None:
-            await _announce(upload, store, blobs, bus, database, clock)
+            finished += await _announce(upload, store, blobs, bus, database, clock)
+    return finished
 
 
-async def _announce(upload: Upload, store: Store, blobs: Blobs, bus: Bus, database: str, clock: Clock) -> None:
+async def _announce(upload: Upload, store: Store, blobs: Blobs, bus: Bus, database: str, clock: Clock) -> bool:
+    """Brings one upload to its end and says so; whether that was still to be said."""
     events: list[Event] = []
     if upload.state != "failed":
         fact = await seal(upload.id, store=store, blobs=blobs, database=database, clock=clock)
@@ -189,3 +193,5 @@ async def _announce(upload: Upload, store: Store, blobs: Blobs, bus: Bus, databa
     await bus.publish([Message(event) for event in events])
     if events or upload.state == "failed":
         await announced(upload.id, store)
+        return True
+    return False

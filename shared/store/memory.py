@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import bson
 from bson.codec_options import CodecOptions
 
-from shared.store import Greater, In, Less, Where, schema
+from shared.store import Greater, In, Less, Store, Where, schema
 from shared.store.documents import Document
 from shared.store.schema import Kind, plain
 
@@ -229,7 +229,7 @@ class MemoryCollection(Generic[D]):
         return len(gone)
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """See `shared.store.Store`."""
 
     def __init__(self) -> None:

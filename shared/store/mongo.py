@@ -8,7 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from shared.mongo import insert_new, translated
 from shared.stages import STAGE_OF_STATE
-from shared.store import Greater, In, Less, Where, schema
+from shared.store import Greater, In, Less, Store, Where, schema
 from shared.store.documents import Document
 from shared.store.schema import Kind, plain
 
@@ -85,7 +85,10 @@ class MongoCollection(Generic[D]):
 
     async def insert(self, *documents: D) -> int:
         """See `Collection.insert`."""
-        return await insert_new(self._collection, [plain(document) for document in documents]) if documents else 0
+        new = 0
+        for batch in _batches([plain(document) for document in documents]):
+            new += await insert_new(self._database, self._name, batch)
+        return new
 
     async def get(self, id: Any) -> D | None:
         """See `Collection.get`."""
@@ -170,7 +173,7 @@ class MongoCollection(Generic[D]):
             return (await self._collection.delete_many(_query(where))).deleted_count
 
 
-class MongoStore:
+class MongoStore(Store):
     """See `shared.store.Store`."""
 
     def __init__(self, client: "Client", database: str) -> None:

@@ -172,8 +172,7 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) ->
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    console = Console(markup=False, highlight=False)
-    console.print(table, width=None if console.is_terminal else 500, soft_wrap=not console.is_terminal)
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 def print_images(images: list[dict[str, Any]]) -> None:

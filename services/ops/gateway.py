@@ -84,9 +84,7 @@ class Gateway:
             async with self._http.request(method, f"{self.url}/api/v1{path}", **options) as answer:
                 content: Any = await answer.json(content_type=None) if answer.status != 204 else {}
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise StackUnreachable(
-                f"Nothing answers at {self.url} ({_in_words(error)}): start the stack with ./slidemill up."
-            ) from error
+            raise StackUnreachable(f"Nothing answers at {self.url}: start the stack with ./slidemill up.") from error
         except ValueError as error:
             raise StackUnreachable(f"{self.url} answered with something that is not JSON: {error}.") from error
         if answer.status in (500, 502, 503, 504):
@@ -94,10 +92,6 @@ class Gateway:
         if answer.status >= 400:
             raise CommandFailed(_sentence(content))
         return dict(content)
-
-
-def _in_words(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def _sentence(problem: Any) -> str:

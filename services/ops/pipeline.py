@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from deploy.local.bootstrap import deployment_claim
 from deploy.local.stack import DATABASE, PREFIX
 from deploy.local.state import read_state
 from services.ops.errors import CommandFailed, StackUnreachable
-from shared.bus import Message
-from shared.bus.rabbit import RabbitBus, apply
+from shared.bus import Message, topology
+from shared.bus.rabbit import ForeignPrefix, RabbitBus, TopologyMismatch, apply
 from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.events import SyncTick
@@ -30,6 +30,7 @@ class Pipeline:
 
     store: MongoStore
     bus: RabbitBus
+    amqp: str
 
 
 @asynccontextmanager
@@ -42,7 +43,7 @@ async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
     bus = RabbitBus(state.amqp, PREFIX)
     try:
         await bus.connect()
-        yield Pipeline(MongoStore(client, DATABASE), bus)
+        yield Pipeline(MongoStore(client, DATABASE), bus, state.amqp)
     except Unavailable as error:
         raise StackUnreachable(f"The stack of {data} can't be reached: {error}") from error
     finally:
@@ -104,9 +105,18 @@ async def _revived(store: MongoStore, version: Version) -> Version:
 
 async def apply_topology(data: Path) -> dict[str, Any]:
     """Make every exchange, queue and binding that is missing on the broker."""
-    state = read_state(data)
     async with pipeline_of(data) as pipeline:
         claim = await deployment_claim(pipeline.store)
-        if state is not None:
-            await apply(state.amqp, PREFIX, claim)
+        try:
+            await apply(pipeline.amqp, PREFIX, claim)
+        except (TopologyMismatch, ForeignPrefix) as refusal:
+            raise CommandFailed(str(refusal)) from refusal
     return {"prefix": PREFIX, "claim": claim}
+
+
+def show_topology() -> dict[str, Any]:
+    """The table of exchanges and queues, with their arguments and bindings."""
+    return {
+        "exchanges": [asdict(exchange) for exchange in topology.exchanges(PREFIX)],
+        "queues": [asdict(queue) for queue in topology.queues(PREFIX)],
+    }

@@ -1,0 +1,452 @@
+"""The bus on RabbitMQ 3.10 or later, over AMQP 0-9-1.
+
+One connection publishes and one consumes, since a broker that is short of disk or memory blocks publishers only. Both
+are made again whenever they, or anything on them, break, and then everything of the table in `topology` that this
+process relies on is declared again: a broker that lost its disk is furnished anew.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    DeliveryError,
+    ProbableAuthenticationError,
+    PublishError,
+)
+from aiormq.abc import AbstractChannel as Underlay
+
+from shared.bus import Delivery, Message
+from shared.bus import topology as table
+from shared.bus.envelope import ATTEMPT, CONTENT_TYPE, copied, dead, encode, is_replay, received
+from shared.bus.link import Link, outcome
+from shared.clock import Clock, SystemClock
+from shared.errors import SlidemillError, Unavailable
+from shared.events import Lane
+
+CONNECT_SECONDS = 5.0
+SET_UP_SECONDS = 20.0
+CONFIRM_SECONDS = 20.0
+ANSWER_SECONDS = 5.0
+# RabbitMQ ends a connection that was silent for two of these, so does our side after three.
+HEARTBEAT_SECONDS = 10
+MOST_UNCONFIRMED = 256
+
+# The client raises RuntimeError for a channel that has gone.
+_BROKEN = (AMQPError, OSError, RuntimeError, TimeoutError)
+_ENDED = (*_BROKEN, asyncio.CancelledError)
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class TopologyMismatch(SlidemillError):
+    """The broker has something under one of our names, but not as the table says."""
+
+
+class ForeignPrefix(SlidemillError):
+    """The prefix belongs to another deployment."""
+
+
+async def apply(url: str, prefix: str, claim: str) -> None:
+    """Makes every exchange, queue and binding that is missing, and claims the prefix for the deployment of this id.
+
+    Harmless when repeated. Raises `Unavailable`, or `TopologyMismatch` if something there is not as the table says.
+    """
+    connection = await _connect(url, f"{prefix} topology")
+    try:
+        async with asyncio.timeout(SET_UP_SECONDS * 2):
+            channel = await connection.channel()
+            # The claim first: whoever finds the prefix finds the claim as well.
+            await channel.declare_exchange(table.claim_exchange(prefix, claim), "fanout", durable=True)
+            await _furnish(channel, table.exchanges(prefix), table.queues(prefix))
+    except _BROKEN as error:
+        raise _unavailable("The topology could not be applied", error) from error
+    finally:
+        await outcome(connection.close(), ANSWER_SECONDS)
+
+
+class RabbitBus:
+    """See `shared.bus.Bus`. Every name on the broker begins with `prefix`.
+
+    With `claim`, the id that a deployment keeps in its database, `connect` refuses a prefix of another deployment.
+    """
+
+    def __init__(self, url: str, prefix: str, *, claim: str | None = None, clock: Clock | None = None) -> None:
+        self._url = url
+        self._prefix = prefix
+        self._claim = claim
+        self._clock = clock or SystemClock()
+        self._consumers: dict[tuple[str, Lane], _Consumer] = {}
+        self._publishing = Link(f"{prefix} publishing", self._open_publishing, SET_UP_SECONDS)
+        self._consuming = Link(f"{prefix} consuming", self._open_consuming, SET_UP_SECONDS)
+        # At most one message of an id is on its way at a time: the client tells returned ones apart by id.
+        self._on_the_way: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._room = asyncio.Semaphore(MOST_UNCONFIRMED)
+
+    async def connect(self) -> None:
+        """Connects for publishing, and stays connected until `close`; may be repeated after an error.
+
+        Raises `Unavailable`, `ForeignPrefix` or `TopologyMismatch`.
+        """
+        await self._publishing.open()
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """See `Bus.publish`."""
+        outgoing = []
+        for message in messages:
+            headers, body = encode(message)
+            key = table.route(message.event, replay=is_replay(headers))
+            outgoing.append(_Outgoing(table.events_exchange(self._prefix), key, headers, body))
+        await self._publish(outgoing)
+
+    async def publish_to(self, stage: str, lane: Lane, messages: Sequence[Message]) -> None:
+        """See `Bus.publish_to`."""
+        queue = table.stage_queue(self._prefix, stage, lane)
+        exchange = table.stages_exchange(self._prefix)
+        await self._publish([_Outgoing(exchange, queue, *encode(message)) for message in messages])
+
+    async def retry(self, stage: str, delivery: Delivery, attempt: int) -> None:
+        """See `Bus.retry`."""
+        headers = {**copied(delivery.headers), ATTEMPT: attempt}
+        queue = table.stage_queue(self._prefix, stage, delivery.lane)
+        exchange = table.delay_name(self._prefix, attempt)
+        await self._publish([_Outgoing(exchange, queue, headers, delivery.body)])
+
+    async def dead_letter(self, stage: str, delivery: Delivery, cause: str, detail: str) -> None:
+        """See `Bus.dead_letter`."""
+        headers = dead(delivery.headers, stage=stage, cause=cause, detail=detail, now=self._clock.now())
+        await self._publish([_Outgoing(table.dead_exchange(self._prefix), stage, headers, delivery.body)])
+
+    async def consume(self, stage: str, lane: Lane, prefetch: int, take: Callable[[Delivery], Awaitable[None]]) -> None:
+        """See `Bus.consume`. Raises `Unavailable` if the broker can't be reached at the start."""
+        consumer = _Consumer(stage, lane, prefetch, take)
+        self._consumers[stage, lane] = consumer
+        await self._consuming.open()
+        consuming = await self._consuming.soon(SET_UP_SECONDS)
+        if (stage, lane) not in consuming.registered:
+            await _answer("The broker could not be prepared for consuming", consuming.register(consumer))
+
+    async def stop_consuming(self) -> None:
+        """See `Bus.stop_consuming`."""
+        self._consumers.clear()
+        with suppress(Unavailable):
+            await self._consuming.now().stop()
+
+    async def depth(self, stage: str) -> int:
+        """See `Bus.depth`."""
+        names = [
+            *(table.stage_queue(self._prefix, stage, lane) for lane in table.LANES),
+            *(table.delay_name(self._prefix, attempt) for attempt in range(1, len(table.DELAYS) + 1)),
+        ]
+        publishing = await self._publishing.soon(ANSWER_SECONDS)
+        return sum(await _answer("The queues' depth is unknown", publishing.depths(names)))
+
+    async def ready(self) -> None:
+        """See `Bus.ready`."""
+        await self._publishing.now().check()
+        if self._consumers and self._consumers.keys() != self._consuming.now().registered.keys():
+            raise Unavailable("Not every consumer is registered yet.")
+
+    async def close(self) -> None:
+        """See `Bus.close`."""
+        await self._consuming.close()
+        await self._publishing.close()
+
+    async def _publish(self, outgoing: "Sequence[_Outgoing]") -> None:
+        if not outgoing:
+            return
+        publishing = await self._publishing.soon(CONFIRM_SECONDS)
+        # A task for each: whatever the client does to a caller when the connection breaks, it does to these.
+        outcomes = await asyncio.gather(*(self._confirm(publishing, one) for one in outgoing), return_exceptions=True)
+        failed = [(one, error) for one, error in zip(outgoing, outcomes, strict=True) if error is not None]
+        if failed:
+            one, error = failed[0]
+            if not isinstance(error, _ENDED):
+                raise error
+            raise _unpublished(one, error, len(failed), len(outgoing)) from error
+
+    async def _confirm(self, publishing: "_Publishing", one: "_Outgoing") -> None:
+        name = str(one.headers.get("ce-id", ""))
+        alone = self._on_the_way.setdefault(name, asyncio.Lock())
+        async with self._room, alone, asyncio.timeout(CONFIRM_SECONDS):
+            exchange = publishing.exchanges[one.exchange]
+            await exchange.publish(one.message(name), one.key, mandatory=True)
+
+    async def _open_publishing(self) -> "_Publishing":
+        connection = await _connect(self._url, f"{self._prefix} publishing")
+        async with _kept_if_made(connection):
+            if self._claim is not None:
+                await _check_claim(connection, self._prefix, self._claim)
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            exchanges = await _furnish(channel, table.exchanges(self._prefix), table.shared_queues(self._prefix))
+            broken = asyncio.Event()
+            await _watch(connection, channel, broken)
+            return _Publishing(connection, broken, exchanges)
+
+    async def _open_consuming(self) -> "_Consuming":
+        connection = await _connect(self._url, f"{self._prefix} consuming")
+        async with _kept_if_made(connection):
+            consuming = _Consuming(connection, asyncio.Event(), self._prefix, {})
+            for consumer in list(self._consumers.values()):
+                await consuming.register(consumer)
+            return consuming
+
+
+@dataclass(frozen=True)
+class _Outgoing:
+    """A message and where it goes."""
+
+    exchange: str
+    key: str
+    headers: Mapping[str, Any]
+    body: bytes
+
+    def message(self, id: str) -> aio_pika.Message:
+        return aio_pika.Message(
+            self.body,
+            headers=dict(self.headers),
+            content_type=CONTENT_TYPE,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            message_id=id or None,
+            correlation_id=self.headers.get("ce-correlationid"),
+            type=self.headers.get("ce-type"),
+        )
+
+
+@dataclass(frozen=True)
+class _Publishing:
+    """A connection for publishing and looking."""
+
+    connection: AbstractConnection
+    broken: asyncio.Event
+    exchanges: Mapping[str, AbstractExchange]
+
+    async def check(self) -> None:
+        """Raises `Unavailable` while the broker blocks publishers."""
+        transport = self.connection.transport
+        if transport is None or self.broken.is_set():
+            raise Unavailable("The connection to the broker is broken.")
+        try:
+            # Returns at once unless the broker has blocked the connection.
+            async with asyncio.timeout(0.5):
+                await transport.connection.ready()
+        except TimeoutError:
+            raise Unavailable(
+                "The broker takes no messages: it is short of memory or of disk space. Free some on its host."
+            ) from None
+
+    async def depths(self, names: Iterable[str]) -> list[int]:
+        """How many messages are ready in each of these queues."""
+        # A queue that is missing ends the channel that asks for it, so this one is for asking only.
+        channel = await self.connection.channel(publisher_confirms=False)
+        try:
+            looked = [await channel.declare_queue(name, passive=True) for name in names]
+        finally:
+            await channel.close()
+        return [queue.declaration_result.message_count or 0 for queue in looked]
+
+    async def close(self) -> None:
+        """See `Session.close`."""
+        await self.connection.close()
+
+
+@dataclass(frozen=True)
+class _Consumer:
+    stage: str
+    lane: Lane
+    prefetch: int
+    take: Callable[[Delivery], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class _Consuming:
+    """A connection with its consumers: queue and consumer tag of each."""
+
+    connection: AbstractConnection
+    broken: asyncio.Event
+    prefix: str
+    registered: dict[tuple[str, Lane], tuple[AbstractQueue, str]]
+
+    async def register(self, consumer: _Consumer) -> None:
+        """Declares the stage's queues and lets one of them call the consumer."""
+        channel = await self.connection.channel(publisher_confirms=False)
+        await channel.set_qos(prefetch_count=consumer.prefetch)
+        await _furnish(channel, table.exchanges(self.prefix), table.stage_queues(self.prefix, consumer.stage))
+        await _watch(self.connection, channel, self.broken)
+        queue = await channel.get_queue(table.stage_queue(self.prefix, consumer.stage, consumer.lane), ensure=False)
+        tag = await queue.consume(partial(_deliver, consumer))
+        self.registered[consumer.stage, consumer.lane] = (queue, tag)
+
+    async def stop(self) -> None:
+        """Cancels the consumers; what they hold stays theirs. A broken connection delivers nothing more anyway."""
+        for queue, tag in self.registered.values():
+            error = await outcome(queue.cancel(tag), ANSWER_SECONDS)
+            if isinstance(error, BaseException):
+                log.info("consumer had gone already", queue=queue.name, error=str(error))
+        self.registered.clear()
+
+    async def close(self) -> None:
+        """See `Session.close`."""
+        await self.connection.close()
+
+
+class _RabbitDelivery:
+    """See `shared.bus.Delivery`."""
+
+    def __init__(self, message: AbstractIncomingMessage, lane: Lane) -> None:
+        self.body = message.body
+        self.headers: Mapping[str, Any] = received(message.headers, f"{message.exchange}:{message.routing_key}")
+        self.lane = lane
+        self.redelivered = bool(message.redelivered)
+        self._message = message
+
+    async def ack(self) -> None:
+        """See `Delivery.ack`."""
+        await self._settle("ack", self._message.ack())
+
+    async def requeue(self) -> None:
+        """See `Delivery.requeue`."""
+        await self._settle("requeue", self._message.nack(requeue=True))
+
+    async def _settle(self, what: str, settling: Awaitable[None]) -> None:
+        error = await outcome(settling, ANSWER_SECONDS)
+        if isinstance(error, _ENDED):
+            log.info(f"{what} came too late, the message comes again", id=self._message.message_id, error=str(error))
+        elif isinstance(error, BaseException):
+            raise error
+
+
+async def _deliver(consumer: _Consumer, message: AbstractIncomingMessage) -> None:
+    await consumer.take(_RabbitDelivery(message, consumer.lane))
+
+
+async def _connect(url: str, name: str) -> AbstractConnection:
+    try:
+        return await aio_pika.connect(url, timeout=CONNECT_SECONDS, name=name, heartbeat=HEARTBEAT_SECONDS)
+    except ProbableAuthenticationError as error:
+        raise Unavailable(
+            f"The broker at {_place(url)} refuses the user or password, or the user may not use this virtual host: "
+            f"check SLIDEMILL_AMQP."
+        ) from error
+    except _BROKEN as error:
+        raise _unavailable(f"The broker at {_place(url)} can't be reached", error) from error
+
+
+def _place(url: str) -> str:
+    """Host, port and virtual host, without the password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 5672}{parts.path}"
+
+
+async def _watch(connection: AbstractConnection, channel: AbstractChannel, broken: asyncio.Event) -> None:
+    """Sets `broken` when the connection, the channel or a consumer on it ends, whoever ended it."""
+
+    def breaks(*_: object) -> None:
+        broken.set()
+
+    connection.close_callbacks.add(breaks)
+    channel.close_callbacks.add(breaks)
+    underlay: Underlay = await channel.get_underlay_channel()
+    underlay.on_consumer_cancel_callbacks.add(breaks)
+
+
+async def _furnish(
+    channel: AbstractChannel, exchanges: Iterable[table.Exchange], queues: Iterable[table.Queue]
+) -> dict[str, AbstractExchange]:
+    """Declares and binds; returns the exchanges by name."""
+    made: dict[str, AbstractExchange] = {}
+    name = ""
+    try:
+        for exchange in exchanges:
+            name = exchange.name
+            made[name] = await channel.declare_exchange(name, exchange.type, durable=True)
+        for queue in queues:
+            name = queue.name
+            declared = await channel.declare_queue(name, durable=True, arguments=dict(queue.arguments))
+            for binding in queue.bindings:
+                await declared.bind(binding.exchange, binding.key)
+    except ChannelPreconditionFailed as error:
+        raise TopologyMismatch(
+            f"{name} is on the broker already, but with other properties than slidemill's: let its messages be worked "
+            f"off, delete it there and start again ({error})."
+        ) from error
+    return made
+
+
+async def _exists(connection: AbstractConnection, exchange: str) -> bool:
+    channel = await connection.channel(publisher_confirms=False)
+    try:
+        await channel.declare_exchange(exchange, passive=True)
+    except ChannelNotFoundEntity:
+        return False
+    await channel.close()
+    return True
+
+
+async def _check_claim(connection: AbstractConnection, prefix: str, claim: str) -> None:
+    """Claims a prefix that nobody has; raises `ForeignPrefix` if somebody else has it."""
+    name = table.claim_exchange(prefix, claim)
+    if await _exists(connection, name):
+        return
+    # Asked again after the prefix was seen: another process of ours may just be making both, the claim first.
+    if await _exists(connection, table.events_exchange(prefix)) and not await _exists(connection, name):
+        raise ForeignPrefix(
+            f"The prefix {prefix} on this broker belongs to another deployment than this database: set "
+            f"SLIDEMILL_PREFIX to a name of your own, or run ./slidemill topology apply if this database was restored."
+        )
+    channel = await connection.channel(publisher_confirms=False)
+    await channel.declare_exchange(name, "fanout", durable=True)
+    await channel.close()
+
+
+async def _answer(failed: str, question: Awaitable[T]) -> T:
+    """What the broker answers in time; else raises `Unavailable`."""
+    answer = await outcome(question, ANSWER_SECONDS)
+    if isinstance(answer, _ENDED):
+        raise _unavailable(failed, answer) from answer
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+@asynccontextmanager
+async def _kept_if_made(connection: AbstractConnection) -> AsyncIterator[None]:
+    """Closes the connection if anything that is to be made on it fails; then raises `Unavailable` if it broke."""
+    try:
+        yield
+    except _BROKEN as error:
+        await outcome(connection.close(), ANSWER_SECONDS)
+        raise _unavailable("The broker could not be prepared", error) from error
+    except BaseException:
+        await outcome(connection.close(), ANSWER_SECONDS)
+        raise
+
+
+def _unavailable(failed: str, error: BaseException) -> Unavailable:
+    return Unavailable(f"{failed} ({type(error).__name__}: {str(error)[:300]}).")
+
+
+def _unpublished(one: _Outgoing, error: BaseException, failed: int, all: int) -> Unavailable:
+    what = f"{one.headers.get('ce-type', 'A message')} to {one.exchange}:{one.key}"
+    if isinstance(error, PublishError):
+        why = "no queue takes it; start the service that consumes it, or run ./slidemill topology apply"
+    elif isinstance(error, DeliveryError):
+        why = "the broker refused it; its queue may be full"
+    elif isinstance(error, TimeoutError):
+        why = f"the broker did not confirm it within {CONFIRM_SECONDS:.0f} s"
+    else:
+        why = f"the connection broke before it was confirmed ({type(error).__name__}: {str(error)[:200]})"
+    return Unavailable(f"{what} is not published: {why}. {failed} of {all} messages failed.")

@@ -1,0 +1,291 @@
+"""Takes deliveries, runs handlers, publishes what they return, and only then acks: a crash repeats, never loses.
+
+What becomes of a delivery:
+
+    handled        what the handler returned is published and confirmed
+    retried        `RetryLater`, or a bug: comes again after 10 s, 1 min, 10 min, then is given up
+    given up       the last retry failed: `failed` tells the image's owner, and it is dead-lettered
+    rejected       `Reject`: the same at once
+    undecodable    no event of ours, or none that this stage handles: dead-lettered
+    unserved       about a database that this deployment does not serve: dead-lettered
+    expired        said itself that nobody needs it any more
+    returned       the service stopped before it could be handled
+
+`Unavailable` is none of these: the delivery is kept, nothing more is taken until the stores and the broker answer
+again, and then the handler runs anew.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from shared.bus import Bus, Consumer, Delivery, Environment, Message
+from shared.bus.crash import CrashPoint
+from shared.bus.envelope import Undecodable, attempt_of, decode, expired, onward, trace_of
+from shared.bus.topology import DELAYS, LANES
+from shared.clock import Clock
+from shared.errors import Reject, RetryLater, Unavailable
+from shared.events import Event, Lane
+
+FIRST_PROBE_SECONDS = 0.5
+LONGEST_PROBE_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What the owner of the image is told."""
+
+    reason: str
+    remedy: str
+
+
+class Runner:
+    """Runs one consumer until it is stopped.
+
+    `environments` are the served databases by name. `image` of a log line is the version's image, `grace` the seconds
+    that running handlers get when it stops, `patience` how long a delivery is kept while something is unavailable: the
+    broker takes it back by itself after 30 minutes.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        consumer: Consumer,
+        environments: Mapping[str, Environment],
+        clock: Clock,
+        *,
+        grace: float = 20.0,
+        patience: timedelta = timedelta(minutes=20),
+    ) -> None:
+        self._bus = bus
+        self._consumer = consumer
+        self._environments = environments
+        self._clock = clock
+        self._grace = grace
+        self._patience = patience
+        self._waiting: dict[Lane, deque[Delivery]] = {lane: deque() for lane in LANES}
+        self._changed = asyncio.Condition()
+        self._stopping = asyncio.Event()
+        self._probing = 0
+        self._crash = CrashPoint()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consumes until `stop` is set, then ends in order: no more deliveries, the running handlers finish.
+
+        Raises `Unavailable` if a dependency stayed away for longer than `patience`, and what broke a slot otherwise;
+        in both cases its deliveries go back to the queue once the bus is closed.
+        """
+        for lane in LANES:
+            await self._bus.consume(self._consumer.stage, lane, self._consumer.slots, self._take)
+        slots = [asyncio.create_task(self._serve(number)) for number in range(self._consumer.slots)]
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([stopped, *slots], return_when=asyncio.FIRST_COMPLETED)
+            await self._wind_down(slots)
+        finally:
+            for task in (stopped, *slots):
+                task.cancel()
+            await asyncio.wait([stopped, *slots])
+        for slot in slots:
+            if not slot.cancelled():
+                slot.result()
+
+    async def _wind_down(self, slots: list[asyncio.Task[None]]) -> None:
+        async with self._changed:
+            self._stopping.set()
+            self._changed.notify_all()
+        await self._bus.stop_consuming()
+        for waiting in self._waiting.values():
+            while waiting:
+                await waiting.popleft().requeue()
+        _, late = await asyncio.wait(slots, timeout=self._grace)
+        if late:
+            log.warning("handlers did not end in time, their messages go back", stage=self._consumer.stage, n=len(late))
+
+    async def _take(self, delivery: Delivery) -> None:
+        if self._stopping.is_set():
+            await delivery.requeue()
+            return
+        async with self._changed:
+            self._waiting[delivery.lane].append(delivery)
+            self._changed.notify_all()
+
+    async def _next(self, slot: int) -> Delivery | None:
+        """The next delivery for this slot: the first slot serves express first, so that small slides never starve."""
+        order: tuple[Lane, ...] = ("express", "bulk") if slot == 0 else ("bulk", "express")
+        async with self._changed:
+            while not self._stopping.is_set():
+                if not self._probing:
+                    for lane in order:
+                        if self._waiting[lane]:
+                            return self._waiting[lane].popleft()
+                await self._changed.wait()
+        return None
+
+    async def _serve(self, slot: int) -> None:
+        while (delivery := await self._next(slot)) is not None:
+            await self._settle(delivery)
+
+    async def _settle(self, delivery: Delivery) -> None:
+        """Sees one delivery through, whatever it takes, and writes its line in the log."""
+        line = log.bind(
+            stage=self._consumer.stage,
+            lane=delivery.lane,
+            type=delivery.headers.get("ce-type"),
+            id=delivery.headers.get("ce-id"),
+            image=delivery.headers.get("ce-subject"),
+            attempt=attempt_of(delivery.headers) + 1,
+            redelivered=delivery.redelivered,
+            trace_id=trace_of(delivery.headers),
+        )
+        event: Event | None = None
+        problem = ""
+        try:
+            event = decode(delivery.headers, delivery.body)
+            line = line.bind(image=event.correlation, version=getattr(event, "version", None))
+        except Undecodable as error:
+            problem = str(error)
+        started = self._clock.now()
+        outcome = await self._insist(delivery, event, problem, line)
+        await (delivery.requeue() if outcome == "returned" else delivery.ack())
+        line.info("message", outcome=outcome, seconds=(self._clock.now() - started).total_seconds())
+
+    async def _insist(
+        self, delivery: Delivery, event: Event | None, problem: str, line: structlog.typing.FilteringBoundLogger
+    ) -> str:
+        """The outcome, as soon as everything that it needs can be reached."""
+        since: datetime | None = None
+        pause = FIRST_PROBE_SECONDS
+        while True:
+            try:
+                if event is None:
+                    return await self._bury(delivery, "undecodable", problem)
+                return await self._attempt(delivery, event, line)
+            except Unavailable as error:
+                since = since or self._clock.now()
+                line.warning("waiting", error=str(error))
+                if not await self._until_back(event, since, pause):
+                    if self._stopping.is_set():
+                        return "returned"
+                    await delivery.requeue()
+                    minutes = self._patience.total_seconds() / 60
+                    raise Unavailable(f"Gave up after {minutes:.0f} minutes. {error}") from error
+                pause = min(pause * 2, LONGEST_PROBE_SECONDS)
+
+    async def _until_back(self, event: Event | None, since: datetime, pause: float) -> bool:
+        """Waits, and takes nothing more, until bus and store answer; False if stopped or out of patience."""
+        environment = self._environments.get(event.database) if event is not None else None
+        self._probing += 1
+        try:
+            while not self._stopping.is_set() and self._clock.now() - since < self._patience:
+                await self._pause(pause)
+                pause = min(pause * 2, LONGEST_PROBE_SECONDS)
+                try:
+                    await self._bus.ready()
+                    if environment is not None:
+                        await environment.store.ping()
+                except Unavailable as error:
+                    log.warning("still waiting", stage=self._consumer.stage, error=str(error))
+                else:
+                    return not self._stopping.is_set()
+            return False
+        finally:
+            self._probing -= 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleeps, but not past a stop."""
+        tasks = [
+            asyncio.ensure_future(self._clock.sleep(seconds)),
+            asyncio.ensure_future(self._stopping.wait()),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _attempt(self, delivery: Delivery, event: Event, line: structlog.typing.FilteringBoundLogger) -> str:
+        """Runs the handler once and does what follows from it; raises `Unavailable` where that could not be done."""
+        handler = self._consumer.handlers.get(type(event))
+        if handler is None:
+            return await self._bury(delivery, "undecodable", f"The {self._consumer.stage} handles no {event.type}.")
+        environment = self._environments.get(event.database)
+        if environment is None:
+            return await self._bury(delivery, "unserved", f"The database {event.database} is not served here.")
+        if expired(delivery.headers, self._clock.now()):
+            return "expired"
+        try:
+            produced = await handler(event, store=environment.store, blobs=environment.blobs, tiles=environment.tiles)
+        except Unavailable:
+            raise
+        except Reject as error:
+            detail = f"{error.reason} {error.remedy}"
+            await self._tell(delivery, event, environment, _Failure(error.reason, error.remedy), line)
+            await self._bus.dead_letter(self._consumer.stage, delivery, "reject", detail)
+            return "rejected"
+        except RetryLater as error:
+            return await self._again(delivery, event, environment, str(error), line)
+        except Exception as error:
+            line.exception("bug in a handler")
+            return await self._again(delivery, event, environment, f"{type(error).__name__}: {error}", line)
+        await self._publish(delivery, event, produced)
+        return "handled"
+
+    async def _again(
+        self,
+        delivery: Delivery,
+        event: Event,
+        environment: Environment,
+        detail: str,
+        line: structlog.typing.FilteringBoundLogger,
+    ) -> str:
+        retries = attempt_of(delivery.headers)
+        if retries < len(DELAYS):
+            line.warning("comes again", error=detail)
+            await self._bus.retry(self._consumer.stage, delivery, retries + 1)
+            return "retried"
+        failure = _Failure(
+            f"It did not work in {retries + 1} tries ({detail[:300]}).",
+            "Retry it; if it fails again, ask the operator to look at the dead letters and the log.",
+        )
+        await self._tell(delivery, event, environment, failure, line)
+        await self._bus.dead_letter(self._consumer.stage, delivery, "retries", detail)
+        return "given up"
+
+    async def _tell(
+        self,
+        delivery: Delivery,
+        event: Event,
+        environment: Environment,
+        failure: _Failure,
+        line: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        """Lets the service record the failure and publishes its facts; a bug in that must not keep the message."""
+        try:
+            facts = await self._consumer.failed(event, failure.reason, failure.remedy, store=environment.store)
+        except Unavailable:
+            raise
+        except Exception:
+            line.exception("bug in recording a failure")
+            return
+        await self._publish(delivery, event, facts)
+
+    async def _publish(self, delivery: Delivery, event: Event, produced: list[Event]) -> None:
+        self._crash.passes("before-publish")
+        headers = onward(delivery.headers)
+        caused = [one if one.cause else one.model_copy(update={"cause": event.id}) for one in produced]
+        await self._bus.publish([Message(one, headers) for one in caused])
+        self._crash.passes("after-publish")
+
+    async def _bury(self, delivery: Delivery, cause: str, detail: str) -> str:
+        log.error("dead letter", stage=self._consumer.stage, cause=cause, detail=detail)
+        await self._bus.dead_letter(self._consumer.stage, delivery, cause, detail)
+        return cause

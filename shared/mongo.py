@@ -1,32 +1,25 @@
 """How slidemill talks to MongoDB: concerns that hold for everything, and errors in slidemill's own words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import (
-    BulkWriteError,
-    CollectionInvalid,
-    ConnectionFailure,
-    OperationFailure,
-    PyMongoError,
-    WriteConcernError,
-)
+from pymongo.errors import CollectionInvalid, ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
+from pymongo.write_concern import WriteConcern
 
 from shared.errors import Unavailable
 
 if TYPE_CHECKING:
-    from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
+    from motor.motor_asyncio import AsyncIOMotorDatabase
 
     Client = AsyncIOMotorClient[dict[str, Any]]
     Database = AsyncIOMotorDatabase[dict[str, Any]]
-    MongoCollection = AsyncIOMotorCollection[dict[str, Any]]
 
 DUPLICATE_KEY = 11000
 _NAMESPACE_EXISTS = 48
-WRITE_SECONDS = 30
+MAJORITY = WriteConcern(w="majority", j=True, wtimeout=30_000)
 # Longer than any command of ours takes; a server that stands still must not hold a worker for ever.
 SOCKET_SECONDS = 90
 
@@ -63,7 +56,7 @@ def connect(url: str) -> "Client":
         url,
         w="majority",
         journal=True,
-        wTimeoutMS=WRITE_SECONDS * 1000,
+        wTimeoutMS=MAJORITY.document["wtimeout"],
         readPreference="primary",
         readConcernLevel="majority",
         retryWrites=True,
@@ -96,21 +89,17 @@ def translated() -> Iterator[None]:
         raise Unavailable(f"MongoDB can't be reached ({str(error)[:300]}).") from error
 
 
-async def insert_new(collection: "MongoCollection", documents: list[dict[str, Any]]) -> int:
-    """Inserts in any order, leaves those alone whose unique key is taken already, and returns how many were new."""
+def only_duplicates(write_errors: Iterable[Mapping[str, Any]], concern_errors: Iterable[Mapping[str, Any]]) -> None:
+    """Judges an unordered insert: keys that were taken already are no error.
+
+    Raises `Unavailable` or, for what can't be written at all, `OperationFailure`.
+    """
+    for failed in concern_errors:
+        raise Unavailable(f"MongoDB could not secure what was written ({failed['errmsg']}).")
     with translated():
-        try:
-            await collection.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            details: Mapping[str, Any] = error.details
-            for failed in details["writeConcernErrors"]:
-                raise Unavailable(f"MongoDB could not secure what was written ({failed['errmsg']}).") from None
-            for failed in details["writeErrors"]:
-                # Not the driver's own error: that one spells out every document.
-                if failed["code"] != DUPLICATE_KEY:
-                    raise OperationFailure(failed["errmsg"], failed["code"]) from None
-            return int(details["nInserted"])
-    return len(documents)
+        for failed in write_errors:
+            if failed["code"] != DUPLICATE_KEY:
+                raise OperationFailure(failed["errmsg"], failed["code"])
 
 
 async def create_uncompressed(database: "Database", name: str) -> None:

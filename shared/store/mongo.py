@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pymongo import IndexModel, ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from shared.mongo import insert_new, translated
+from shared.mongo import only_duplicates, translated
 from shared.stages import STAGE_OF_STATE
 from shared.store import Greater, In, Less, Store, Where, schema
 from shared.store.documents import Document
@@ -85,10 +85,17 @@ class MongoCollection(Generic[D]):
 
     async def insert(self, *documents: D) -> int:
         """See `Collection.insert`."""
-        new = 0
-        for batch in _batches([plain(document) for document in documents]):
-            new += await insert_new(self._database, self._name, batch)
-        return new
+        if not documents:
+            return 0
+        with translated():
+            try:
+                await self._collection.insert_many([plain(document) for document in documents], ordered=False)
+            except BulkWriteError as error:
+                outcome: Mapping[str, Any] = error.details
+            else:
+                return len(documents)
+        only_duplicates(outcome["writeErrors"], outcome["writeConcernErrors"])
+        return int(outcome["nInserted"])
 
     async def get(self, id: Any) -> D | None:
         """See `Collection.get`."""

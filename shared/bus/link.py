@@ -68,7 +68,11 @@ class Link(Generic[S]):
     async def open(self) -> None:
         """Connects, and stays connected until `close`. Raises what the first attempt raised, and may be repeated."""
         if self._keeper is None:
-            self._session = await self._opened()
+            try:
+                self._session = await self._opened()
+            except Exception as error:
+                self._error = str(error)
+                raise
             self._up.set()
             self._keeper = asyncio.create_task(self._keep(self._session))
 

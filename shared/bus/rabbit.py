@@ -79,15 +79,12 @@ async def apply(url: str, prefix: str, claim: str) -> None:
 
 
 class RabbitBus:
-    """See `shared.bus.Bus`. Every name on the broker begins with `prefix`.
+    """See `shared.bus.Bus`. Every name on the broker begins with `prefix`."""
 
-    With `claim`, the id that a deployment keeps in its database, `connect` refuses a prefix of another deployment.
-    """
-
-    def __init__(self, url: str, prefix: str, *, claim: str | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, prefix: str, *, clock: Clock | None = None) -> None:
         self._url = url
         self._prefix = prefix
-        self._claim = claim
+        self._claim: str | None = None
         self._clock = clock or SystemClock()
         self._consumers: dict[tuple[str, Lane], _Consumer] = {}
         self._publishing = Link(f"{prefix} publishing", self._open_publishing, SET_UP_SECONDS)
@@ -96,11 +93,13 @@ class RabbitBus:
         self._on_the_way: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._room = asyncio.Semaphore(MOST_UNCONFIRMED)
 
-    async def connect(self) -> None:
-        """Connects for publishing, and stays connected until `close`; may be repeated after an error.
+    async def connect(self, claim: str | None = None) -> None:
+        """Connects for publishing, and stays connected until `close`; does nothing when it is.
 
-        Raises `Unavailable`, `ForeignPrefix` or `TopologyMismatch`.
+        With `claim`, the id that a deployment keeps in its database, it takes a prefix that nobody has, and refuses
+        one of another deployment. Raises `Unavailable`, `ForeignPrefix` or `TopologyMismatch`.
         """
+        self._claim = claim
         await self._publishing.open()
 
     async def publish(self, messages: Sequence[Message]) -> None:

@@ -2,11 +2,14 @@
 
 import hashlib
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from services.sync.expiry import IDLE
 from services.sync.handler import TICKS_KEPT, TickHandler, tick_failed
+from shared.blobs import StoredChunk
+from shared.blobs.memory import MemoryBlobs
 from shared.bus.memory import MemoryBus
 from shared.errors import Unavailable
 from shared.events import FileComplete, ImageFailed, SyncTick
@@ -186,3 +189,21 @@ async def test_expired_once_is_not_failed_again_later(house: House) -> None:
 
     assert 1 == len(house.broker.journal)
     assert image_id(1) == house.broker.journal[0].correlation
+
+
+async def test_a_chunk_that_comes_in_at_the_last_moment_keeps_the_upload_alive(house: House, tmp_path: Path) -> None:
+    id = await house.put_upload(idle=IDLE + HOUR)
+
+    class Busy(MemoryBlobs):
+        async def chunks(self, file: str) -> list[StoredChunk]:
+            await house.store.uploads.update(id, set={"updated": house.clock.now()}, inc={"stored": 8})
+            return []
+
+    house.blobs = Busy(tmp_path)
+
+    assert 0 == (await handle(house, tick())).report["expired"]
+
+    upload = await house.store.uploads.get(id)
+    assert upload is not None
+    assert "receiving" == upload.state
+    assert "uploading" == (await house.version()).state

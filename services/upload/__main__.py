@@ -1,0 +1,35 @@
+"""The gateway's process: its parts, its relay, and its HTTP server."""
+
+import asyncio
+
+from services.upload.app import make_app, make_gateway
+from services.upload.relay import Relay
+from shared.clock import SystemClock
+from shared.http.health import add_health, served
+from shared.service import broker, environments, run, until
+from shared.settings import Settings
+
+
+async def upload(settings: Settings, stop: asyncio.Event) -> None:
+    """Serves until told to stop. Files are taken in while the broker is away, so being ready does not wait for it."""
+    clock = SystemClock()
+    async with environments(settings, stop) as databases:
+        main = databases[settings.database]
+        async with broker(settings, main.store, stop, wait=False) as bus:
+            gateway = make_gateway(
+                store=main.store,
+                blobs=main.blobs,
+                bus=bus,
+                clock=clock,
+                database=settings.database,
+                public_url=settings.public_url,
+            )
+            relay = Relay(main.store, bus, gateway.intake, clock, settings.database)
+            app = make_app(gateway)
+            add_health(app, [main.store.ping])
+            async with served(app, settings.http_host, settings.http_port):
+                await until(stop, relay.run())
+
+
+if __name__ == "__main__":
+    run(Settings(), upload)

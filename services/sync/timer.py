@@ -1,16 +1,24 @@
-"""Publishes a sync tick every interval, aligned to the clock. Any number of timers may run: a tick is its due time."""
+"""Publishes a sync tick every interval, aligned to the clock. Any number of timers may run: a tick is its due time.
 
+A process of its own: `python -m services.sync.timer`.
+"""
+
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 import structlog
+from aiohttp import web
 
 from shared.bus import Bus, Message
 from shared.bus.envelope import expiring
-from shared.clock import Clock
+from shared.clock import Clock, SystemClock
 from shared.errors import Unavailable
 from shared.events import SyncTick
+from shared.http.health import add_health, served
+from shared.service import broker, environments, run, until
+from shared.settings import Settings
 
 # How long the timer sleeps at most: a machine that slept, or a clock that was set, is noticed within this many seconds.
 LOOK_AGAIN = 5.0
@@ -44,3 +52,19 @@ async def keep_ticking(bus: Bus, *, databases: Iterable[str], interval: int, clo
                 log.warning("tick not published yet", due=due.isoformat(), error=str(error))
         wait = (due + timedelta(seconds=interval) - clock.now()).total_seconds()
         await clock.sleep(max(0.0, min(wait, LOOK_AGAIN)))
+
+
+async def timer(settings: Settings, stop: asyncio.Event) -> None:
+    """Ticks for every served database until told to stop."""
+    async with environments(settings, stop) as databases:
+        store = databases[settings.database].store
+        async with broker(settings, store, stop) as bus:
+            app = web.Application()
+            add_health(app, [bus.ready, store.ping])
+            async with served(app, settings.http_host, settings.http_port):
+                ticking = keep_ticking(bus, databases=databases, interval=settings.sync_interval, clock=SystemClock())
+                await until(stop, ticking)
+
+
+if __name__ == "__main__":
+    run(Settings(), timer)

@@ -17,13 +17,15 @@ again, and then the handler runs anew.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
-from shared.bus import Bus, Consumer, Delivery, Environment, Message
+from shared.bus import Bus, Consumer, Delivery, Environment, Handler, Message
 from shared.bus.crash import CrashPoint
 from shared.bus.envelope import Undecodable, attempt_of, decode, expired, onward, trace_of
 from shared.bus.topology import DELAYS, LANES
@@ -36,21 +38,25 @@ LONGEST_PROBE_SECONDS = 10.0
 
 log = structlog.get_logger()
 
+Log = structlog.typing.FilteringBoundLogger
+
 
 @dataclass(frozen=True)
-class _Failure:
-    """What the owner of the image is told."""
+class _Case:
+    """A delivery that this service can handle, and what belongs to it."""
 
-    reason: str
-    remedy: str
+    delivery: Delivery
+    event: Event
+    handler: Handler
+    environment: Environment
+    line: Log
 
 
 class Runner:
     """Runs one consumer until it is stopped.
 
-    `environments` are the served databases by name. `image` of a log line is the version's image, `grace` the seconds
-    that running handlers get when it stops, `patience` how long a delivery is kept while something is unavailable: the
-    broker takes it back by itself after 30 minutes.
+    `environments` are the served databases by name, `grace` the seconds that running handlers get when it stops,
+    `patience` how long a delivery is kept while something is unavailable: the broker takes it back after 30 minutes.
     """
 
     def __init__(
@@ -134,43 +140,23 @@ class Runner:
 
     async def _settle(self, delivery: Delivery) -> None:
         """Sees one delivery through, whatever it takes, and writes its line in the log."""
-        line = log.bind(
-            stage=self._consumer.stage,
-            lane=delivery.lane,
-            type=delivery.headers.get("ce-type"),
-            id=delivery.headers.get("ce-id"),
-            image=delivery.headers.get("ce-subject"),
-            attempt=attempt_of(delivery.headers) + 1,
-            redelivered=delivery.redelivered,
-            trace_id=trace_of(delivery.headers),
-        )
-        event: Event | None = None
-        problem = ""
-        try:
-            event = decode(delivery.headers, delivery.body)
-            line = line.bind(image=event.correlation, version=getattr(event, "version", None))
-        except Undecodable as error:
-            problem = str(error)
+        line = log.bind(stage=self._consumer.stage, **_described(delivery))
         started = self._clock.now()
-        outcome = await self._insist(delivery, event, problem, line)
+        outcome = await self._insist(delivery, line)
         await (delivery.requeue() if outcome == "returned" else delivery.ack())
         line.info("message", outcome=outcome, seconds=(self._clock.now() - started).total_seconds())
 
-    async def _insist(
-        self, delivery: Delivery, event: Event | None, problem: str, line: structlog.typing.FilteringBoundLogger
-    ) -> str:
+    async def _insist(self, delivery: Delivery, line: Log) -> str:
         """The outcome, as soon as everything that it needs can be reached."""
         since: datetime | None = None
         pause = FIRST_PROBE_SECONDS
         while True:
             try:
-                if event is None:
-                    return await self._bury(delivery, "undecodable", problem)
-                return await self._attempt(delivery, event, line)
+                return await self._attempt(delivery, line)
             except Unavailable as error:
                 since = since or self._clock.now()
                 line.warning("waiting", error=str(error))
-                if not await self._until_back(event, since, pause):
+                if not await self._until_back(since, pause):
                     if self._stopping.is_set():
                         return "returned"
                     await delivery.requeue()
@@ -178,9 +164,8 @@ class Runner:
                     raise Unavailable(f"Gave up after {minutes:.0f} minutes. {error}") from error
                 pause = min(pause * 2, LONGEST_PROBE_SECONDS)
 
-    async def _until_back(self, event: Event | None, since: datetime, pause: float) -> bool:
-        """Waits, and takes nothing more, until bus and store answer; False if stopped or out of patience."""
-        environment = self._environments.get(event.database) if event is not None else None
+    async def _until_back(self, since: datetime, pause: float) -> bool:
+        """Waits, and takes nothing more, until the bus and the stores answer; False if stopped or out of patience."""
         self._probing += 1
         try:
             while not self._stopping.is_set() and self._clock.now() - since < self._patience:
@@ -188,7 +173,7 @@ class Runner:
                 pause = min(pause * 2, LONGEST_PROBE_SECONDS)
                 try:
                     await self._bus.ready()
-                    if environment is not None:
+                    for environment in self._environments.values():
                         await environment.store.ping()
                 except Unavailable as error:
                     log.warning("still waiting", stage=self._consumer.stage, error=str(error))
@@ -212,80 +197,87 @@ class Runner:
             for task in tasks:
                 task.cancel()
 
-    async def _attempt(self, delivery: Delivery, event: Event, line: structlog.typing.FilteringBoundLogger) -> str:
-        """Runs the handler once and does what follows from it; raises `Unavailable` where that could not be done."""
+    async def _attempt(self, delivery: Delivery, line: Log) -> str:
+        """Does once whatever the delivery calls for; raises `Unavailable` where that could not be done."""
+        try:
+            event = decode(delivery.headers, delivery.body)
+        except Undecodable as error:
+            return await self._bury(delivery, "undecodable", str(error), line)
         handler = self._consumer.handlers.get(type(event))
         if handler is None:
-            return await self._bury(delivery, "undecodable", f"The {self._consumer.stage} handles no {event.type}.")
+            return await self._bury(delivery, "undecodable", f"No handler here takes {event.type}.", line)
         environment = self._environments.get(event.database)
         if environment is None:
-            return await self._bury(delivery, "unserved", f"The database {event.database} is not served here.")
+            return await self._bury(delivery, "unserved", f"The database {event.database} is not served here.", line)
         if expired(delivery.headers, self._clock.now()):
             return "expired"
+        return await self._handle(_Case(delivery, event, handler, environment, line))
+
+    async def _handle(self, case: _Case) -> str:
+        stores = case.environment
         try:
-            produced = await handler(event, store=environment.store, blobs=environment.blobs, tiles=environment.tiles)
+            produced = await case.handler(case.event, store=stores.store, blobs=stores.blobs, tiles=stores.tiles)
         except Unavailable:
             raise
         except Reject as error:
-            detail = f"{error.reason} {error.remedy}"
-            await self._tell(delivery, event, environment, _Failure(error.reason, error.remedy), line)
-            await self._bus.dead_letter(self._consumer.stage, delivery, "reject", detail)
-            return "rejected"
+            return await self._give_up(case, "reject", error.reason, error.remedy, f"{error.reason} {error.remedy}")
         except RetryLater as error:
-            return await self._again(delivery, event, environment, str(error), line)
+            return await self._again(case, str(error))
         except Exception as error:
-            line.exception("bug in a handler")
-            return await self._again(delivery, event, environment, f"{type(error).__name__}: {error}", line)
-        await self._publish(delivery, event, produced)
+            case.line.exception("bug in a handler")
+            return await self._again(case, f"{type(error).__name__}: {error}")
+        await self._publish(case, produced)
         return "handled"
 
-    async def _again(
-        self,
-        delivery: Delivery,
-        event: Event,
-        environment: Environment,
-        detail: str,
-        line: structlog.typing.FilteringBoundLogger,
-    ) -> str:
-        retries = attempt_of(delivery.headers)
+    async def _again(self, case: _Case, detail: str) -> str:
+        retries = attempt_of(case.delivery.headers)
         if retries < len(DELAYS):
-            line.warning("comes again", error=detail)
-            await self._bus.retry(self._consumer.stage, delivery, retries + 1)
+            case.line.warning("comes again", error=detail)
+            await self._bus.retry(self._consumer.stage, case.delivery, retries + 1)
             return "retried"
-        failure = _Failure(
-            f"It did not work in {retries + 1} tries ({detail[:300]}).",
-            "Retry it; if it fails again, ask the operator to look at the dead letters and the log.",
-        )
-        await self._tell(delivery, event, environment, failure, line)
-        await self._bus.dead_letter(self._consumer.stage, delivery, "retries", detail)
-        return "given up"
+        reason = f"It did not work in {retries + 1} tries ({detail[:300]})."
+        remedy = "Retry it; if it fails again, ask the operator to look at the dead letters and the log."
+        return await self._give_up(case, "retries", reason, remedy, detail)
 
-    async def _tell(
-        self,
-        delivery: Delivery,
-        event: Event,
-        environment: Environment,
-        failure: _Failure,
-        line: structlog.typing.FilteringBoundLogger,
-    ) -> None:
-        """Lets the service record the failure and publishes its facts; a bug in that must not keep the message."""
+    async def _give_up(self, case: _Case, cause: str, reason: str, remedy: str, detail: str) -> str:
+        """Lets the service record the failure, and keeps the message among the dead letters."""
         try:
-            facts = await self._consumer.failed(event, failure.reason, failure.remedy, store=environment.store)
+            facts = await self._consumer.failed(case.event, reason, remedy, store=case.environment.store)
         except Unavailable:
             raise
         except Exception:
-            line.exception("bug in recording a failure")
-            return
-        await self._publish(delivery, event, facts)
+            case.line.exception("bug in recording a failure")
+            facts = []
+        await self._publish(case, facts)
+        await self._bus.dead_letter(self._consumer.stage, case.delivery, cause, detail)
+        return "rejected" if cause == "reject" else "given up"
 
-    async def _publish(self, delivery: Delivery, event: Event, produced: list[Event]) -> None:
+    async def _publish(self, case: _Case, produced: Sequence[Event]) -> None:
         self._crash.passes("before-publish")
-        headers = onward(delivery.headers)
-        caused = [one if one.cause else one.model_copy(update={"cause": event.id}) for one in produced]
+        headers = onward(case.delivery.headers)
+        caused = [one if one.cause else one.model_copy(update={"cause": case.event.id}) for one in produced]
         await self._bus.publish([Message(one, headers) for one in caused])
         self._crash.passes("after-publish")
 
-    async def _bury(self, delivery: Delivery, cause: str, detail: str) -> str:
-        log.error("dead letter", stage=self._consumer.stage, cause=cause, detail=detail)
+    async def _bury(self, delivery: Delivery, cause: str, detail: str, line: Log) -> str:
+        line.error("dead letter", cause=cause, detail=detail)
         await self._bus.dead_letter(self._consumer.stage, delivery, cause, detail)
         return cause
+
+
+def _described(delivery: Delivery) -> dict[str, Any]:
+    """What the log says about a delivery."""
+    headers = delivery.headers
+    about: dict[str, Any] = {"image": headers.get("ce-subject"), "version": None}
+    with suppress(Undecodable):
+        event = decode(headers, delivery.body)
+        about = {"image": event.correlation, "version": getattr(event, "version", None)}
+    return {
+        **about,
+        "type": headers.get("ce-type"),
+        "id": headers.get("ce-id"),
+        "lane": delivery.lane,
+        "attempt": attempt_of(headers) + 1,
+        "redelivered": delivery.redelivered,
+        "trace_id": trace_of(headers),
+    }

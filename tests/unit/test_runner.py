@@ -1,0 +1,530 @@
+"""Every outcome of a delivery, on the memory bus with a clock that stands until it is slept on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from shared.blobs import Blobs
+from shared.blobs.memory import MemoryBlobs
+from shared.bus import Consumer, Environment, Message
+from shared.bus.envelope import REPLAY, decode, expiring
+from shared.bus.memory import MemoryBroker, MemoryBus, Stored
+from shared.bus.runner import Runner
+from shared.clock import ManualClock
+from shared.errors import Reject, RetryLater, Unavailable
+from shared.events import BaseDiced, DiceBlock, Event, FileComplete, ImageFailed, Lane, SyncTick
+from shared.store import Store
+from shared.store.memory import MemoryStore
+from shared.tiles import Tiles
+from shared.tiles.geometry import Geometry
+from shared.tiles.memory import MemoryTiles
+
+START = datetime(2026, 1, 2, tzinfo=UTC)
+IMAGE = "ab" * 16
+PATIENCE = 20.0
+
+Answer = Callable[[Any], Awaitable[list[Event]]]
+
+
+def file_complete(version: int = 1, database: str = "slidemill") -> FileComplete:
+    return FileComplete(
+        database=database,
+        time=START,
+        image=IMAGE,
+        version=version,
+        file="f" * 32,
+        session="5" * 32,
+        name="a.svs",
+        length=7,
+        md5="0" * 32,
+        sha256="0" * 64,
+    )
+
+
+def dice_block(block: int, lane: Lane = "bulk") -> DiceBlock:
+    return DiceBlock(database="slidemill", time=START, image=IMAGE, version=1, block=block, lane=lane)
+
+
+def base_diced() -> BaseDiced:
+    geometry = Geometry(width=10, height=10, tile=256)
+    return BaseDiced(database="slidemill", time=START, image=IMAGE, version=1, geometry=geometry, base="copied")
+
+
+class Doctor(MemoryStore):
+    """A store that can be down."""
+
+    down = False
+
+    async def ping(self) -> None:
+        if self.down:
+            raise Unavailable("MongoDB can't be reached.")
+
+
+class Mill:
+    """A dicer whose handlers a test gives, and everything around it."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.clock = ManualClock(START)
+        self.broker = MemoryBroker(self.clock)
+        self.bus = MemoryBus(self.broker)
+        self.store = Doctor()
+        self.environments = {"slidemill": Environment(self.store, MemoryBlobs(scratch), MemoryTiles())}
+        self.calls: list[tuple[Event, datetime]] = []
+        self.failures: list[tuple[Event, str, str]] = []
+        self.stop = asyncio.Event()
+
+    def consumer(self, answers: Mapping[type[Event], Answer], slots: int = 1) -> Consumer:
+        def handler(answer: Answer) -> Any:
+            async def handle(event: Any, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
+                assert Environment(store, blobs, tiles) == self.environments[event.database]
+                self.calls.append((event, self.clock.now()))
+                return await answer(event)
+
+            return handle
+
+        return Consumer("dicer", {event: handler(answer) for event, answer in answers.items()}, self.failed, slots)
+
+    async def failed(self, event: Any, reason: str, remedy: str, *, store: Store) -> list[Event]:
+        self.failures.append((event, reason, remedy))
+        return [
+            ImageFailed(
+                database=event.database,
+                time=START,
+                image=event.image,
+                version=event.version,
+                stage="dice",
+                reason=reason,
+                remedy=remedy,
+            )
+        ]
+
+    @asynccontextmanager
+    async def running(
+        self, answers: Mapping[type[Event], Answer], *, slots: int = 1, grace: float = PATIENCE
+    ) -> AsyncIterator["asyncio.Task[None]"]:
+        """The runner at work; it is stopped in order at the end, and must then end well."""
+        bus = MemoryBus(self.broker)
+        runner = Runner(bus, self.consumer(answers, slots), self.environments, self.clock, grace=grace)
+        task = asyncio.create_task(runner.run(self.stop))
+        try:
+            yield task
+            self.stop.set()
+            async with asyncio.timeout(PATIENCE):
+                await task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await bus.close()
+
+    async def publish(self, *events: Event, headers: Mapping[str, Any] | None = None) -> None:
+        await self.bus.publish([Message(event, headers or {}) for event in events])
+
+    def dead(self) -> list[Stored]:
+        return self.broker.dead["dicer"]
+
+    def ready(self, lane: Lane, stage: str = "dicer") -> list[Stored]:
+        return list(self.broker[f"slidemill.{stage}.{lane}"].ready)
+
+    def facts(self, event: type[Event]) -> list[Event]:
+        return [fact for fact in self.broker.journal if isinstance(fact, event)]
+
+
+@pytest.fixture
+def mill(tmp_path: Path) -> Mill:
+    return Mill(tmp_path)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def nothing(event: Event) -> list[Event]:
+    return []
+
+
+def raising(*outcomes: BaseException | Iterable[Event]) -> Answer:
+    """A handler that does these in turn, the last one for ever."""
+    left = list(outcomes)
+
+    async def answer(event: Event) -> list[Event]:
+        outcome = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return list(outcome)
+
+    return answer
+
+
+async def test_what_a_handler_returns_is_published_and_the_delivery_acked(mill: Mill) -> None:
+    await mill.publish(file_complete(), headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+
+    async with mill.running({FileComplete: raising([base_diced()])}):
+        await until(lambda: mill.ready("express", "pyramid"))
+
+    (sent,) = mill.ready("express", "pyramid")
+    event = decode(sent.headers, sent.body)
+    assert event == base_diced().model_copy(update={"cause": file_complete().id})
+    assert sent.headers["ce-causationid"] == file_complete().id
+    trace = sent.headers["traceparent"].split("-")
+    assert (trace[1], trace[2]) != ("a" * 32, "b" * 16)
+    assert trace[1] == "a" * 32
+    assert len(mill.calls) == 1
+    assert not mill.ready("express")
+
+
+async def test_a_service_that_dies_before_its_ack_repeats_the_work(mill: Mill) -> None:
+    """The same delivery is handled again by another service."""
+    held = asyncio.Event()
+
+    async def dies(event: Event) -> list[Event]:
+        held.set()
+        await asyncio.Event().wait()
+        return []
+
+    bus = MemoryBus(mill.broker)
+    task = asyncio.create_task(
+        Runner(bus, mill.consumer({FileComplete: dies}), mill.environments, mill.clock).run(mill.stop)
+    )
+    await mill.publish(file_complete())
+    await held.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    await bus.close()
+
+    async with mill.running({FileComplete: nothing}):
+        await until(lambda: len(mill.calls) == 2)
+
+    assert [event for event, _ in mill.calls] == [file_complete(), file_complete()]
+
+
+async def test_while_the_database_is_away_nothing_more_is_taken_and_no_attempt_is_spent(mill: Mill) -> None:
+    mill.store.down = True
+    probed = asyncio.Event()
+    ping = mill.store.ping
+
+    async def noticed() -> None:
+        probed.set()
+        await ping()
+
+    mill.store.ping = noticed  # type: ignore[method-assign]
+    await mill.publish(file_complete(1), file_complete(2))
+
+    async with mill.running({FileComplete: raising(Unavailable("MongoDB can't be reached."), [])}):
+        await probed.wait()
+        await asyncio.sleep(0)
+        assert [event for event, _ in mill.calls] == [file_complete(1)]
+        mill.store.down = False
+        await until(lambda: len(mill.calls) == 3)
+
+    assert [event for event, _ in mill.calls] == [file_complete(1), file_complete(1), file_complete(2)]
+    assert not mill.dead()
+    assert not mill.failures
+    assert not mill.broker.delayed
+
+
+async def test_all_slots_pause_while_one_waits_for_the_database(mill: Mill) -> None:
+    mill.store.down = True
+
+    async def answer(event: FileComplete) -> list[Event]:
+        if mill.store.down:
+            raise Unavailable("MongoDB can't be reached.")
+        return []
+
+    async with mill.running({FileComplete: answer}, slots=2):
+        await mill.publish(file_complete(1))
+        await until(lambda: mill.clock.now() > START)
+        await mill.publish(file_complete(2))
+        seen = mill.clock.now()
+        await until(lambda: mill.clock.now() > seen + timedelta(seconds=30))
+        assert {event for event, _ in mill.calls} == {file_complete(1)}
+        mill.store.down = False
+        await until(lambda: {event for event, _ in mill.calls} == {file_complete(1), file_complete(2)})
+
+
+async def test_what_could_not_be_published_is_handled_again(mill: Mill) -> None:
+    class Refusing(MemoryBus):
+        refusals = 1
+
+        async def publish(self, messages: Any) -> None:
+            if self.refusals and messages:
+                self.refusals -= 1
+                raise Unavailable("The broker refused it; its queue may be full.")
+            await super().publish(messages)
+
+    bus = Refusing(mill.broker)
+    await mill.publish(file_complete())
+    runner = Runner(bus, mill.consumer({FileComplete: raising([base_diced()])}), mill.environments, mill.clock)
+    task = asyncio.create_task(runner.run(mill.stop))
+    await until(lambda: mill.facts(BaseDiced))
+    mill.stop.set()
+    await task
+
+    assert len(mill.calls) == 2
+    assert len(mill.facts(BaseDiced)) == 1
+
+
+async def test_after_twenty_minutes_the_service_gives_the_message_back_and_ends(mill: Mill) -> None:
+    mill.store.down = True
+    bus = MemoryBus(mill.broker)
+    await mill.publish(file_complete())
+    consumer = mill.consumer({FileComplete: raising(Unavailable("MongoDB can't be reached."))})
+
+    with pytest.raises(Unavailable, match="20 minutes"):
+        await Runner(bus, consumer, mill.environments, mill.clock).run(mill.stop)
+    await bus.close()
+
+    assert timedelta(minutes=20) <= mill.clock.now() - START < timedelta(minutes=21)
+    (message,) = mill.ready("express")
+    assert message.redelivered
+    assert not mill.dead()
+
+
+async def test_a_retry_waits_ten_seconds_a_minute_and_ten_minutes_and_then_fails_the_image(mill: Mill) -> None:
+    await mill.publish(file_complete())
+
+    async with mill.running({FileComplete: raising(RetryLater("the file is still being fetched"))}):
+        await until(mill.dead)
+
+    times = [(at - START).total_seconds() for _, at in mill.calls]
+    assert times == [0, 10, 70, 670]
+    ((event, reason, remedy),) = mill.failures
+    assert event == file_complete()
+    assert "4 tries (the file is still being fetched)" in reason
+    assert "operator" in remedy
+    assert len(mill.facts(ImageFailed)) == 1
+    (letter,) = mill.dead()
+    assert letter.headers["x-slidemill-cause"] == "retries"
+    assert letter.headers["x-slidemill-detail"] == "the file is still being fetched"
+    assert letter.headers["x-slidemill-stage"] == "dicer"
+
+
+async def test_what_passes_in_time_is_not_failed(mill: Mill) -> None:
+    await mill.publish(file_complete())
+
+    async with mill.running({FileComplete: raising(RetryLater("not yet"), RetryLater("not yet"), [base_diced()])}):
+        await until(lambda: mill.facts(BaseDiced))
+
+    assert len(mill.calls) == 3
+    assert not mill.failures
+    assert not mill.dead()
+
+
+async def test_a_bug_is_logged_with_its_traceback_and_tried_again(mill: Mill) -> None:
+    await mill.publish(file_complete())
+
+    with capture_logs() as lines:
+        async with mill.running({FileComplete: raising(ZeroDivisionError("division by zero"))}):
+            await until(mill.dead)
+
+    bugs = [line for line in lines if line["event"] == "bug in a handler"]
+    assert len(bugs) == 4
+    assert all(line["exc_info"] for line in bugs)
+    assert mill.dead()[0].headers["x-slidemill-detail"] == "ZeroDivisionError: division by zero"
+    assert len(mill.failures) == 1
+
+
+async def test_a_rejected_slide_fails_at_once_with_its_reason(mill: Mill) -> None:
+    await mill.publish(file_complete())
+
+    async with mill.running({FileComplete: raising(Reject("a.svs is a text file.", "Send a slide."))}):
+        await until(mill.dead)
+
+    assert len(mill.calls) == 1
+    assert mill.failures == [(file_complete(), "a.svs is a text file.", "Send a slide.")]
+    (fact,) = mill.facts(ImageFailed)
+    assert isinstance(fact, ImageFailed)
+    assert (fact.reason, fact.remedy, fact.cause) == ("a.svs is a text file.", "Send a slide.", file_complete().id)
+    (letter,) = mill.dead()
+    assert letter.headers["x-slidemill-cause"] == "reject"
+    assert letter.headers["x-slidemill-detail"] == "a.svs is a text file. Send a slide."
+    assert decode(letter.headers, letter.body) == file_complete()
+
+
+async def test_a_bug_in_recording_a_failure_does_not_keep_the_message(mill: Mill) -> None:
+    async def broken(event: Any, reason: str, remedy: str, *, store: Store) -> list[Event]:
+        raise ZeroDivisionError
+
+    mill.failed = broken  # type: ignore[method-assign]
+    await mill.publish(file_complete())
+
+    async with mill.running({FileComplete: raising(Reject("a.svs is a text file.", "Send a slide."))}):
+        await until(mill.dead)
+
+    assert not mill.ready("express")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "cause", "detail"),
+    [
+        ({}, b"{}", "undecodable", "no header ce-type"),
+        ({"ce-type": "slidemill.polish-glass.v1"}, b"{}", "undecodable", "slidemill.polish-glass.v1"),
+        ({"ce-type": FileComplete.type}, b"not json", "undecodable", "Invalid JSON"),
+        ({"ce-type": FileComplete.type}, b'{"database": "slidemill"}', "undecodable", "time"),
+        ({"ce-type": SyncTick.type}, b'{"database":"d","time":0,"due":0}', "undecodable", "No handler here takes"),
+        (
+            {"ce-type": FileComplete.type},
+            file_complete(database="other").model_dump_json().encode(),
+            "unserved",
+            "other",
+        ),
+    ],
+)
+async def test_what_is_not_for_this_service_is_dead_lettered_unhandled(
+    mill: Mill, headers: dict[str, Any], body: bytes, cause: str, detail: str
+) -> None:
+    mill.broker.put("slidemill.dicer.express", Stored(headers, body, "slidemill.events:fact.unknown"))
+
+    async with mill.running({FileComplete: nothing}):
+        await until(mill.dead)
+
+    (letter,) = mill.dead()
+    assert letter.headers["x-slidemill-cause"] == cause
+    assert detail in letter.headers["x-slidemill-detail"]
+    assert letter.headers["x-slidemill-routing"] == "slidemill.events:fact.unknown"
+    assert letter.body == body
+    assert not mill.calls
+    assert not mill.failures
+
+
+async def test_a_message_that_nobody_needs_any_more_is_dropped(mill: Mill) -> None:
+    await mill.publish(file_complete(1), headers=expiring(START))
+    await mill.publish(file_complete(2), headers=expiring(START + timedelta(seconds=1)))
+
+    async with mill.running({FileComplete: nothing}):
+        await until(lambda: mill.calls)
+
+    assert [event for event, _ in mill.calls] == [file_complete(2)]
+    assert not mill.dead()
+
+
+async def test_what_a_replay_brings_about_stays_behind_everything_else(mill: Mill) -> None:
+    await mill.publish(file_complete(), headers={REPLAY: "1"})
+
+    async with mill.running({FileComplete: raising([base_diced()])}):
+        await until(lambda: mill.ready("bulk", "pyramid"))
+
+    assert mill.ready("bulk", "pyramid")[0].headers[REPLAY] == "1"
+    assert not mill.ready("express", "pyramid")
+
+
+async def test_the_first_slot_serves_express_first_and_the_others_bulk_first(mill: Mill) -> None:
+    order: list[tuple[int, Lane]] = []
+    gates = [asyncio.Event(), asyncio.Event()]
+
+    async def answer(event: DiceBlock) -> list[Event]:
+        order.append((event.block, event.lane))
+        if event.block < 2:
+            await gates[event.block].wait()
+        return []
+
+    async with mill.running({DiceBlock: answer}, slots=2):
+        await mill.publish(dice_block(0, "express"), dice_block(1, "bulk"))
+        await until(lambda: len(order) == 2)
+        await mill.publish(dice_block(2, "bulk"), dice_block(3, "express"))
+        await until(lambda: not mill.ready("bulk") and not mill.ready("express"))
+        # Slot 0 took the express block, as it was free for it; with both kinds waiting it takes express again.
+        gates[0].set()
+        await until(lambda: len(order) == 4)
+        gates[1].set()
+
+    assert order[2:] == [(3, "express"), (2, "bulk")]
+
+
+async def test_a_huge_slide_does_not_keep_a_small_one_waiting(mill: Mill) -> None:
+    """However many bulk blocks wait, one slot is for express work."""
+    done: list[DiceBlock] = []
+
+    async def answer(event: DiceBlock) -> list[Event]:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        done.append(event)
+        return []
+
+    await mill.publish(*(dice_block(block) for block in range(500)))
+    async with mill.running({DiceBlock: answer}, slots=2):
+        await until(lambda: len(done) >= 10)
+        await mill.publish(*(dice_block(block, "express") for block in range(1000, 1005)))
+        await until(lambda: len([event for event in done if event.lane == "express"]) == 5)
+        assert len(done) < 60
+        await until(lambda: len(done) == 505)
+
+
+async def test_a_stop_lets_the_running_handler_finish_and_gives_the_waiting_ones_back(mill: Mill) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(event: Event) -> list[Event]:
+        begun.set()
+        await go_on.wait()
+        return [base_diced()]
+
+    await mill.publish(file_complete(1), file_complete(2), file_complete(3))
+    async with mill.running({FileComplete: answer}, slots=1) as task:
+        await begun.wait()
+        mill.stop.set()
+        await until(lambda: len(mill.ready("express")) == 2)
+        assert not task.done()
+        go_on.set()
+
+    assert len(mill.calls) == 1
+    assert len(mill.facts(BaseDiced)) == 1
+    assert {decode(one.headers, one.body) for one in mill.ready("express")} == {file_complete(2), file_complete(3)}
+
+
+async def test_a_handler_that_does_not_end_is_left_behind_at_the_deadline_and_its_message_comes_again(
+    mill: Mill,
+) -> None:
+    begun = asyncio.Event()
+
+    async def endless(event: Event) -> list[Event]:
+        begun.set()
+        await asyncio.Event().wait()
+        return []
+
+    await mill.publish(file_complete())
+    async with mill.running({FileComplete: endless}, grace=0.05):
+        await begun.wait()
+
+    assert [one.redelivered for one in mill.ready("express")] == [True]
+
+
+async def test_a_stop_does_not_wait_for_a_database_that_is_away(mill: Mill) -> None:
+    mill.store.down = True
+    await mill.publish(file_complete())
+
+    async with mill.running({FileComplete: raising(Unavailable("MongoDB can't be reached."))}):
+        await until(lambda: mill.calls)
+
+    assert len(mill.ready("express")) == 1
+
+
+async def test_every_message_has_one_line_in_the_log(mill: Mill) -> None:
+    await mill.publish(file_complete(3), headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+
+    with capture_logs() as lines:
+        async with mill.running({FileComplete: nothing}):
+            await until(lambda: mill.calls)
+
+    (line,) = [line for line in lines if line["event"] == "message"]
+    assert line == {
+        "event": "message",
+        "log_level": "info",
+        "stage": "dicer",
+        "type": FileComplete.type,
+        "id": file_complete(3).id,
+        "image": IMAGE,
+        "version": 3,
+        "lane": "express",
+        "attempt": 1,
+        "redelivered": False,
+        "trace_id": "a" * 32,
+        "outcome": "handled",
+        "seconds": 0.0,
+    }

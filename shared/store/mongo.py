@@ -28,7 +28,7 @@ def _index(*paths: str, unique: bool = False, only: Mapping[str, Any] | None = N
 INDEXES: dict[str, list[IndexModel]] = {
     "accounts": [_index("name", unique=True)],
     "tokens": [_index("account")],
-    "sessions": [_index("owner", "created"), _index("created")],
+    "sessions": [_index("owner", "created", "_id"), _index("created", "_id")],
     "uploads": [
         _index("owner", "key", unique=True, only={"key": {"$type": "string"}}),
         _index("state", "updated"),
@@ -62,6 +62,10 @@ def _condition(value: Any) -> Any:
 
 def _query(where: Where) -> dict[str, Any]:
     return {path: _condition(value) for path, value in where.items()}
+
+
+def _one(id: Any, when: Where | None) -> dict[str, Any]:
+    return {"_id": plain(id), "$and": [_query(when)]} if when else {"_id": plain(id)}
 
 
 def _past(sort: str, after: tuple[Any, Any]) -> dict[str, Any]:
@@ -157,7 +161,7 @@ class MongoCollection(Generic[D]):
             changes["$inc"] = dict(inc)
         if add:
             changes["$addToSet"] = {path: plain(value) for path, value in add.items()}
-        query = {**_query(when or {}), "_id": plain(id)}
+        query = _one(id, when)
         with translated():
             if not changes:
                 return self._load(await self._collection.find_one(query))
@@ -172,7 +176,7 @@ class MongoCollection(Generic[D]):
     async def take(self, id: Any, *, when: Where | None = None) -> D | None:
         """See `Collection.take`."""
         with translated():
-            return self._load(await self._collection.find_one_and_delete({**_query(when or {}), "_id": plain(id)}))
+            return self._load(await self._collection.find_one_and_delete(_one(id, when)))
 
     async def delete(self, where: Where) -> int:
         """See `Collection.delete`."""

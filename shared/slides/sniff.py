@@ -1,0 +1,58 @@
+"""What a file is, told by its first bytes: names lie, signatures rarely. Pure.
+
+Sources: TIFF 6.0 and BigTIFF headers, PNG (RFC 2083), WebP container specification, DICOM PS3.10 section 7.1,
+ZEISS CZI file format, ITU-T T.81 and T.800.
+"""
+
+from typing import Literal
+
+Kind = Literal["tiff", "png", "jpeg", "webp", "dicom", "czi"]
+
+FORMATS = (
+    "SVS, NDPI, SCN, BIF, Philips TIFF, TIFF and BigTIFF (tiled or in strips), CZI, DICOM in a single file, "
+    "PNG, JPEG and WebP"
+)
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")
+_DICOM_PREAMBLE = 128
+_UPLOAD_AGAIN = "Copy the file from the scanner again, then upload it again."
+_ONE_FILE = "Export it from the scanner's software as one file, such as SVS or tiled TIFF, and upload that."
+
+
+def sniff(head: bytes, name: str = "") -> Kind | None:
+    """The kind of file that starts with `head` (its first 512 bytes or more), or None for what is not accepted.
+
+    The name only matters where the bytes tell half: an MRXS file starts as the JPEG preview that it also is.
+    """
+    if head.startswith(_TIFF):
+        return "tiff"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return None if name.lower().endswith(".mrxs") else "jpeg"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "webp"
+    if head[_DICOM_PREAMBLE : _DICOM_PREAMBLE + 4] == b"DICM":
+        return "dicom"
+    if head.startswith(b"ZISRAWFILE"):
+        return "czi"
+    return None
+
+
+def unreadable(name: str, head: bytes | None = None) -> tuple[str, str]:
+    """(reason, remedy) for a file that `sniff` does not accept; `head` lets them say what it is instead."""
+    if head is not None and not head:
+        return f"{name} is empty: it holds 0 bytes.", _UPLOAD_AGAIN
+    if name.lower().endswith((".mrxs", ".vms", ".vmu", ".vsi")):
+        return f"{name} is only one file of a slide that consists of several.", _ONE_FILE
+    if head is not None:
+        if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"Rar!", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b")):
+            return f"{name} is an archive, which slidemill does not unpack.", "Unpack it and upload the slides in it."
+        if head.startswith((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
+            return f"{name} is a bare JPEG 2000 image, which slidemill does not read.", _ONE_FILE
+        if not any(head):
+            return f"{name} starts with nothing but zeros, so its content was lost on the way.", _UPLOAD_AGAIN
+    return (
+        f"{name} is no image that slidemill can read, whatever its name says.",
+        f"Send one of these formats: {FORMATS}.",
+    )

@@ -5,6 +5,8 @@ Every gateway does this every few seconds and the sync tick as a last resort; se
 
 from datetime import timedelta
 
+import structlog
+
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.errors import Unavailable
@@ -19,6 +21,8 @@ STAGE_IN_WORDS: dict[StageName, str] = {
     "fold": "building its smaller levels",
     "finish": "making its thumbnail",
 }
+
+log = structlog.get_logger()
 
 
 def patience(reissues: int, since: timedelta) -> timedelta:
@@ -77,8 +81,14 @@ async def _idle(store: Store, bus: Bus, where: Where, still: timedelta, limit: i
         return []
     working = {"state": In(tuple(STAGE_OF_STATE)), "updated": Less(clock.now() - still)}
     versions = await store.versions.find({**working, **where}, sort="updated", limit=limit)
-    stages = {STAGE_OF_STATE[version.state] for version in versions}
-    empty = {stage for stage in sorted(stages) if await bus.depth(stage) == 0}
+    empty = set()
+    for stage in sorted({STAGE_OF_STATE[version.state] for version in versions}):
+        try:
+            if await bus.depth(stage) == 0:
+                empty.add(stage)
+        except Unavailable as error:
+            # Such as a stage none of whose workers ever ran here: that must not keep the other stages from repair.
+            log.warning("queue not known to be empty", stage=stage, error=str(error))
     return [version for version in versions if STAGE_OF_STATE[version.state] in empty]
 
 

@@ -1,5 +1,6 @@
 """A tick: looks after the house, and says in `ticks` what it did."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from shared.blobs import Blobs
 from shared.blobs.seal import relay
 from shared.bus import Bus
 from shared.clock import Clock
+from shared.errors import Unavailable
 from shared.events import Event, SyncTick
 from shared.repair import give_up, reissue
 from shared.store import Less, Store
@@ -43,14 +45,26 @@ class TickHandler:
         return []
 
     async def _keep_house(self, database: str, store: Store, blobs: Blobs) -> dict[str, Any]:
+        """Does every step, whatever becomes of the others; raises `Unavailable` at the end if one could not be done."""
         bus, clock = self._bus, self._clock
-        relayed = await relay(store, blobs, bus, database=database, clock=clock, stale=STALE)
-        # Giving up comes first: what is announced again fills the queues that it wants to see empty.
-        failed = await give_up(store, bus, database=database, limit=MOST_PER_TICK, clock=clock)
-        reissued = await reissue(store, bus, database=database, since=STALE, limit=MOST_PER_TICK, clock=clock)
-        expired = await expire(store, blobs, bus, database=database, limit=MOST_PER_TICK, clock=clock)
+        steps: dict[str, Callable[[], Awaitable[int]]] = {
+            "relayed": lambda: relay(store, blobs, bus, database=database, clock=clock, stale=STALE),
+            # Giving up comes first: what is announced again fills the queues that it wants to see empty.
+            "failed": lambda: give_up(store, bus, database=database, limit=MOST_PER_TICK, clock=clock),
+            "reissued": lambda: reissue(store, bus, database=database, since=STALE, limit=MOST_PER_TICK, clock=clock),
+            "expired": lambda: expire(store, blobs, bus, database=database, limit=MOST_PER_TICK, clock=clock),
+        }
+        report: dict[str, Any] = {}
+        unavailable: Unavailable | None = None
+        for name, step in steps.items():
+            try:
+                report[name] = await step()
+            except Unavailable as error:
+                unavailable = unavailable or error
+        if unavailable is not None:
+            raise unavailable
         await store.ticks.delete({"started": Less(clock.now() - TICKS_KEPT)})
-        return {"relayed": relayed, "reissued": reissued, "expired": expired, "failed": failed}
+        return report
 
 
 async def tick_failed(event: SyncTick, reason: str, remedy: str, *, store: Store) -> list[Event]:

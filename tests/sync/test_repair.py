@@ -193,3 +193,21 @@ async def test_progress_meanwhile_wins_over_the_repair(house: House) -> None:
 
     assert 0 == await repair(house)
     assert [] == house.queued("dicer", "bulk")
+
+
+async def test_a_stage_whose_queue_is_unknown_does_not_keep_the_others_from_repair(house: House) -> None:
+    """Such as before the first dicer ever ran on this broker."""
+    await house.put_version(1, state="dicing", still=2 * MINUTE)
+    await house.put_version(2, state="folding", still=2 * MINUTE)
+
+    class NoDicer(MemoryBus):
+        async def depth(self, stage: str) -> int:
+            if stage == "dicer":
+                raise Unavailable("There is no queue of that name.")
+            return await super().depth(stage)
+
+    house.bus = NoDicer(house.broker)
+
+    assert 1 == await repair(house)
+    assert [image_id(2)] == [event.correlation for event in house.queued("pyramid", "bulk")]
+    assert 0 == (await house.version(1)).reissues

@@ -1,6 +1,7 @@
 """A tick keeps the house, once, and says what it did."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from services.sync.expiry import IDLE
 from services.sync.handler import TICKS_KEPT, TickHandler, tick_failed
 from shared.blobs import StoredChunk
 from shared.blobs.memory import MemoryBlobs
+from shared.bus import Message
 from shared.bus.memory import MemoryBus
 from shared.errors import Unavailable
 from shared.events import FileComplete, ImageFailed, SyncTick
@@ -75,7 +77,8 @@ async def test_the_next_tick_sees_to_what_the_last_one_did_not_know(house: House
 
 
 async def test_a_tick_that_was_interrupted_is_done_by_the_next_delivery(house: House) -> None:
-    await house.put_version(1, still=timedelta(minutes=2))
+    whole = await house.put_upload(idle=timedelta(minutes=2), chunks=WHOLE)
+    await house.store.uploads.update(whole, set={"state": "verifying"})
     working, house.bus = house.bus, MemoryBus(house.broker)
     await house.bus.close()
     with pytest.raises(Unavailable):
@@ -89,7 +92,7 @@ async def test_a_tick_that_was_interrupted_is_done_by_the_next_delivery(house: H
     assert waiting is not None
     assert not waiting.done
     assert done.done
-    assert 1 == done.report["reissued"]
+    assert 1 == done.report["relayed"]
 
 
 async def test_old_ticks_go(house: House) -> None:
@@ -207,3 +210,26 @@ async def test_a_chunk_that_comes_in_at_the_last_moment_keeps_the_upload_alive(h
     assert upload is not None
     assert "receiving" == upload.state
     assert "uploading" == (await house.version()).state
+
+
+async def test_what_one_step_lacks_does_not_keep_the_others_from_their_work(house: House) -> None:
+    """The relay can't publish, the expiry can; the tick is not done, since something is left to do."""
+    whole = await house.put_upload(1, idle=timedelta(minutes=2), chunks=WHOLE)
+    await house.store.uploads.update(whole, set={"state": "verifying"})
+    await house.put_upload(2, idle=IDLE + HOUR)
+
+    class NoDicer(MemoryBus):
+        async def publish(self, messages: Sequence[Message]) -> None:
+            if any(isinstance(message.event, FileComplete) for message in messages):
+                raise Unavailable("No queue takes this message.")
+            await super().publish(messages)
+
+    house.bus = NoDicer(house.broker)
+
+    with pytest.raises(Unavailable):
+        await handle(house, tick())
+
+    waiting = await house.store.ticks.get(tick().due.isoformat())
+    assert waiting is not None
+    assert not waiting.done
+    assert "failed" == (await house.version(2)).state

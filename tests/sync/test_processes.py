@@ -1,0 +1,189 @@
+"""Timer, sync and viewer as processes of their own, on a real broker and database."""
+
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from aiohttp import ClientError, ClientSession
+
+from deploy.local.ports import free_port
+from deploy.local.rabbitmq import RabbitMQ
+from shared.bus.rabbit import RabbitBus, apply
+from shared.clock import SystemClock
+from shared.http.identity import ensure_admin
+from shared.mongo import connect
+from shared.service import deployment_claim
+from shared.store.documents import Image, Session, Version, VersionId
+from shared.store.mongo import MongoStore
+from shared.tiles import Tile
+from shared.tiles.geometry import Geometry, Position
+from shared.tiles.keys import tile_key
+from shared.tiles.mongo import MongoTiles
+
+pytestmark = pytest.mark.broker
+
+BOUND = 60
+
+
+async def until(true: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Waits for a condition; fails with its name after a minute."""
+    try:
+        async with asyncio.timeout(BOUND):
+            while not await true():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"Not within {BOUND} s: {what}.")
+
+
+class Place:
+    """One deployment on the session's servers under a name of its own."""
+
+    def __init__(self, mongodb: str, amqp: str) -> None:
+        self.name = f"t{uuid.uuid4().hex[:12]}"
+        self.amqp = amqp
+        self.client = connect(mongodb)
+        self.store = MongoStore(self.client, self.name)
+        self.tiles = MongoTiles(self.client, self.name)
+        self.environment = {
+            **os.environ,
+            "SLIDEMILL_MONGODB": mongodb,
+            "SLIDEMILL_AMQP": amqp,
+            "SLIDEMILL_DATABASE": self.name,
+            "SLIDEMILL_PREFIX": self.name,
+            "SLIDEMILL_SYNC_INTERVAL": "1",
+        }
+
+    @asynccontextmanager
+    async def service(self, module: str) -> AsyncIterator[str]:
+        """The address of a service once it is ready. At the end it is told to stop, and must do so in order."""
+        port = free_port()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, env={**self.environment, "SLIDEMILL_HTTP_PORT": str(port)}
+        )
+        address = f"http://127.0.0.1:{port}"
+        try:
+            async with ClientSession() as http:
+
+                async def ready() -> bool:
+                    assert process.returncode is None, f"{module} ended"
+                    try:
+                        async with http.get(f"{address}/readyz") as response:
+                            return response.status == 200
+                    except ClientError:
+                        return False
+
+                await until(ready, f"{module} is ready")
+            yield address
+            process.terminate()
+            assert 0 == await asyncio.wait_for(process.wait(), BOUND)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+@pytest.fixture
+async def place(mongod: str, rabbitmq: RabbitMQ) -> AsyncIterator[Place]:
+    built = Place(mongod, rabbitmq.amqp)
+    try:
+        yield built
+    finally:
+        await built.client.drop_database(built.name)
+        built.client.close()
+
+
+async def test_ticks_pass_from_the_timers_to_the_sync_service_and_each_is_done_once(place: Place) -> None:
+    async with AsyncExitStack() as running:
+        for module in ("services.sync", "services.sync.timer", "services.sync.timer"):
+            await running.enter_async_context(place.service(module))
+
+        async def three_done() -> bool:
+            return await place.store.ticks.count({"done": True}) >= 3
+
+        await until(three_done, "three ticks are done")
+
+    ticks = await place.store.ticks.find({"done": True})
+    assert {"relayed", "reissued", "expired", "failed", "seconds"} == set(ticks[0].report)
+    assert len(ticks) == len({tick.id for tick in ticks})
+
+
+async def test_a_tick_puts_an_image_that_stands_still_back_on_the_broker(place: Place) -> None:
+    now = SystemClock().now()
+    await place.store.prepare()
+    id = VersionId(image=uuid.uuid4().hex, n=1)
+    await place.store.versions.insert(
+        Version.model_validate(
+            {
+                "_id": id,
+                "session": "5" * 32,
+                "file": id.image,
+                "name": "a.svs",
+                "length": 8,
+                "md5": "m",
+                "sha256": "s",
+                "state": "dicing",
+                "stages": {"upload": {"started": now, "ended": now}},
+                "created": now,
+                "updated": now - timedelta(minutes=5),
+            }
+        )
+    )
+
+    await apply(place.amqp, place.name, await deployment_claim(place.store))
+    async with place.service("services.sync"), place.service("services.sync.timer"):
+
+        async def announced() -> bool:
+            version = await place.store.versions.get(id)
+            return version is not None and version.reissues == 1
+
+        await until(announced, "the image is announced again")
+
+    bus = RabbitBus(place.amqp, place.name)
+    await bus.connect(await deployment_claim(place.store))
+    try:
+
+        async def queued_once() -> bool:
+            return (1, 0) == (await bus.depth("dicer"), await bus.depth("pyramid"))
+
+        await until(queued_once, "its fact waits for a dicer, once")
+    finally:
+        await bus.close()
+
+
+async def test_the_viewer_serves_a_tile_from_the_database_to_whoever_has_a_token(place: Place) -> None:
+    now = SystemClock().now()
+    id = VersionId(image=uuid.uuid4().hex, n=1)
+    geometry = Geometry(width=10, height=10, tile=256)
+    async with place.service("services.viewer") as address:
+        admin = await ensure_admin(place.store, "secret", SystemClock())
+        await place.store.sessions.insert(Session(id="5" * 32, title="Case 12", owner=admin.id, created=now))
+        await place.store.images.insert(
+            Image(id=id.image, session="5" * 32, name="a.svs", latest=1, current=1, created=now)
+        )
+        await place.store.versions.insert(
+            Version.model_validate(
+                {
+                    "_id": id,
+                    "session": "5" * 32,
+                    "file": "f",
+                    "name": "a.svs",
+                    "state": "ready",
+                    "geometry": geometry,
+                    "created": now,
+                    "updated": now,
+                }
+            )
+        )
+        await place.tiles.put([Tile(tile_key(id.image, 1, Position(0, 0, 0)), b"a whole JPEG file")])
+        tile = f"{address}/api/v1/images/{id.image}/image_files/4/0_0.jpeg"
+
+        async with ClientSession() as http:
+            async with http.get(tile) as refused:
+                assert 401 == refused.status
+            async with http.get(tile, headers={"Authorization": "Bearer secret"}) as response:
+                assert (200, b"a whole JPEG file") == (response.status, await response.read())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 
 from services.dicer import pixels
 from services.dicer.core import Read, is_interior, reads, unpack_extents
@@ -48,9 +49,10 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
                 whole,
                 seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
             )
-        async for batch in batches:
-            for position, data in batch:
-                await writer.add(tile_key(block.id.image, block.id.version, position), data)
+        async with aclosing(batches):
+            async for batch in batches:
+                for position, data in batch:
+                    await writer.add(tile_key(block.id.image, block.id.version, position), data)
     return set()
 
 
@@ -94,9 +96,10 @@ async def _copy(
                 inputs=[tile for _, tile in edges],
                 seconds=BLOCK_SECONDS,
             )
-            async for batch in batches:
-                for position, tile in batch:
-                    await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+            async with aclosing(batches):
+                async for batch in batches:
+                    for position, tile in batch:
+                        await writer.add(tile_key(block.id.image, block.id.version, position), tile)
     return {position for position, extent in zip(block.rect.positions(), extents, strict=True) if not extent.length}
 
 

@@ -27,8 +27,16 @@ def make_gateway(
     *, store: Store, blobs: Blobs, bus: Bus, clock: Clock, database: str, public_url: str, page: Path = PAGE
 ) -> Gateway:
     """The gateway's parts around these stores and this bus."""
-    intake = Intake(store, blobs, Announcer(store, bus), clock, database, Budget(BYTES_IN_FLIGHT))
-    return Gateway(store, bus, clock, intake, Watching(store), public_url, page)
+    announcer = Announcer(store, bus)
+    intake = Intake(
+        store=store,
+        blobs=blobs,
+        announcer=announcer,
+        clock=clock,
+        database=database,
+        budget=Budget(BYTES_IN_FLIGHT),
+    )
+    return Gateway(store, blobs, clock, intake, announcer, Watching(store), public_url, page)
 
 
 def make_app(gateway: Gateway) -> web.Application:
@@ -42,7 +50,7 @@ def make_app(gateway: Gateway) -> web.Application:
         gateway.watching.close()
 
     async def finish_publishing(_: web.Application) -> None:
-        await gateway.intake.announcer.close()
+        await gateway.announcer.close()
 
     app.on_shutdown.append(end_streams)
     app.on_cleanup.append(finish_publishing)

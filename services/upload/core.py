@@ -5,7 +5,7 @@ import binascii
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
@@ -166,6 +166,13 @@ def header_filename(header: str) -> str | None:
     return unquote(name) if name is not None else None
 
 
+def idempotency_key(text: str) -> str:
+    """A client's key for a first request that it may repeat. Raises `Invalid`."""
+    if not text.isascii() or not text.isprintable() or len(text) > LONGEST_NAME:
+        raise Invalid(f"The Idempotency-Key is not at most {LONGEST_NAME} printable ASCII characters.")
+    return text
+
+
 # Control characters, and those that turn the writing direction and so make a name look like another one.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -181,6 +188,9 @@ def display_name(name: str) -> str | None:
     return encodable[:LONGEST_NAME] if encodable.strip(".") else None
 
 
+_ID = re.compile("[0-9a-f]{32}")
+
+
 def cursor(created: datetime, id: str) -> str:
     """Where the next page of a list begins: after this item."""
     return base64.urlsafe_b64encode(json.dumps([created.isoformat(), id]).encode()).decode().rstrip("=")
@@ -191,8 +201,8 @@ def after(cursor: str) -> tuple[datetime, str]:
     try:
         created, id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         moment = datetime.fromisoformat(created)
-    except (ValueError, TypeError):
+        if moment.tzinfo is None or _ID.fullmatch(id) is None:
+            raise ValueError
+        return moment.astimezone(UTC), id
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise Invalid(f"'{cursor}' is no cursor that slidemill gave.") from None
-    if not isinstance(id, str) or moment.tzinfo is None:
-        raise Invalid(f"'{cursor}' is no cursor that slidemill gave.")
-    return moment, id

@@ -13,9 +13,11 @@ from services.upload.core import (
     digest_hex,
     display_name,
     header_filename,
+    idempotency_key,
+    stored_bytes,
 )
 from services.upload.gateway import gateway_of, principal_of, session_of
-from services.upload.intake import Receipt, Sending
+from services.upload.sending import Receipt, Sending
 from shared.http.problems import Problem
 from shared.store.documents import Session, Upload
 
@@ -41,6 +43,7 @@ def sending_of(request: web.Request, session: Session, account: str, body: Body)
     range_claims: dict[DigestName, str] = digest_field(request.headers.get("Content-Digest", ""))
     if "Content-MD5" in request.headers:
         range_claims["md5"] = digest_hex("md5", request.headers["Content-MD5"])
+    key = request.headers.get("Idempotency-Key") or said.get("Idempotency-Key") or said.get("idempotency_key")
     if part is None:
         claims, range_claims = {**range_claims, **claims}, {}
     return Sending(
@@ -48,10 +51,7 @@ def sending_of(request: web.Request, session: Session, account: str, body: Body)
         account=account,
         name=name_of(request, body),
         upload=said.get("_id") or None,
-        key=request.headers.get("Idempotency-Key")
-        or said.get("Idempotency-Key")
-        or said.get("idempotency_key")
-        or None,
+        key=idempotency_key(key) if key else None,
         span=part.span if part else None,
         total=part.total if part else None,
         claims=claims,
@@ -106,7 +106,7 @@ async def status(request: web.Request) -> web.Response:
     """What is stored of an upload, counted exactly."""
     intake = gateway_of(request).intake
     upload = await _upload_of(request, await session_of(request, "see"))
-    held = await intake.held(upload)
+    spans = await intake.held(upload)
     digests = intake.running.of(upload.id)
     return web.json_response(
         {
@@ -115,8 +115,8 @@ async def status(request: web.Request) -> web.Response:
             "name": upload.name,
             "total": upload.total or None,
             "chunk": upload.chunk,
-            "stored": sum(span.stop - span.start for span in held.spans),
-            "ranges": [{"start": span.start, "end": span.stop - 1} for span in held.spans],
+            "stored": stored_bytes(spans),
+            "ranges": [{"start": span.start, "end": span.stop - 1} for span in spans],
             "done": _is_done(upload),
             **_digests(upload, digests.md5, digests.sha256, digests.length),
             "state": upload.state,
@@ -127,7 +127,7 @@ async def status(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """Ends an upload that is not whole yet, and removes it with its image."""
     intake = gateway_of(request).intake
-    await intake.cancel(await _upload_of(request, await session_of(request, "change")))
+    await intake.records.cancel(await _upload_of(request, await session_of(request, "change")))
     return web.Response(status=204)
 
 

@@ -7,11 +7,12 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from services.upload.announcer import Announcer
 from services.upload.core import Invalid
 from services.upload.intake import Intake
 from services.upload.watching import Watching
 from shared.access import Action, Principal, decide
-from shared.bus import Bus
+from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.http.identity import PRINCIPAL
 from shared.http.problems import Problem, not_found, require, sign_in
@@ -27,9 +28,10 @@ class Gateway:
     """The parts that routes use. `page` is the folder of the built web page."""
 
     store: Store
-    bus: Bus
+    blobs: Blobs
     clock: Clock
     intake: Intake
+    announcer: Announcer
     watching: Watching
     public_url: str
     page: Path
@@ -77,7 +79,7 @@ async def image_of(request: web.Request, action: Action) -> Image:
 def limit_of(request: web.Request) -> int:
     """The `limit` of a list."""
     text = request.query.get("limit", "100")
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_ITEMS:
+    if not text.isascii() or not text.isdigit() or len(text) > 4 or not 1 <= int(text) <= MOST_ITEMS:
         raise Invalid(f"limit is '{text[:20]}', which is no number from 1 to {MOST_ITEMS}.")
     return int(text)
 

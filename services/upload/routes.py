@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from pydantic import BaseModel
 
 from services.upload import accounts, events, files, page, sessions
@@ -20,6 +20,7 @@ from services.upload.models import (
     UploadReply,
     UploadStatus,
 )
+from shared.http.problems import Problem
 
 API = "/api/v1"
 FILES = f"{API}/sessions/{{session}}/files"
@@ -133,11 +134,23 @@ PAGES = (
 )
 
 
+async def expectation(request: web.Request) -> web.StreamResponse | None:
+    """Tells a client that asks first, as curl does, to send its body. Any other expectation can't be met."""
+    if request.version < HttpVersion11:
+        return None
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # What was written so far is no part of the answer's body.
+        request.writer.output_size = 0
+        return None
+    return Problem(417, "Only 100-continue can be expected.", "Send the request without Expect.").response()
+
+
 def add_routes(app: web.Application) -> None:
     """Adds them all; those for curl, whose address ends in a slash or in the file's name, too."""
     for route in ROUTES:
         # A HEAD request must not use up a one-time link.
-        app.router.add_route(route.method, route.path, route.handler)
-    app.router.add_route("PUT", f"{FILES}/", files.receive)
+        app.router.add_route(route.method, route.path, route.handler, expect_handler=expectation)
+    app.router.add_route("PUT", f"{FILES}/", files.receive, expect_handler=expectation)
     for path, handler in PAGES:
         app.router.add_get(path, handler)

@@ -97,7 +97,7 @@ class Served:
 
     @property
     def blobs(self) -> Blobs:
-        return self.gateway.intake.blobs
+        return self.gateway.blobs
 
     async def ask(self, method: str, path: str, token: str | None = ADMIN, **arguments: Any) -> Answer:
         headers = dict(arguments.pop("headers", None) or {})
@@ -149,7 +149,7 @@ class Served:
 
     async def published(self) -> list[Event]:
         """What was announced, once nothing is under way any more."""
-        await self.gateway.intake.announcer.close()
+        await self.gateway.announcer.close()
         return self.bus.broker.journal
 
 

@@ -137,7 +137,7 @@ def test_a_cursor_leads_back_to_where_it_was_made() -> None:
     assert core.after(core.cursor(moment, "ab" * 16)) == (moment, "ab" * 16)
 
 
-@pytest.mark.parametrize("made_up", ["x", "AAAA", "WyJ4IiwgMV0", "é", "WyIyMDI2LTAxLTAyIiwgImEiXQ"])
+@pytest.mark.parametrize("made_up", ["x", "AAAA", "WyJ4IiwgMV0", "é", "WyIyMDI2LTAxLTAyIiwgImEiXQ", "W1tb" * 1500])
 def test_a_made_up_cursor_is_refused(made_up: str) -> None:
     with pytest.raises(Invalid):
         core.after(made_up)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from services.upload.app import make_gateway
 from services.upload.relay import Relay
 from shared.clock import ManualClock
 from shared.events import FileComplete
@@ -10,10 +11,18 @@ from tests.gateway.conftest import MIB, Served, md5, slide
 
 
 async def relay_after(gateway: Served, seconds: float) -> None:
-    """One look of a relay whose clock is ahead."""
+    """One look of another gateway's relay, whose clock is ahead."""
     clock = ManualClock(gateway.gateway.clock.now() + timedelta(seconds=seconds))
-    gateway.gateway.intake.clock = clock
-    await Relay(gateway.store, gateway.bus, gateway.gateway.intake, clock, "slidemill").look()
+    other = make_gateway(
+        store=gateway.store,
+        blobs=gateway.blobs,
+        bus=gateway.bus,
+        clock=clock,
+        database="slidemill",
+        public_url=gateway.url,
+    )
+    await Relay(gateway.store, gateway.blobs, gateway.bus, other.intake, clock, "slidemill").look()
+    await other.announcer.close()
 
 
 async def test_what_the_broker_missed_is_announced_later(gateway: Served) -> None:

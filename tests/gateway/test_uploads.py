@@ -4,11 +4,15 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from shared.blobs.memory import MemoryBlobs
+from shared.errors import Unavailable
 from shared.events import FileComplete, ImageFailed
-from tests.gateway.conftest import ANNA, MIB, Form, Served, md5, sha256, slide
+from shared.store.memory import MemoryStore
+from tests.gateway.conftest import ANNA, MIB, Form, Served, md5, serve, sha256, slide
 
 
 async def stored(gateway: Served, upload: str, length: int) -> str:
@@ -536,3 +540,43 @@ async def test_a_whole_file_with_a_key_is_sent_again_after_the_connection_broke(
 
     assert (answer.status, answer.json["done"], answer.json["md5"]) == (201, True, md5(data))
     assert len(await gateway.images(session)) == 1
+
+
+class FullDisk(MemoryBlobs):
+    """Takes the first chunk of each file and then can't be reached."""
+
+    async def put_chunk(self, file: str, n: int, data: bytes) -> bool:
+        if n > 0:
+            raise Unavailable("The disk is full.")
+        return await super().put_chunk(file, n, data)
+
+
+async def test_a_whole_file_that_the_database_does_not_take_is_not_left_half_way(tmp_path: Path, page: Path) -> None:
+    async for gateway in serve(MemoryStore(), FullDisk(tmp_path), page):
+        session = await gateway.session()
+
+        answer = await gateway.send(session, slide(9 * MIB), params={"name": "a.svs"})
+
+        (image,) = await gateway.images(session)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+        assert image["failure"]["reason"] == "The database could not be reached while a.svs was being sent."
+
+
+@pytest.mark.parametrize("key", ["k" * 256, "\u00e4", "a\tb"])
+async def test_a_key_that_can_not_be_kept_is_refused(gateway: Served, key: str) -> None:
+    session = await gateway.session()
+
+    answer = await gateway.send(session, slide(1000), params={"name": "a.svs"}, headers={"Idempotency-Key": key})
+
+    assert answer.status == 400
+    assert await gateway.images(session) == []
+
+
+async def test_a_client_that_asks_first_is_told_to_send_its_body(gateway: Served) -> None:
+    session = await gateway.session()
+
+    asked = await gateway.send(session, slide(1000), params={"name": "a.svs"}, expect100=True)
+    other = await gateway.send(session, slide(1000), params={"name": "b.svs"}, headers={"Expect": "tea"})
+
+    assert (asked.status, other.status) == (201, 417)
+    assert other.headers["Content-Type"].startswith("application/problem+json")

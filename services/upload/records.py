@@ -1,0 +1,219 @@
+"""The documents of an upload and its image: made, moved on, refused, given up and removed."""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.upload.announcer import Announcer
+from services.upload.body import Broken
+from services.upload.core import LARGEST_CHUNK
+from services.upload.digests import Running
+from services.upload.sending import Sending, about, ids_of
+from services.upload.storing import tail_of
+from shared.blobs import Blobs
+from shared.clock import Clock
+from shared.errors import Unavailable
+from shared.http.problems import Problem
+from shared.slides.sniff import FORMATS, unreadable
+from shared.stages import fail
+from shared.store import Store
+from shared.store.documents import Failure, Image, Stage, Stages, Upload, UploadState, Version, VersionId
+
+
+@dataclass
+class Records:
+    """Writes them, each step a compare-and-set on the upload's state."""
+
+    store: Store
+    blobs: Blobs
+    announcer: Announcer
+    running: Running
+    clock: Clock
+    database: str
+    _abandoned: dict[str, tuple[Upload, Exception]] = field(default_factory=dict)
+
+    # Making
+
+    async def create(self, sending: Sending, chunk: int, limit: int | None) -> Upload | None:
+        """A new upload; None if the same first request, with the same key, has made it at this moment.
+
+        `limit` is what a body of unknown length can't exceed: it stands in for the total until that is known.
+        """
+        total = (limit or 0) if sending.total is None else sending.total
+        upload = self._upload(sending, total, chunk, "receiving")
+        if not await self.store.uploads.insert(upload):
+            return None
+        await self.make_file(upload)
+        return upload
+
+    async def make_file(self, upload: Upload) -> None:
+        """The files document, before any chunk. Harmless when repeated."""
+        refs = (f"{upload.image}:{upload.version}",)
+        await self.blobs.create(upload.id, name=upload.name, chunk=upload.chunk, refs=refs)
+
+    def _upload(self, sending: Sending, total: int, chunk: int, state: UploadState) -> Upload:
+        id, image = ids_of(sending)
+        now = self.clock.now()
+        return Upload(
+            id=id,
+            session=sending.session.id,
+            image=image,
+            version=1,
+            owner=sending.account,
+            name=sending.named,
+            total=total,
+            chunk=chunk,
+            state=state,
+            key=sending.stored_key,
+            claimed_md5=sending.claims.get("md5"),
+            claimed_sha256=sending.claims.get("sha256"),
+            created=now,
+            updated=now,
+        )
+
+    async def _appear(self, upload: Upload, failure: Failure | None = None) -> None:
+        """Makes the image; its version first, so that an image always has one."""
+        version = Version(
+            id=VersionId(image=upload.image, n=upload.version),
+            session=upload.session,
+            file=upload.id,
+            name=upload.name,
+            state="failed" if failure else "uploading",
+            stages=Stages(upload=Stage(started=upload.created, done=upload.stored, total=upload.total)),
+            failure=failure,
+            created=upload.created,
+            updated=self.clock.now(),
+        )
+        image = Image(
+            id=upload.image, session=upload.session, name=upload.name, latest=upload.version, created=upload.created
+        )
+        await self.store.versions.insert(version)
+        await self.store.images.insert(image)
+
+    async def _vanish(self, upload: Upload) -> None:
+        await self.store.images.take(upload.image)
+        await self.store.versions.take(VersionId(image=upload.image, n=upload.version))
+
+    # Moving on
+
+    async def progress(self, upload: Upload, new: int, fields: dict[str, Any] | None = None) -> Upload:
+        """Counts `new` stored bytes; the image exists from here on.
+
+        Where the upload was cancelled meanwhile, removes its bytes and raises a 410.
+        """
+        now = self.clock.now()
+        changed = await self.store.uploads.update(
+            upload.id, when={"state": "receiving"}, set={**(fields or {}), "updated": now}, inc={"stored": new}
+        )
+        if changed is None:
+            return await self._overtaken(upload)
+        version = await self.store.versions.update(
+            VersionId(image=upload.image, n=upload.version),
+            when={"state": "uploading"},
+            set={"stages.upload.done": changed.stored, "stages.upload.total": changed.total, "updated": now},
+        )
+        if version is None:
+            await self._appear(changed)
+            current = await self.store.uploads.get(upload.id)
+            if current is None or current.state == "expired":
+                await self._vanish(upload)
+        return changed
+
+    async def _overtaken(self, upload: Upload) -> Upload:
+        current = await self.store.uploads.get(upload.id)
+        if current is None or current.state == "expired":
+            await self.remove_bytes(upload)
+            raise self._gone(upload)
+        return current
+
+    @staticmethod
+    def _gone(upload: Upload) -> Problem:
+        return Problem(
+            410,
+            f"The upload of {upload.name} was cancelled or given up.",
+            "Send the file again from its beginning.",
+        )
+
+    async def refuse_ended(self, upload: Upload) -> None:
+        """Raises the problem of an upload that has failed, was cancelled or has expired."""
+        if upload.state == "expired":
+            raise self._gone(upload)
+        if upload.state == "failed":
+            version = await self.store.versions.get(VersionId(image=upload.image, n=upload.version))
+            failure = version.failure if version is not None else None
+            raise Problem(
+                422,
+                failure.reason if failure else f"The upload of {upload.name} failed.",
+                failure.remedy if failure else "Send the file again.",
+                extra=about(upload),
+            )
+
+    # Refusing and giving up
+
+    async def refuse(self, sending: Sending, head: bytes) -> Problem:
+        """Records the file as a failed image of its session, where people look for it; returns the problem to raise.
+
+        `head` is how the file begins: empty for an empty file.
+        """
+        reason, remedy = unreadable(sending.named, head)
+        upload = self._upload(sending, sending.total or 0, LARGEST_CHUNK, "failed")
+        if await self.store.uploads.insert(upload):
+            await self._appear(upload, Failure(stage="upload", reason=reason, remedy=remedy))
+            await self._failed(upload, reason, remedy)
+        if not head:
+            return Problem(422, reason, remedy, extra=about(upload))
+        return Problem(415, reason, remedy, extra={**about(upload), "formats": FORMATS})
+
+    async def _failed(self, upload: Upload, reason: str, remedy: str) -> None:
+        version = VersionId(image=upload.image, n=upload.version)
+        events = await fail(self.store, version, "upload", reason, remedy, database=self.database, clock=self.clock)
+        self.announcer.soon(events, upload.id)
+
+    async def abandon(self, upload: Upload, error: Exception) -> None:
+        """Fails an upload that nobody can go on with; if that is impossible now, the relay does it."""
+        self._abandoned[upload.id] = upload, error
+        with suppress(Unavailable):
+            await self.end_abandoned()
+
+    async def end_abandoned(self) -> None:
+        """Fails what `abandon` could not."""
+        for upload, error in list(self._abandoned.values()):
+            failed = await self.store.uploads.update(
+                upload.id, when={"state": "receiving"}, set={"state": "failed", "updated": self.clock.now()}
+            )
+            if failed is not None:
+                await self._failed(upload, _why(upload, error), "Send the file again.")
+                await self.remove_bytes(upload)
+            self._abandoned.pop(upload.id, None)
+
+    async def cancel(self, upload: Upload) -> None:
+        """Ends an upload and removes what there is of it, its image too. Harmless when repeated."""
+        for state in ("receiving", "failed"):
+            await self.store.uploads.update(
+                upload.id, when={"state": state}, set={"state": "expired", "updated": self.clock.now()}
+            )
+        current = await self.store.uploads.get(upload.id)
+        if current is not None and current.state != "expired":
+            raise Problem(
+                409,
+                f"{upload.name} is stored whole and can't be cancelled any more.",
+                "Leave it, or delete its image.",
+                extra=about(upload),
+            )
+        await self._vanish(upload)
+        await self.remove_bytes(upload)
+        await self.store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
+
+    async def remove_bytes(self, upload: Upload) -> None:
+        """Removes chunks and files documents. Harmless when repeated."""
+        self.running.forget(upload.id)
+        await self.blobs.delete(upload.id)
+        await self.blobs.delete(tail_of(upload.id))
+
+
+def _why(upload: Upload, error: Exception) -> str:
+    if isinstance(error, Broken):
+        return f"The connection broke while {upload.name} was being sent."
+    if isinstance(error, Unavailable):
+        return f"The database could not be reached while {upload.name} was being sent."
+    return str(error)

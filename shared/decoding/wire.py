@@ -9,6 +9,7 @@ import pickle
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from enum import Enum
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -128,13 +129,17 @@ class _PlainUnpickler(pickle.Unpickler):
             return getattr(import_module(module), name)
         if module.partition(".")[0] in self._packages and "." not in name:
             found = getattr(import_module(module), name)
-            if isinstance(found, type) and found.__module__ == module and issubclass(found, (tuple, BaseModel, Enum)):
+            if isinstance(found, type) and found.__module__ == module and _holds_values(found):
                 return found
         raise pickle.UnpicklingError(f"a {module}.{name}, which is no plain value")
 
 
+def _holds_values(found: type) -> bool:
+    return issubclass(found, (tuple, BaseModel, Enum)) or is_dataclass(found)
+
+
 def loads_plain(data: bytearray, packages: frozenset[str]) -> Any:
-    """Builds plain data, and tuples, enums and models defined in `packages` (top-level names).
+    """Builds plain data, and tuples, enums, dataclasses and models defined in `packages` (top-level names).
 
     Raises pickle.UnpicklingError, which says what it was, for anything else.
     """

@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,8 +37,18 @@ def write_into_input(*, inputs: Sequence[memoryview]) -> None:
     inputs[0][0] = 1
 
 
-def value_objects(position: Position, recipe: Recipe) -> tuple[Position, Recipe, dict[str, Any]]:
-    return position._replace(row=position.row + 1), recipe.model_copy(update={"quality": 31}), {"mpp": 0.25}
+@dataclass(frozen=True)
+class Look:
+    width: int
+    offsets: tuple[int, ...]
+
+
+def value_objects(position: Position, recipe: Recipe) -> tuple[Position, Recipe, Look]:
+    return position._replace(row=position.row + 1), recipe.model_copy(update={"quality": 31}), Look(7, (1, 2))
+
+
+def return_array() -> Any:
+    return np.zeros(3)
 
 
 class Malice:

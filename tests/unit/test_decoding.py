@@ -91,7 +91,7 @@ async def test_value_objects_go_both_ways(decoders: Decoders) -> None:
 
     found = await decoders.call(functions.value_objects, Position(0, 1, 2), recipe)
 
-    assert found == (Position(0, 2, 2), recipe.model_copy(update={"quality": 31}), {"mpp": 0.25})
+    assert found == (Position(0, 2, 2), recipe.model_copy(update={"quality": 31}), functions.Look(7, (1, 2)))
     assert type(found[0]) is Position
 
 
@@ -101,6 +101,8 @@ async def test_a_child_cannot_run_code_in_the_service(decoders: Decoders, tmp_pa
     with pytest.raises(RuntimeError, match="which is no plain value"):
         await decoders.call(functions.return_malice, str(mark))
 
+    with pytest.raises(RuntimeError, match=r"numpy.*which is no plain value"):
+        await decoders.call(functions.return_array)
     assert not mark.exists()
     await alive_after_trouble(decoders)
 

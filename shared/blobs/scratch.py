@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -65,7 +66,9 @@ class Scratch:
             os.close(held)
             await self._make(folder, length, download)
         try:
-            os.utime(data)
+            # Not the file system's own clock, whose steps are coarse.
+            now = time.time_ns()
+            os.utime(data, ns=(now, now))
             yield self._with_suffix(data, suffix)
         finally:
             os.close(held)

@@ -1,252 +1,251 @@
-"""What a TIFF slide's directories say: its base page, where the tiles lie, and whether they can be copied.
+"""What a TIFF file says of the slide in it, from its directories alone; pixels are never touched.
 
-tifffile reads the structure; pixels are never decoded here. Aperio's key-value description is documented at
-https://openslide.org/formats/aperio/, TIFF tags in TIFF 6.0 and Technical Note 2 (JPEG in TIFF).
+Sources: TIFF 6.0, TIFF Technical Note 2; OpenSlide's format notes for Aperio, Hamamatsu, Leica, Philips, Trestle and
+Ventana, which also settle what they leave open: a tile's colours are what the photometric tag says, not what its JPEG
+markers do.
 """
 
-import logging
-import re
-import struct
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
-
-import tifffile
+from dataclasses import dataclass
+from typing import BinaryIO
 
 from shared.errors import Reject
-from shared.slides.jpeg import Assembler
+from shared.slides import vendors
+from shared.slides.directories import Damaged, Directory, Truncated, read_directories
+from shared.slides.jpeg import Assembler, read_header
 
-MOST_PAGES = 500
-MOST_TILES = 20_000_000
-SMALLEST_TILE, LARGEST_TILE = 128, 1024
-MOST_PROPERTIES = 100
-# Larger pixels are the default of some drawing program, not a microscope's.
-MOST_MPP = 50.0
-_UPLOAD_AGAIN = "Copy the file from the scanner again, then upload the whole of it."
-_EXPORT_AGAIN = "Check that it opens in the scanner's own viewer; export it once more and upload that."
-_DAMAGE = (tifffile.TiffFileError, struct.error, ValueError, IndexError, KeyError, TypeError, OverflowError)
-_COPIED_VENDORS = frozenset({"aperio", "generic-tiff"})
-_LABEL, _MACRO = 1, 9
-_UPRIGHT = 1
-
-# What a damaged file makes it say goes to the person who sent the file, not into the log.
-logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+_JPEG = 7
+_COMPRESSIONS = {
+    1: "not at all",
+    5: "with LZW",
+    6: "as old-style JPEG",
+    8: "with Deflate",
+    32773: "with PackBits",
+    32946: "with Deflate",
+    33003: "as JPEG 2000",
+    33005: "as JPEG 2000",
+    34712: "as JPEG 2000",
+    34925: "with LZMA",
+    50000: "with Zstandard",
+    50001: "as WebP",
+    50002: "as JPEG XL",
+}
+_COLOURS = {0: "grey", 1: "grey", 3: "a palette", 5: "CMYK", 8: "CIE Lab"}
+_RGB, _YCBCR = 2, 6
+_ADOBE_TRANSFORM = {_RGB: 0, _YCBCR: 1}
+_MASK = 4
+# A JPEG header is shorter; the rest of a tile is not looked at.
+_PEEK_BYTES = 2**16
+_UPLOAD_AGAIN = "Upload it again; if it fails again, copy it from the scanner once more."
 
 
 @dataclass(frozen=True)
 class TiffSlide:
-    """One page of a TIFF file as the slide's base level.
+    """The page that holds the slide at full resolution, and what the file says of it.
 
-    `offsets` and `lengths` are those of all tiles, row by row; a length of 0 is a tile that the source does not have.
-    `reason` says why tiles can't be copied, None where they can; `adobe_transform` is then 0 for RGB, 1 for YCbCr.
-    `associated` maps `label` and `macro` to their pages.
+    `page` is its number from 0. `tile_width` and `tile_height` are 0 where the image lies in strips; `offsets` and
+    `lengths` are where each tile's bytes lie, row by row, length 0 where there is no tile. `tables` is the page's
+    JPEGTables stream; `adobe_transform` what a JPEG decoder must take the components for (0 RGB, 1 YCbCr).
+    `reason` is a clause that says why the tiles can't be copied as they are, or None where they can.
+    `properties` holds "scanned" (ISO 8601), "barcode" and "icc" where the file says so, then the vendor's own words.
+    `associated` is the page number of each of "label", "macro" and "thumbnail" that is there. `mpp` is in micrometres
+    per pixel.
     """
 
     page: int
     width: int
     height: int
-    tile: int
-    vendor: str
+    tile_width: int
+    tile_height: int
+    offsets: Sequence[int]
+    lengths: Sequence[int]
+    tables: bytes | None
+    compression: int
+    photometric: int
+    samples: int
+    bits: int
+    planar: bool
+    subsampling: str | None
+    adobe_transform: int | None
     reason: str | None
-    mpp: float | None = None
-    objective: float | None = None
-    tables: bytes | None = None
-    adobe_transform: int | None = None
-    offsets: Sequence[int] = ()
-    lengths: Sequence[int] = ()
-    associated: Mapping[str, int] = field(default_factory=dict)
-    properties: Mapping[str, str] = field(default_factory=dict)
+    vendor: str
+    mpp: float | None
+    objective: float | None
+    properties: Mapping[str, str]
+    associated: Mapping[str, int]
+
+    @property
+    def copyable(self) -> bool:
+        """Whether the tiles can be served as they are."""
+        return self.reason is None
+
+    @property
+    def tile(self) -> int | None:
+        """The side of the tiles in pixels, where they are square."""
+        return self.tile_width if self.tile_width and self.tile_width == self.tile_height else None
 
 
 def describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
-    """Reads the directories of a TIFF file of `length` bytes.
-
-    Raises `Reject` for a file that was cut short, has no image, or whose directories are damaged.
-    """
+    """Looks at a TIFF file of `length` bytes, called `name`. Raises `Reject` where it is truncated or damaged."""
     try:
-        with tifffile.TiffFile(source) as tiff:
-            pages = _pages(tiff)
-            if not pages:
-                raise Reject(f"{name} holds no image: its directory of pages is missing.", _UPLOAD_AGAIN)
-            vendor = _vendor(tiff)
-            number = _base(pages)
-            page = pages[number]
-            if min(page.imagewidth, page.imagelength) < 1:
-                raise Reject(f"{name} says that its image has no pixels.", _EXPORT_AGAIN)
-            offsets, lengths = _extents(page)
-            if vendor != "hamamatsu":
-                _check_whole(name, length, offsets, lengths)
-            tables = page.jpegtables
-            transform = {tifffile.PHOTOMETRIC.RGB: 0, tifffile.PHOTOMETRIC.YCBCR: 1}.get(page.photometric)
-            reason = _not_copyable(page, vendor, transform) or _strange_tiles(
-                source, page, tables, transform, offsets, lengths
-            )
-            description = _properties(page)
-            return TiffSlide(
-                page=number,
-                width=int(page.imagewidth),
-                height=int(page.imagelength),
-                tile=int(page.tilewidth or 0),
-                vendor=vendor,
-                reason=reason,
-                mpp=_number(description.get("MPP")) or _mpp(page),
-                objective=_number(description.get("AppMag")),
-                tables=tables,
-                adobe_transform=transform,
-                offsets=offsets if reason is None else (),
-                lengths=lengths if reason is None else (),
-                associated=_associated(pages) if vendor == "aperio" else {},
-                properties=description,
-            )
-    except _DAMAGE as error:
-        raise Reject(f"The directory of {name} is damaged or cut short ({error}).", _UPLOAD_AGAIN) from error
+        return _describe(source, length, name)
+    except Truncated as error:
+        raise Reject(
+            f"{name} was cut short: at least {error.at - length:,} of its bytes are missing after byte {length:,}.",
+            _UPLOAD_AGAIN,
+        ) from error
+    except Damaged as error:
+        raise Reject(f"{name} is damaged: {error}.", _UPLOAD_AGAIN) from error
 
 
-def _pages(tiff: Any) -> list[Any]:
-    pages: list[Any] = []
-    seen = set()
-    while len(pages) < MOST_PAGES:
-        try:
-            page = tiff.pages[len(pages)]
-        except IndexError:
-            break
-        if page.offset in seen:
-            break
-        seen.add(page.offset)
-        pages.append(page)
-    return pages
-
-
-def _vendor(tiff: Any) -> str:
-    for vendor, says in (
-        ("aperio", tiff.is_svs),
-        ("hamamatsu", tiff.is_ndpi),
-        ("leica", tiff.is_scn),
-        ("ventana", tiff.is_bif),
-        ("philips", tiff.is_philips),
-    ):
-        if says:
-            return vendor
-    return "generic-tiff"
-
-
-def _base(pages: Sequence[Any]) -> int:
-    """The number of the largest tiled page, or of the largest one where none is tiled."""
-    return max(
-        range(len(pages)),
-        key=lambda number: (pages[number].is_tiled, pages[number].imagewidth * pages[number].imagelength, -number),
+def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
+    pages = read_directories(source, length)
+    vendor = vendors.recognise(pages)
+    associated = vendors.associated(pages, vendor)
+    page = _base(pages, vendor, set(associated.values()), name)
+    width, height = _size(page)
+    tiled = page.count(322) > 0
+    tile_width, tile_height = (page.number(322), page.number(323)) if tiled else (0, 0)
+    if tiled and not (tile_width and tile_height):
+        raise Damaged("its tiles have no size")
+    offsets, lengths = _tiles(page, width, height, tile_width, tile_height) if tiled else (array("Q"), array("Q"))
+    if vendor != "hamamatsu":
+        for other in pages:
+            _check_extents(other, length, (offsets, lengths) if other is page and tiled else _extents(other))
+    bits = max(page.numbers(258), default=1)
+    photometric = page.number(262, -1)
+    tables = page.data(347) or None
+    details = vendors.details(pages, page, vendor)
+    reason = (
+        vendors.not_copyable(pages, vendor)
+        or _unlike_ours(page, tile_width, tile_height)
+        or (None if any(lengths) else "it has no tile at all")
+    )
+    subsampling = None
+    if reason is None:
+        subsampling, reason = _peek(
+            source, offsets, lengths, -(-width // tile_width), tile_width, tables, _ADOBE_TRANSFORM[photometric]
+        )
+    return TiffSlide(
+        page=page.index,
+        width=width,
+        height=height,
+        tile_width=tile_width,
+        tile_height=tile_height,
+        offsets=offsets,
+        lengths=lengths,
+        tables=tables,
+        compression=page.number(259, 1),
+        photometric=photometric,
+        samples=page.number(277, 1),
+        bits=bits,
+        planar=page.number(284, 1) == 2,
+        subsampling=subsampling,
+        adobe_transform=_ADOBE_TRANSFORM.get(photometric),
+        reason=reason,
+        vendor=vendor,
+        mpp=details.mpp,
+        objective=details.objective,
+        properties=details.properties,
+        associated=associated,
     )
 
 
-def _extents(page: Any) -> tuple[list[int], list[int]]:
-    if len(page.dataoffsets) > MOST_TILES:
-        raise ValueError(f"{len(page.dataoffsets):,} tiles")
-    if len(page.dataoffsets) != len(page.databytecounts):
-        raise ValueError("not as many tile lengths as tile offsets")
-    offsets = [int(offset) for offset in page.dataoffsets]
-    lengths = [int(count) if offset else 0 for offset, count in zip(offsets, page.databytecounts, strict=True)]
+def _size(page: Directory) -> tuple[int, int]:
+    return page.number(256), page.number(257)
+
+
+def _base(pages: Sequence[Directory], vendor: str, associated: set[int], name: str) -> Directory:
+    """The page with the most pixels that is neither label nor macro nor mask; Aperio's is the first by definition."""
+    images = [page for page in pages if all(_size(page))]
+    if not images:
+        raise Reject(
+            f"{name} holds no image.", "Check that it opens in the scanner's own viewer, then upload it again."
+        )
+    if vendor == "aperio" and images[0] is pages[0]:
+        return pages[0]
+    slides = [page for page in images if page.index not in associated and not page.number(254) & _MASK]
+    return max(slides or images, key=lambda page: (page.number(256) * page.number(257), 322 in page, -page.index))
+
+
+def _tiles(
+    page: Directory, width: int, height: int, tile_width: int, tile_height: int
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Offsets and lengths of the tiles, row by row, both 0 where either says that there is no tile."""
+    expected = -(-width // tile_width) * -(-height // tile_height)
+    if page.number(284, 1) == 2:
+        expected *= page.number(277, 1)
+    # Old writers used the strip tags for tiles as well; TIFF 6.0 only has the tile tags.
+    starts, counts = (324, 325) if 324 in page else (273, 279)
+    found = min(page.count(starts), page.count(counts))
+    if found < expected:
+        raise Damaged(f"its directory lists {found:,} of the {expected:,} tiles that it claims")
+    offsets, lengths = (array("Q", page.numbers(code)[:expected]) for code in (starts, counts))
+    for index, offset in enumerate(offsets):
+        if not offset or not lengths[index]:
+            offsets[index] = lengths[index] = 0
     return offsets, lengths
 
 
-def _check_whole(name: str, length: int, offsets: Sequence[int], lengths: Sequence[int]) -> None:
-    end = max((offset + count for offset, count in zip(offsets, lengths, strict=True) if count), default=0)
+def _extents(page: Directory) -> tuple[Sequence[int], Sequence[int]]:
+    tiled = 324 in page
+    return page.numbers(324 if tiled else 273), page.numbers(325 if tiled else 279)
+
+
+def _check_extents(page: Directory, length: int, extents: tuple[Sequence[int], Sequence[int]]) -> None:
+    end = max((offset + count for offset, count in zip(*extents, strict=False) if offset and count), default=0)
     if end > length:
-        raise Reject(
-            f"{name} was cut short: it has {length:,} bytes, but its tiles go on to byte {end:,}.", _UPLOAD_AGAIN
-        )
+        raise Truncated(end)
 
 
-def _not_copyable(page: Any, vendor: str, transform: int | None) -> str | None:
-    """Why this page's tiles can't serve as they are, as far as its tags say."""
-    if not page.is_tiled:
-        return "it is stored in strips, not in tiles"
-    if vendor not in _COPIED_VENDORS:
-        return f"tiles of {vendor} slides are put together by OpenSlide"
-    if page.compression != tifffile.COMPRESSION.JPEG:
-        return f"its tiles are {_compression(page)}, not baseline JPEG"
-    if page.bitspersample != 8:
-        return f"it has {page.bitspersample} bits a sample"
-    if page.samplesperpixel != 3 or transform is None:
-        return "its pixels are neither RGB nor YCbCr"
-    if page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
-        return "its colours are stored in separate planes"
-    orientation = page.tags.get("Orientation")
-    if orientation is not None and orientation.value != _UPRIGHT:
-        return "it is not stored upright"
-    if page.tilewidth != page.tilelength:
-        return f"its tiles are not square ({page.tilewidth} x {page.tilelength})"
-    if page.tilewidth % 16 or not SMALLEST_TILE <= page.tilewidth <= LARGEST_TILE:
-        return f"its tiles have {page.tilewidth} pixels a side"
-    expected = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
-    if len(page.dataoffsets) != expected:
-        return f"it lists {len(page.dataoffsets)} tiles instead of {expected}"
+def _unlike_ours(page: Directory, tile_width: int, tile_height: int) -> str | None:
+    """Why the tag values rule out copying, or None."""
+    compression, photometric = page.number(259, 1), page.number(262, -1)
+    if not tile_width:
+        return "its image is stored in strips, not in tiles"
+    if compression != _JPEG:
+        how = _COMPRESSIONS.get(compression, f"with method {compression}")
+        return f"its tiles are compressed {how}, not as JPEG" if compression != 1 else "its tiles are not compressed"
+    if tile_width != tile_height:
+        return f"its tiles of {tile_width} x {tile_height} pixels are not square"
+    if tile_width % 16 or not 128 <= tile_width <= 1024:
+        return f"its tiles' side of {tile_width} pixels is not a multiple of 16 between 128 and 1024"
+    if any(bits != 8 for bits in page.numbers(258)) or not page.count(258):
+        return f"its channels have {max(page.numbers(258), default=1)} bits, not 8"
+    if photometric not in _ADOBE_TRANSFORM or page.number(277, 1) != 3:
+        colours = _COLOURS.get(photometric, f"{page.number(277, 1)} channels")
+        return f"its colours are stored as {colours}, neither as RGB nor as YCbCr"
+    if page.number(284, 1) != 1:
+        return "its colour channels are stored apart from each other"
+    if page.number(274, 1) != 1:
+        return f"its image is stored turned or mirrored (orientation {page.number(274)})"
+    if page.number(32997, 1) != 1:
+        return "its tiles are several layers deep"
     return None
 
 
-def _compression(page: Any) -> str:
-    names = {33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 5: "LZW", 8: "Deflate", 1: "uncompressed"}
-    known = names.get(int(page.compression))
-    return known or str(getattr(page.compression, "name", page.compression))
-
-
-def _strange_tiles(
+def _peek(
     source: BinaryIO,
-    page: Any,
-    tables: bytes | None,
-    transform: int | None,
     offsets: Sequence[int],
     lengths: Sequence[int],
-) -> str | None:
-    """Looks at the first, a middle and the last tile that there are: their own headers may differ from the tags."""
-    present = [number for number, count in enumerate(lengths) if count]
-    assemble = Assembler(tables, transform, int(page.tilewidth))
-    for number in {present[0], present[len(present) // 2], present[-1]} if present else ():
-        source.seek(offsets[number])
+    cols: int,
+    tile: int,
+    tables: bytes | None,
+    adobe_transform: int,
+) -> tuple[str | None, str | None]:
+    """Looks at the headers of a few tiles: (chroma subsampling, None), or (None, why they can't be copied)."""
+    present = [index for index, count in enumerate(lengths) if count]
+    subsampling = None
+    for index in sorted({present[0], present[len(present) // 2], present[-1]}):
+        source.seek(offsets[index])
+        data = source.read(min(lengths[index], _PEEK_BYTES))
         try:
-            assemble(source.read(lengths[number]))
+            Assembler(tables, adobe_transform, tile)(data)
+            header = read_header(data)
         except ValueError as error:
-            return f"one of its tiles can't be copied: {error}"
-    return None
-
-
-def _properties(page: Any) -> dict[str, str]:
-    """Aperio's `key = value` pairs; for others the first part of the description as it is."""
-    text = str(page.description or "")
-    if not text.startswith("Aperio"):
-        return {"description": text[:1000]} if text else {}
-    pairs = (part.split("=", 1) for part in text.split("|")[1:] if "=" in part)
-    return {key.strip()[:100]: value.strip()[:1000] for key, value in list(pairs)[:MOST_PROPERTIES]}
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text is not None else None
-    except ValueError:
-        return None
-    return value if value is not None and 0 < value < 1e6 else None
-
-
-def _mpp(page: Any) -> float | None:
-    """Micrometres a pixel from the resolution tags, where they are plausible for a microscope."""
-    tag, unit = page.tags.get("XResolution"), page.tags.get("ResolutionUnit")
-    if tag is None or unit is None:
-        return None
-    numerator, denominator = tag.value
-    micrometres = {2: 25_400.0, 3: 10_000.0}.get(int(unit.value))
-    if micrometres is None or not numerator or not denominator:
-        return None
-    mpp = micrometres * denominator / numerator
-    return round(mpp, 4) if mpp <= MOST_MPP else None
-
-
-def _associated(pages: Sequence[Any]) -> dict[str, int]:
-    """Label and macro of an Aperio slide: strips, named on the second line of the description or by subfile type."""
-    found: dict[str, int] = {}
-    for number, page in enumerate(pages):
-        if page.is_tiled or number == 0:
-            continue
-        for kind, subfile in (("label", _LABEL), ("macro", _MACRO)):
-            named = re.search(rf"^{kind}\b", str(page.description or ""), re.MULTILINE) is not None
-            if kind not in found and (named or (page.subfiletype or 0) == subfile):
-                found[kind] = number
-    return found
+            return None, f"its tile in row {index // cols}, column {index % cols} can't be served alone: {error}"
+        if len(header.components) != 3:
+            return None, f"its JPEG tiles have {len(header.components)} colour channels, not 3"
+        subsampling = subsampling or header.subsampling
+    return subsampling, None

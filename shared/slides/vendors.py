@@ -1,0 +1,209 @@
+"""What scanner makers write into the TIFF files of their slides, and what sets their files apart.
+
+Source: OpenSlide's format notes (Aperio, Hamamatsu, Leica, Philips, Trestle, Ventana), whose vendor names are used;
+OME-TIFF specification. Values are read leniently: a missing or odd one is no reason to refuse a slide.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from shared.slides.directories import NDPI_TAG, Directory
+
+_DESCRIPTION, _SOFTWARE, _DATE_TIME, _XMP, _ICC = 270, 305, 306, 700, 34675
+_NAMED = {269: "DocumentName", 270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software", 306: "DateTime"}
+_UNIT_MICROMETRES = {2: 25400.0, 3: 10000.0}
+# Philips puts whole pictures into its XML, in front of some of what we look for.
+_PHILIPS_BYTES = 8 * 2**20
+_XML_BYTES = 2**20
+_VALUE_CHARACTERS = 1000
+_LABEL, _MACRO = 1, 9
+
+
+@dataclass
+class Details:
+    """`mpp` in micrometres per pixel, `objective` as a magnification; see `TiffSlide` for `properties`."""
+
+    mpp: float | None = None
+    objective: float | None = None
+    properties: dict[str, str] = field(default_factory=dict)
+
+
+def recognise(pages: Sequence[Directory]) -> str:
+    """The vendor by OpenSlide's names, "ome-tiff" or "generic-tiff"."""
+    first = pages[0]
+    description, software = first.text(_DESCRIPTION), first.text(_SOFTWARE)
+    if NDPI_TAG in first:
+        return "hamamatsu"
+    if description.startswith("Aperio"):
+        return "aperio"
+    if software.startswith("Philips") and "<DataObject" in description:
+        return "philips"
+    if software.startswith("MedScan"):
+        return "trestle"
+    if "leica-microsystems.com/scn" in description:
+        return "leica"
+    if any(b"<iScan" in page.data(_XMP, _XML_BYTES) for page in pages):
+        return "ventana"
+    if "openmicroscopy.org/Schemas/OME" in description:
+        return "ome-tiff"
+    return "generic-tiff"
+
+
+def associated(pages: Sequence[Directory], vendor: str) -> dict[str, int]:
+    """The page number of "label", "macro" and "thumbnail", of each that is there."""
+    found: dict[str, int] = {}
+    for page in pages:
+        kind = _kind(page, vendor)
+        if kind:
+            found.setdefault(kind, page.index)
+    return found
+
+
+def _kind(page: Directory, vendor: str) -> str | None:
+    lines = page.text(_DESCRIPTION, 1024).lower().splitlines()
+    if vendor == "aperio":
+        if page.index == 0 or 322 in page:
+            return None
+        named = re.match(r"(label|macro)\b", lines[1] if len(lines) > 1 else "")
+        if named:
+            return named[1]
+        return {_LABEL: "label", _MACRO: "macro"}.get(page.number(254), "thumbnail" if page.index == 1 else None)
+    named = re.match(r"(label|macro|thumbnail)(\b|_)", lines[0] if lines else "")
+    if vendor == "ventana" and named and named[1] == "label":
+        # The page that Ventana calls label image shows the whole glass.
+        return "macro"
+    return named[1] if named else None
+
+
+def not_copyable(pages: Sequence[Directory], vendor: str) -> str | None:
+    """A clause that says why this vendor's tiles are not yet the slide, or None."""
+    if vendor == "hamamatsu":
+        return "Hamamatsu stores the whole slide as one JPEG image"
+    if vendor == "leica":
+        return "Leica stores a slide's areas apart, each with a place of its own"
+    if vendor == "ventana":
+        return "Ventana's tiles overlap and have to be joined"
+    if vendor == "trestle" and re.search(r"OverlapsXY=[ 0]*[1-9]", pages[0].text(_DESCRIPTION)):
+        return "Trestle's tiles overlap and have to be joined"
+    return None
+
+
+def details(pages: Sequence[Directory], base: Directory, vendor: str) -> Details:
+    """What the file says of how the slide was scanned."""
+    found = Details(mpp=_mpp_of_tags(base))
+    properties = found.properties
+    if scanned := _timestamp(base.text(_DATE_TIME), "%Y:%m:%d %H:%M:%S"):
+        properties["scanned"] = scanned
+    if vendor == "aperio":
+        _aperio(base.text(_DESCRIPTION), found)
+    elif vendor == "philips":
+        _philips(pages[0].text(_DESCRIPTION, _PHILIPS_BYTES), found)
+    elif vendor == "ventana":
+        _ventana("".join(page.text(_XMP, _XML_BYTES) for page in pages if _XMP in page), found)
+    elif vendor == "leica":
+        _leica(pages[0].text(_DESCRIPTION, _XML_BYTES), found)
+    elif vendor == "ome-tiff":
+        _ome(pages[0].text(_DESCRIPTION, _XML_BYTES), found)
+    if base.count(_ICC):
+        properties["icc"] = f"{base.count(_ICC)} bytes"
+    for code, name in _NAMED.items():
+        if text := base.text(code, 4 * _VALUE_CHARACTERS):
+            properties[f"tiff.{name}"] = text[:_VALUE_CHARACTERS]
+    return found
+
+
+def _aperio(description: str, found: Details) -> None:
+    pairs = (part.partition("=") for part in description.split("|")[1:])
+    stated = {key.strip(): value.strip() for key, separator, value in pairs if separator and key.strip()}
+    found.mpp = _positive(stated.get("MPP")) or found.mpp
+    found.objective = _positive(stated.get("AppMag"))
+    zone = stated.get("Time Zone", "").removeprefix("GMT").replace(":", "")
+    date, time = stated.get("Date", ""), stated.get("Time", "")
+    for day in ("%m/%d/%Y", "%m/%d/%y"):
+        scanned = _timestamp(f"{date} {time} {zone}", f"{day} %H:%M:%S %z") or _timestamp(
+            f"{date} {time}", f"{day} %H:%M:%S"
+        )
+        if scanned:
+            found.properties["scanned"] = scanned
+            break
+    for key in ("Barcode", "BarCode", "Slide Barcode"):
+        if stated.get(key):
+            found.properties["barcode"] = stated[key]
+            break
+    found.properties.update({f"aperio.{key}": value[:_VALUE_CHARACTERS] for key, value in stated.items()})
+
+
+def _philips(xml: str, found: Details) -> None:
+    def stated(name: str) -> str | None:
+        match = re.search(rf'<Attribute Name="{name}"[^>]*>([^<]*)</Attribute>', xml)
+        return match[1].replace("&quot;", '"').strip() if match else None
+
+    if spacing := re.match(r'"?([0-9.eE+-]+)', stated("DICOM_PIXEL_SPACING") or ""):
+        millimetres = _positive(spacing[1])
+        found.mpp = round(millimetres * 1000, 6) if millimetres else found.mpp
+    if scanned := _timestamp((stated("DICOM_ACQUISITION_DATETIME") or "")[:14], "%Y%m%d%H%M%S"):
+        found.properties["scanned"] = scanned
+    if barcode := stated("PIM_DP_UFS_BARCODE"):
+        found.properties["barcode"] = barcode[:_VALUE_CHARACTERS]
+    for name in ("DICOM_MANUFACTURER", "DICOM_MANUFACTURERS_MODEL_NAME", "DICOM_DEVICE_SERIAL_NUMBER"):
+        if value := stated(name):
+            found.properties[f"philips.{name}"] = value[:_VALUE_CHARACTERS]
+
+
+def _ventana(xml: str, found: Details) -> None:
+    scan = re.search(r"<iScan\b[^>]*>", xml)
+    stated = _attributes(scan[0]) if scan else {}
+    found.mpp = _positive(stated.get("ScanRes")) or found.mpp
+    found.objective = _positive(stated.get("Magnification"))
+    if barcode := stated.get("BarCode1") or stated.get("Barcode1D"):
+        found.properties["barcode"] = barcode[:_VALUE_CHARACTERS]
+    found.properties.update({f"ventana.{key}": value[:_VALUE_CHARACTERS] for key, value in stated.items()})
+
+
+def _leica(xml: str, found: Details) -> None:
+    if match := re.search(r"<objective>\s*([0-9.]+)\s*</objective>", xml):
+        found.objective = _positive(match[1])
+    if match := re.search(r"<creationDate>\s*([^<\s]+)\s*</creationDate>", xml):
+        found.properties["scanned"] = match[1][:_VALUE_CHARACTERS]
+    if match := re.search(r"<barcode>\s*([^<]+?)\s*</barcode>", xml):
+        found.properties["barcode"] = match[1][:_VALUE_CHARACTERS]
+
+
+def _ome(xml: str, found: Details) -> None:
+    pixels = re.search(r"<Pixels\b[^>]*>", xml)
+    stated = _attributes(pixels[0]) if pixels else {}
+    if stated.get("PhysicalSizeXUnit", "µm") in ("µm", "μm", "um"):
+        found.mpp = _positive(stated.get("PhysicalSizeX")) or found.mpp
+    objective = re.search(r"<Objective\b[^>]*>", xml)
+    if objective:
+        found.objective = _positive(_attributes(objective[0]).get("NominalMagnification"))
+    if match := re.search(r"<AcquisitionDate>\s*([^<\s]+)\s*</AcquisitionDate>", xml):
+        found.properties["scanned"] = match[1][:_VALUE_CHARACTERS]
+
+
+def _attributes(element: str) -> dict[str, str]:
+    return dict(re.findall(r'([A-Za-z_][\w.-]*)\s*=\s*"([^"]*)"', element))
+
+
+def _mpp_of_tags(page: Directory) -> float | None:
+    unit, across = _UNIT_MICROMETRES.get(page.number(296, 2)), page.ratio(282)
+    mpp = unit / across if unit and across else None
+    # Screen and print resolutions such as 72 dpi say nothing about glass.
+    return round(mpp, 6) if mpp is not None and 0.01 < mpp < 10 else None
+
+
+def _positive(text: str | None) -> float | None:
+    try:
+        value = float(text.replace(",", ".")) if text else 0.0
+    except ValueError:
+        return None
+    return value if 0 < value < 1e6 else None
+
+
+def _timestamp(text: str, form: str) -> str | None:
+    try:
+        return datetime.strptime(text.strip(), form).isoformat()
+    except ValueError:
+        return None

@@ -98,7 +98,10 @@ class Bus(Protocol):
         ...
 
     async def depth(self, stage: str) -> int:
-        """Messages ready in the stage's queues, both lanes and its delays together; unacked ones do not count."""
+        """Messages ready in the stage's queues, both lanes, and in the delays; unacked ones do not count.
+
+        All stages share the delays, so this errs on the side of waiting while another stage's message is delayed.
+        """
         ...
 
     async def ready(self) -> None:

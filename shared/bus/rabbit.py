@@ -42,6 +42,8 @@ ANSWER_SECONDS = 5.0
 # RabbitMQ ends a connection that was silent for two of these, so does our side after three.
 HEARTBEAT_SECONDS = 10
 MOST_UNCONFIRMED = 256
+# Far more than a message of a long batch needs.
+SECONDS_PER_MESSAGE = 0.01
 
 # The client raises RuntimeError for a channel that has gone.
 _BROKEN = (AMQPError, OSError, RuntimeError, TimeoutError)
@@ -168,8 +170,11 @@ class RabbitBus:
         if not outgoing:
             return
         publishing = await self._publishing.soon(CONFIRM_SECONDS)
+        seconds = CONFIRM_SECONDS + SECONDS_PER_MESSAGE * len(outgoing)
         # A task for each: whatever the client does to a caller when the connection breaks, it does to these.
-        outcomes = await asyncio.gather(*(self._confirm(publishing, one) for one in outgoing), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *(self._confirm(publishing, one, seconds) for one in outgoing), return_exceptions=True
+        )
         failed = [(one, error) for one, error in zip(outgoing, outcomes, strict=True) if error is not None]
         if failed:
             one, error = failed[0]
@@ -177,10 +182,10 @@ class RabbitBus:
                 raise error
             raise _unpublished(one, error, len(failed), len(outgoing)) from error
 
-    async def _confirm(self, publishing: "_Publishing", one: "_Outgoing") -> None:
+    async def _confirm(self, publishing: "_Publishing", one: "_Outgoing", seconds: float) -> None:
         name = str(one.headers.get("ce-id", ""))
         alone = self._on_the_way.setdefault(name, asyncio.Lock())
-        async with self._room, alone, asyncio.timeout(CONFIRM_SECONDS):
+        async with asyncio.timeout(seconds), self._room, alone:
             exchange = publishing.exchanges[one.exchange]
             await exchange.publish(one.message(name), one.key, mandatory=True)
 
@@ -445,7 +450,7 @@ def _unpublished(one: _Outgoing, error: BaseException, failed: int, all: int) ->
     elif isinstance(error, DeliveryError):
         why = "the broker refused it; its queue may be full"
     elif isinstance(error, TimeoutError):
-        why = f"the broker did not confirm it within {CONFIRM_SECONDS:.0f} s"
+        why = "the broker did not confirm it in time"
     else:
         why = f"the connection broke before it was confirmed ({type(error).__name__}: {str(error)[:200]})"
     return Unavailable(f"{what} is not published: {why}. {failed} of {all} messages failed.")

@@ -103,10 +103,12 @@ class Runner:
                 slot.result()
 
     async def _wind_down(self, slots: list[asyncio.Task[None]]) -> None:
+        # First of all: what is given back to a broker that still delivers to us comes again at once, and each return
+        # counts against its limit.
+        await self._bus.stop_consuming()
         async with self._changed:
             self._stopping.set()
             self._changed.notify_all()
-        await self._bus.stop_consuming()
         for waiting in self._waiting.values():
             while waiting:
                 await waiting.popleft().requeue()

@@ -433,3 +433,16 @@ async def test_gridfs_is_prepared_however_many_services_start_at_once(
     assert chunks["files_id_1_n_1"]["unique"] is True
     assert "filename_1_uploadDate_1" in files
     assert "block_compressor=none" in stats["wiredTiger"]["creationString"]
+
+
+async def test_an_open_copy_is_never_taken_away_by_those_who_need_the_room(tmp_path: Path) -> None:
+    """Several users, as several processes have, of far too little room."""
+
+    async def use(rng: random.Random) -> None:
+        downloads = Downloads(Scratch(tmp_path, 150))
+        for _ in range(60):
+            async with downloads.of(rng.choice("abcd")) as path:
+                await asyncio.sleep(rng.random() / 500)
+                assert path.read_bytes() == bytes(100)
+
+    await asyncio.gather(*(use(random.Random(n)) for n in range(6)))

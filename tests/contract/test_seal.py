@@ -2,7 +2,7 @@ import asyncio
 import hashlib
 import inspect
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -342,7 +342,7 @@ async def test_a_mismatch_is_told_once_whatever_a_crash_at_any_step_left(house: 
     assert await crashed_at_every_step(house, lambda: house.upload(claimed_md5="0" * 32), finish) > 12
 
 
-async def test_the_relay_leaves_a_verification_under_way_alone(house: House) -> None:
+async def test_one_relay_takes_over_a_verification_once_it_is_stale(house: House) -> None:
     upload = await house.upload(state="verifying", stored=len(DATA))
     await house.store.uploads.update(upload.id, set={"updated": house.clock.now()})
     house.clock.advance(STALE.total_seconds() - 1)
@@ -350,8 +350,18 @@ async def test_the_relay_leaves_a_verification_under_way_alone(house: House) -> 
     assert await house.relay() == []
 
     house.clock.advance(2)
-    await asyncio.gather(*(house.relay() for _ in range(3)))
+    reads: list[str] = []
+    stream = house.blobs.stream
 
+    def noted(file: str, *span: int) -> AsyncIterator[bytes]:
+        reads.append(file)
+        return stream(file, *span)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.blobs, "stream", noted)
+        await asyncio.gather(*(house.relay() for _ in range(3)))
+
+    assert reads == [upload.id]
     assert len({event.id for event in house.bus.events}) == 1
     await assert_sealed(house, upload, house.bus.events[0])
 

@@ -4,10 +4,12 @@ A block is one message's work: seconds of time and bounded memory. Its shape fol
 no block makes another one read the same bytes again.
 """
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from shared.events import Base
@@ -83,6 +85,12 @@ class Read(NamedTuple):
     offset: int
     length: int
     tiles: tuple[tuple[Position, Extent], ...]
+
+
+def suffix(name: str) -> str:
+    """The file name's ending, for a local copy: some readers look at it. Empty where it is no plain ending."""
+    ending = PurePosixPath(name).suffix.lower()
+    return ending if re.fullmatch(r"\.[a-z0-9]{1,8}", ending) else ""
 
 
 def recipe(quality: int, tile: int) -> Recipe:

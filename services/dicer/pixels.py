@@ -4,8 +4,7 @@ Pixels are numpy arrays of shape (height, width, 3), uint8, sRGB. Encoded tiles 
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,9 @@ import openslide
 import pyvips
 import simplejpeg
 
-from services.dicer.core import DECODED_TILE, Found
+from services.dicer.core import DECODED_TILE, Found, suffix
 from shared.errors import Reject
+from shared.slides.tiff import describe
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 
@@ -59,6 +59,31 @@ def crop_tiles(
         yield position, encode(pixels[:height, :width], recipe)
 
 
+def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
+    """What a TIFF file's directories say. Where its tiles can't be copied, only `layout.page` and `reason` matter."""
+    slide = describe(source, length, name)
+    return Found(
+        reader="tiff-tiles" if slide.reason is None else "vips-random",
+        suffix=suffix(name),
+        width=slide.width,
+        height=slide.height,
+        tile=slide.tile_width if slide.reason is None else DECODED_TILE,
+        vendor=slide.vendor,
+        mpp=slide.mpp,
+        objective=slide.objective,
+        properties=dict(slide.properties),
+        layout={
+            "page": slide.page,
+            "tables": slide.tables,
+            "adobe_transform": slide.adobe_transform,
+            "associated": dict(slide.associated),
+        },
+        offsets=slide.offsets,
+        lengths=slide.lengths,
+        reason=slide.reason,
+    )
+
+
 def find_by_path(path: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
     """What a file on local disk is and how its pixels are read, for sources that can't be copied for this `reason`.
 
@@ -83,7 +108,7 @@ def _found_by_openslide(path: str, name: str, vendor: str, reason: str) -> Found
     _check_pixels(name, width, height, MOST_PIXELS * 100)
     return Found(
         reader="openslide",
-        suffix=Path(path).suffix,
+        suffix=suffix(path),
         width=width,
         height=height,
         tile=DECODED_TILE,
@@ -107,7 +132,7 @@ def _found_by_vips(path: str, name: str, kind: str, tiff_page: int | None, reaso
     per_metre = image.xres * 1000
     return Found(
         reader="vips-random" if tiled else "vips-sequential",
-        suffix=Path(path).suffix,
+        suffix=suffix(path),
         width=width,
         height=height,
         tile=DECODED_TILE,

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.dicer import pixels
+from services.dicer import core, pixels
 from services.dicer.core import Found
 from shared.blobs import Blobs
 from shared.decoding import Decoders
@@ -17,9 +17,10 @@ PROBE_SECONDS = 60.0
 async def probe(version: Version, *, blobs: Blobs, decoders: Decoders) -> Found:
     """Reads headers only, in a decoder child. Raises `Reject` for what no reader can take."""
     length = version.length or 0
-    kind = sniff(await blobs.read(version.file, 0, min(length, HEAD_BYTES)), version.name)
+    head = await blobs.read(version.file, 0, min(length, HEAD_BYTES))
+    kind = sniff(head, version.name)
     if kind is None:
-        raise Reject(*unreadable(version.name))
+        raise Reject(*unreadable(version.name, head))
     page: int | None = None
     reason = f"a {kind} file holds no JPEG tiles"
     try:
@@ -29,12 +30,13 @@ async def probe(version: Version, *, blobs: Blobs, decoders: Decoders) -> Found:
                 length,
                 version.name,
                 reader=partial(blobs.read, version.file),
+                length=length,
                 seconds=PROBE_SECONDS,
             )
             if found.reader == "tiff-tiles":
                 return found
             page, reason = found.layout.get("page"), found.reason or reason
-        async with blobs.local(version.file, pixels.suffix(version.name)) as path:
+        async with blobs.local(version.file, core.suffix(version.name)) as path:
             return await decoders.call(
                 pixels.find_by_path, str(path), version.name, kind, page, reason, seconds=PROBE_SECONDS
             )

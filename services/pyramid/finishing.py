@@ -1,5 +1,7 @@
 """Finishing: proves that the pyramid has no hole, then makes the small pictures that lists and panels show."""
 
+from functools import partial
+
 import structlog
 
 from services.pyramid import core, pixels
@@ -73,11 +75,13 @@ async def _associated(
 ) -> tuple[int, int, bytes] | None:
     page = source.layout.get("associated", {}).get(kind)
     if page is not None:
-
-        async def read(offset: int, length: int) -> bytes:
-            return await blobs.read(version.file, offset, length)
-
-        return await decoders.call(pixels.associated_from_tiff, page, reader=read, seconds=PICTURE_SECONDS)
+        return await decoders.call(
+            pixels.associated_from_tiff,
+            page,
+            reader=partial(blobs.read, version.file),
+            length=version.length,
+            seconds=PICTURE_SECONDS,
+        )
     if source.reader == "openslide":
         async with blobs.local(version.file, source.suffix) as path:
             return await decoders.call(pixels.associated_from_openslide, str(path), kind, seconds=PICTURE_SECONDS)

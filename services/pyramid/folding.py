@@ -1,5 +1,7 @@
 """Folding one block: tiles in, acknowledged tiles of the levels above out, the pixels in a decoder child."""
 
+from contextlib import aclosing
+
 from services.pyramid import core, pixels
 from shared.decoding import Decoders
 from shared.errors import RetryLater
@@ -32,12 +34,13 @@ async def fold(block: Block, version: Version, *, store: Store, tiles: Tiles, de
             inputs=[data for _, data in inputs],
             seconds=BLOCK_SECONDS,
         )
-        async for batch in batches:
-            for position, data in batch:
-                if position == pixels.ROOT:
-                    root = data
-                else:
-                    await writer.add(tile_key(block.id.image, block.id.version, position), data)
+        async with aclosing(batches):
+            async for batch in batches:
+                for position, data in batch:
+                    if position == "root":
+                        root = data
+                    else:
+                        await writer.add(tile_key(block.id.image, block.id.version, position), data)
     return root
 
 

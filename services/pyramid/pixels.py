@@ -24,7 +24,7 @@ from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 
 Pixels = npt.NDArray[np.uint8]
-ROOT = "root"
+ROOT: Literal["root"] = "root"
 WHITE = 255
 THUMBNAIL_QUALITY = 85
 MOST_ASSOCIATED_PIXELS = 50 * 10**6
@@ -99,11 +99,20 @@ def halve(pixels: Pixels, level: int) -> Pixels:
     """
     height, width = pixels.shape[:2]
     if height % 2 or width % 2:
-        pixels = cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    if rounds_down := level % 2 == 1:
-        pixels = cv2.bitwise_not(pixels)
-    halved: Pixels = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    return cv2.bitwise_not(halved) if rounds_down else halved
+        pixels = _uint8(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE))
+    if level % 2 == 1:
+        return ~_box_mean(~pixels)
+    return _box_mean(pixels)
+
+
+def _box_mean(pixels: Pixels) -> Pixels:
+    return _uint8(cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2), interpolation=cv2.INTER_AREA))
+
+
+def _uint8(pixels: Any) -> Pixels:
+    """OpenCV keeps the type of its input, which its stubs don't know."""
+    same: Pixels = pixels
+    return same
 
 
 def pack(pixels: Pixels) -> bytes:
@@ -167,7 +176,7 @@ def _small_picture(pixels: Pixels) -> tuple[int, int, bytes]:
     scale = min(1.0, THUMBNAIL_SIDE / max(width, height))
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        pixels = _uint8(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
         width, height = size
     return width, height, _encode(pixels, THUMBNAIL_QUALITY, "444")
 

@@ -64,7 +64,7 @@ def write_svs(
     facts = f"|AppMag = {objective}|MPP = {mpp:.4f}|ScanScope ID = SLIDEMILL|Date = 01/02/26|Time = 10:00:00"
     with tifffile.TiffWriter(path, bigtiff=bigtiff) as writer:
 
-        def write_tiled(segments: Iterator[bytes | None], size: tuple[int, int], description: str) -> None:
+        def write_tiled(segments: Iterator[bytes], size: tuple[int, int], description: str) -> None:
             writer.write(
                 segments,
                 shape=(size[1], size[0], 3),
@@ -122,19 +122,19 @@ class _Levels:
         columns = -(-width // self._tile) * self._tile
         return np.full((self._tile, columns, 3), GLASS.astype(np.uint8), np.uint8)
 
-    def base(self, tissue: Tissue, sparse: Collection[tuple[int, int]]) -> Iterator[bytes | None]:
-        """Draws the base row by row, yields its encoded tiles (None: left out) and fills the levels above."""
+    def base(self, tissue: Tissue, sparse: Collection[tuple[int, int]]) -> Iterator[bytes]:
+        """Draws the base row by row, yields its encoded tiles (empty: left out) and fills the levels above."""
         tile = self._tile
         width, height = self._sizes[0]
         glass = self._encode(tissue.glass(tile, tile))
         cols, rows = -(-width // tile), -(-height // tile)
         for row in range(rows):
             strip = np.full((tile // STEP, cols * tile // STEP, 3), GLASS.astype(np.uint8), np.uint8)
-            segments: list[bytes | None] = []
+            segments: list[bytes] = []
             for col in range(cols):
                 pixels = None if (row, col) in sparse else tissue.draw(col * tile, row * tile, tile, tile)
                 if pixels is None:
-                    segments.append(None if (row, col) in sparse else glass)
+                    segments.append(b"" if (row, col) in sparse else glass)
                     continue
                 small = pixels.reshape(tile // STEP, STEP, tile // STEP, STEP, 3).mean((1, 3))
                 strip[:, col * tile // STEP : (col + 1) * tile // STEP] = small
@@ -195,8 +195,10 @@ def _encoder(photometric: str, quality: int, subsampling: str, adobe_marker: boo
         )
 
     def encode(pixels: Pixels) -> bytes:
-        coded: bytes = imagecodecs.jpeg8_encode(
-            np.ascontiguousarray(pixels), level=quality, colorspace="RGB", outcolorspace="RGB", subsampling="444"
+        coded = bytes(
+            imagecodecs.jpeg8_encode(
+                np.ascontiguousarray(pixels), level=quality, colorspace="RGB", outcolorspace="RGB", subsampling="444"
+            )
         )
         return coded if adobe_marker else _drop(coded, {_APP14})
 

@@ -1,12 +1,13 @@
-"""Draws tissue as a microscope would show it, pixel by pixel from formulas: no photograph is needed.
+"""Draws tissue as a microscope would show it, from formulas alone: no photograph is needed.
 
-Haematoxylin and eosin: nuclei violet, fibres pink, glass nearly white. Two seamless textures, one rich in nuclei and
-one rich in fibres, are blended by waves far longer than a tile, so that nothing repeats visibly and no tile shows an
-edge. Pixels are arrays of shape (height, width, 3), uint8, sRGB. The same seed draws the same slide.
+Haematoxylin and eosin: violet nuclei, pink fibres, glands with a pale hollow, glass nearly white. What is drawn is how
+much of each stain lies at a point; colours follow from the Beer-Lambert law, as on real glass. Seamless textures hold
+the detail; waves far longer than a tile decide where glands, stroma and glass are, so that the slide never repeats and
+no tile shows an edge. Pixels are arrays of shape (height, width, 3), uint8, sRGB. The same seed draws the same slide.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,147 +15,230 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
 
-ATLAS = 1024
-GLASS = np.array([243, 242, 244], np.float32)
-EOSIN = np.array([228, 158, 188], np.float32)
-PALE_EOSIN = np.array([240, 202, 218], np.float32)
-NUCLEUS = np.array([96, 62, 132], np.float32)
-NUCLEUS_RIM = np.array([70, 42, 108], np.float32)
+TEXTURE = 1024
+PIECE = 256
+# Waves are evaluated every so many pixels and interpolated between.
+COARSE = 16
+LIGHT = np.array([244, 243, 246], np.float32)
+# Optical density of each stain in red, green and blue (Ruifrok and Johnston 2001, eosin paler as scanners show it).
+HAEMATOXYLIN = np.array([0.98, 1.12, 0.55], np.float32)
+EOSIN = np.array([0.09, 0.88, 0.42], np.float32)
 
 
-@dataclass(frozen=True)
-class Waves:
-    """A smooth field over the slide: a sum of plane waves, each a product of functions of x and of y."""
+class Waves(NamedTuple):
+    """A smooth field over the slide, a sum of plane waves; its values have mean 0 and deviation 1."""
 
-    kx: Field
-    ky: Field
-    phase: Field
-    weight: Field
+    kx: npt.NDArray[np.float64]
+    ky: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.complex128]
 
     @classmethod
     def random(cls, rng: np.random.Generator, count: int, shortest: float, longest: float) -> "Waves":
-        """`count` waves between two wavelengths in pixels; values stay within about -1 to 1."""
-        length = np.exp(rng.uniform(np.log(shortest), np.log(longest), count))
-        angle = rng.uniform(0, 2 * np.pi, count)
-        weight = length / length.sum()
-        return cls(
-            *(
-                values.astype(np.float32)
-                for values in (
-                    2 * np.pi / length * np.cos(angle),
-                    2 * np.pi / length * np.sin(angle),
-                    rng.uniform(0, 2 * np.pi, count),
-                    weight * 1.4,
-                )
+        """`count` waves with lengths between two lengths in pixels, in all directions."""
+        k = 2 * np.pi / np.exp(rng.uniform(np.log(shortest), np.log(longest), count))
+        angle, phase = rng.uniform(0, 2 * np.pi, (2, count))
+        weight = np.exp(1j * phase) * np.sqrt(2 / count)
+        return cls(k * np.cos(angle), k * np.sin(angle), weight)
+
+    def at(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Field:
+        """Values where rows `y` and columns `x` cross: shape (len(y), len(x))."""
+        across = np.exp(1j * self.kx[:, None] * x) * self.weight[:, None]
+        down = np.exp(1j * self.ky[:, None] * y)
+        return (down.T @ across).real.astype(np.float32)
+
+
+class Textures(NamedTuple):
+    """Seamless stain maps of shape (2, side, side), haematoxylin and eosin, wrapped on by a piece at right and bottom.
+
+    `ripple` is noise of shape (side, side) that frays edges; `grain` the camera's, around 0 in grey levels.
+    """
+
+    stroma: Field
+    epithelium: Field
+    ripple: Field
+    grain: Field
+
+
+@lru_cache(maxsize=2)
+def _textures(seed: int) -> Textures:
+    rng = np.random.default_rng(seed)
+    return Textures(
+        *(
+            np.pad(texture, [(0, 0)] * (texture.ndim - 2) + [(0, PIECE)] * 2, "wrap").astype(np.float32)
+            for texture in (
+                _stroma(rng),
+                _epithelium(rng),
+                0.6 * _noise(rng, 8, 40) + 0.4 * _noise(rng, 30, 120),
+                1.3 * _noise(rng, 200, 500),
             )
         )
-
-    def at(self, x: Field, y: Field) -> Field:
-        """Values on the grid of `y` (rows) and `x` (columns): shape (len(y), len(x))."""
-        values = np.zeros((len(y), len(x)), np.float32)
-        # Wave by wave rather than as a matrix product, whose threads would cost more than they bring.
-        for kx, ky, phase, weight in zip(self.kx, self.ky, self.phase, self.weight, strict=True):
-            down = ky * y + phase
-            values += np.multiply.outer(np.sin(down) * weight, np.cos(kx * x))
-            values += np.multiply.outer(np.cos(down) * weight, np.sin(kx * x))
-        return values
+    )
 
 
-def _periodic_noise(rng: np.random.Generator, low: float, high: float, stretch: float = 1.0) -> Field:
-    """Noise that tiles seamlessly, with waves of `low` to `high` a texture side; mean 0, deviation 1."""
-    frequency = np.fft.fftfreq(ATLAS, 1 / ATLAS)
-    radius = np.hypot(frequency[:, None] * stretch, frequency[None, :])
-    band = np.exp(-((np.log((radius + 1e-6) / np.sqrt(low * high)) / np.log(high / low)) ** 2) * 4)
-    noise = np.fft.ifft2(np.fft.fft2(rng.standard_normal((ATLAS, ATLAS))) * band).real
+def _noise(rng: np.random.Generator, low: float, high: float, angle: float = 0.0, stretch: float = 1.0) -> Field:
+    """Seamless noise with `low` to `high` waves a texture's side, drawn out `stretch` times along `angle`."""
+    fy, fx = np.fft.fftfreq(TEXTURE, 1 / TEXTURE)[:, None], np.fft.rfftfreq(TEXTURE, 1 / TEXTURE)[None, :]
+    along = (fx * np.cos(angle) + fy * np.sin(angle)) * stretch
+    radius = np.hypot(along, fy * np.cos(angle) - fx * np.sin(angle)) + 1e-6
+    band = np.exp(-4 * (np.log(radius / np.sqrt(low * high)) / np.log(high / low)) ** 2)
+    phase = rng.uniform(0, 2 * np.pi, band.shape)
+    noise = np.fft.irfft2(band * np.exp(1j * phase), (TEXTURE, TEXTURE))
     return ((noise - noise.mean()) / noise.std()).astype(np.float32)
 
 
-def _texture(rng: np.random.Generator, nuclei: int, fibre: float, pale: float) -> Field:
-    """One seamless texture as float RGB."""
-    waviness = _periodic_noise(rng, 6, 60, stretch=3.0)
-    grain = _periodic_noise(rng, 120, 400)
-    share = np.clip(pale + 0.28 * waviness * fibre + 0.06 * grain, 0, 1)[:, :, None]
-    pixels = EOSIN * (1 - share) + PALE_EOSIN * share
-    lumen = np.clip((_periodic_noise(rng, 3, 12) - 1.45) * 2.5, 0, 1)[:, :, None]
-    pixels = pixels * (1 - lumen) + GLASS * lumen
-    chromatin = _periodic_noise(rng, 150, 450)
-    for _ in range(nuclei):
-        _draw_nucleus(pixels, chromatin, rng)
-    pixels += 2.2 * _periodic_noise(rng, 250, 500)[:, :, None]
-    return pixels.astype(np.float32)
+def _step(values: Field, low: float, high: float) -> Field:
+    """0 below `low`, 1 above `high`, smooth between."""
+    share = np.clip((values - low) / (high - low), 0, 1)
+    return share * share * (3 - 2 * share)
 
 
-def _draw_nucleus(pixels: npt.NDArray[np.floating], chromatin: Field, rng: np.random.Generator) -> None:
-    """An ellipse with a darker rim and grainy chromatin, wrapped round the texture's sides."""
-    long, short = rng.uniform(7, 13), rng.uniform(5, 8)
-    angle = rng.uniform(0, np.pi)
+def _stroma(rng: np.random.Generator) -> Field:
+    """Bundles of wavy pink fibres with gaps between them and few, drawn-out nuclei."""
+    y, x = np.mgrid[:TEXTURE, :TEXTURE].astype(np.float32) * (2 * np.pi / TEXTURE)
+    warp = _noise(rng, 1.5, 6)
+    bundles = np.sin(9 * x + 14 * y + 2.4 * warp)
+    fibres = np.sin(38 * x + 61 * y + 7 * warp + 1.2 * _noise(rng, 10, 50))
+    fine = _noise(rng, 60, 220, angle=-0.55, stretch=3)
+    eosin = 0.52 + 0.13 * bundles + 0.09 * fibres + 0.06 * fine + 0.07 * _noise(rng, 3, 14)
+    gaps = _step(-bundles + 0.5 * _noise(rng, 20, 90, angle=-0.55, stretch=3), 0.75, 1.3)
+    stain = np.stack([0.045 + 0.02 * fine, eosin * (1 - 0.85 * gaps)])
+    chromatin = _noise(rng, 90, 300)
+    for y0, x0 in _scattered(rng, 44, 0.8):
+        angle = 2.57 + rng.normal(0, 0.3)
+        _nucleus(stain, chromatin, rng, y0, x0, rng.uniform(7, 13), rng.uniform(2.2, 3.8), angle)
+    return np.maximum(stain, 0)
+
+
+def _epithelium(rng: np.random.Generator) -> Field:
+    """Crowded cells: round nuclei in a pink-violet cytoplasm."""
+    cytoplasm = _noise(rng, 20, 70)
+    fine = _noise(rng, 90, 300)
+    stain = np.stack([0.17 + 0.03 * cytoplasm + 0.02 * fine, 0.42 + 0.07 * cytoplasm + 0.04 * fine])
+    chromatin = _noise(rng, 90, 300)
+    for y0, x0 in _scattered(rng, 21, 0.94):
+        long = rng.uniform(5.6, 8.6)
+        _nucleus(stain, chromatin, rng, y0, x0, long, long * rng.uniform(0.62, 0.95), rng.uniform(0, np.pi))
+    return np.maximum(stain, 0)
+
+
+def _scattered(rng: np.random.Generator, spacing: int, chance: float) -> npt.NDArray[np.float64]:
+    """Points about `spacing` pixels apart in an uneven honeycomb, each there with a `chance`: rows of (y, x)."""
+    cells = TEXTURE // spacing // 2 * 2
+    row, col = np.mgrid[:cells, :cells].reshape(2, -1)
+    points = np.stack([row, col + 0.5 * (row % 2)], 1) + rng.uniform(-0.26, 0.26, (cells * cells, 2))
+    return (points * (TEXTURE / cells))[rng.uniform(size=cells * cells) < chance]
+
+
+def _nucleus(
+    stain: Field,
+    chromatin: Field,
+    rng: np.random.Generator,
+    y0: float,
+    x0: float,
+    long: float,
+    short: float,
+    angle: float,
+) -> None:
+    """An ellipse with a darker rim and clumps of chromatin, wrapped round the texture's sides."""
     reach = int(long) + 3
-    y0, x0 = rng.integers(0, ATLAS, 2)
-    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
-    along = dx * np.cos(angle) + dy * np.sin(angle)
-    across = -dx * np.sin(angle) + dy * np.cos(angle)
+    rows, cols = (np.arange(int(centre) - reach, int(centre) + reach + 1) for centre in (y0, x0))
+    dy, dx = (rows - y0)[:, None], (cols - x0)[None, :]
+    along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
     distance = np.hypot(along / long, across / short)
-    cover = np.clip((1.08 - distance) * 5, 0, 1)[:, :, None] * rng.uniform(0.72, 0.95)
-    rim = np.clip(1 - np.abs(distance - 0.9) * 6, 0, 1)[:, :, None]
-    rows, cols = (y0 + np.arange(-reach, reach + 1)) % ATLAS, (x0 + np.arange(-reach, reach + 1)) % ATLAS
-    where = np.ix_(rows, cols)
-    colour = NUCLEUS * (1 - rim) + NUCLEUS_RIM * rim + 13 * chromatin[where][:, :, None]
-    pixels[where] = pixels[where] * (1 - cover) + colour * cover
+    cover = np.clip((1 - distance) * short + 0.5, 0, 1)
+    where = np.ix_(rows % TEXTURE, cols % TEXTURE)
+    depth = rng.uniform(0.5, 0.8) * (0.85 + 0.3 * np.clip(1 - np.abs(distance - 0.85) * 5, 0, 1) + 0.17 * chromatin[where])
+    for plane, value in ((stain[0], depth), (stain[1], 0.2)):
+        plane[where] = plane[where] * (1 - cover) + value * cover
 
 
-@dataclass(frozen=True)
+@lru_cache(maxsize=8)
+def _between(size: int) -> Field:
+    """The matrix that interpolates `size` values from coarse ones, one every `COARSE` and one past the end."""
+    place = np.arange(size) / COARSE
+    whole = place.astype(int)
+    matrix = np.zeros((size, -(-size // COARSE) + 1), np.float32)
+    matrix[np.arange(size), whole] = 1 - (place - whole)
+    matrix[np.arange(size), whole + 1] += (place - whole).astype(np.float32)
+    return matrix
+
+
 class Tissue:
-    """A whole slide of `width` x `height` pixels that can be drawn piece by piece."""
+    """A slide of `width` x `height` pixels, about 40 % of it tissue in two pieces, that can be drawn bit by bit."""
 
-    width: int
-    height: int
-    seed: int = 7
+    def __init__(self, width: int, height: int, seed: int = 7) -> None:
+        self.width, self.height = width, height
+        rng = np.random.default_rng(seed)
+        side = float(min(width, height))
+        self._textures = _textures(seed)
+        self._outline = Waves.random(rng, 24, side / 10, side / 1.6)
+        self._glands = Waves.random(rng, 60, 330, 640)
+        self._zones = Waves.random(rng, 24, side / 9, side / 3)
+        self._stain = Waves.random(rng, 24, side / 16, side / 2)
+        # The edge of the tissue is some dozen pixels wide whatever the size of the slide.
+        self._sharpness = np.float32(side / 36)
 
-    @cached_property
-    def _textures(self) -> tuple[Field, Field]:
-        rng = np.random.default_rng(self.seed)
-        return _texture(rng, 1500, 0.7, 0.3), _texture(rng, 330, 1.3, 0.45)
-
-    @cached_property
-    def _waves(self) -> tuple[Waves, Waves, Waves]:
-        rng = np.random.default_rng(self.seed + 1)
-        side = float(min(self.width, self.height))
-        return (
-            Waves.random(rng, 9, side / 14, side / 2),
-            Waves.random(rng, 12, 700, 6000),
-            Waves.random(rng, 8, 900, 9000),
-        )
-
-    def cover(self, x: Field, y: Field) -> Field:
-        """How far inside the tissue a point lies: above 0 inside, below 0 on glass. Two pieces with frayed edges."""
-        outline = self._waves[0].at(x, y)
-        best: Field | None = None
-        for cx, cy, rx, ry in ((0.36, 0.5, 0.3, 0.4), (0.79, 0.44, 0.14, 0.27)):
-            fx = ((x / self.width - cx) / rx) ** 2
-            fy = ((y / self.height - cy) / ry) ** 2
-            piece: Field = (1 - fx[None, :] - fy[:, None] + 0.55 * outline).astype(np.float32)
-            best = piece if best is None else np.maximum(best, piece)
-        assert best is not None
-        return best
+    def _cover(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Field:
+        """Above 0 inside the tissue, below 0 on glass, changing by about 1 in a third of the slide's side."""
+        nearest = np.full((len(y), len(x)), -np.inf)
+        for centre_x, centre_y, radius_x, radius_y in ((0.35, 0.5, 0.315, 0.43), (0.81, 0.42, 0.145, 0.29)):
+            far_x, far_y = (x / self.width - centre_x) / radius_x, (y / self.height - centre_y) / radius_y
+            nearest = np.maximum(nearest, 1 - np.hypot(far_x[None, :], far_y[:, None]))
+        return (nearest + 0.11 * self._outline.at(x, y)).astype(np.float32)
 
     def draw(self, left: int, top: int, width: int, height: int) -> Pixels | None:
         """The pixels of a rectangle, or None where it is nothing but glass."""
-        x = np.arange(left, left + width, dtype=np.float32)
-        y = np.arange(top, top + height, dtype=np.float32)
-        if float(self.cover(x[::16], y[::16]).max()) < -0.08:
-            return None
-        inside = self.cover(x, y)
-        # The edge is a few dozen pixels wide whatever the slide's size.
-        share = np.clip(inside * min(self.width, self.height) / 60 + 0.5, 0, 1)[:, :, None]
-        blend = np.clip(0.5 + 1.1 * self._waves[1].at(x, y), 0, 1)[:, :, None]
-        shade = (1 + 0.07 * self._waves[2].at(x, y))[:, :, None]
-        rows, cols = np.arange(top, top + height) % ATLAS, np.arange(left, left + width) % ATLAS
-        cells, fibres = (texture[rows[:, None], cols[None, :]] for texture in self._textures)
-        tissue = (cells * blend + fibres * (1 - blend)) * shade
-        drawn: Pixels = np.clip(tissue * share + GLASS * (1 - share), 0, 255).astype(np.uint8)
+        drawn: Pixels | None = None
+        for y in range(0, height, PIECE):
+            for x in range(0, width, PIECE):
+                w, h = min(PIECE, width - x), min(PIECE, height - y)
+                piece = self._piece(left + x, top + y, w, h)
+                if piece is None:
+                    continue
+                if drawn is None:
+                    if (w, h) == (width, height):
+                        return piece
+                    drawn = self.glass(width, height)
+                drawn[y : y + h, x : x + w] = piece
         return drawn
+
+    def _piece(self, left: int, top: int, width: int, height: int) -> Pixels | None:
+        down, across = _between(height), _between(width)
+        x = left + np.arange(across.shape[1]) * float(COARSE)
+        y = top + np.arange(down.shape[1]) * float(COARSE)
+        cover = self._cover(x, y) * self._sharpness
+        if cover.max() < -2.5:
+            return None
+
+        def fine(coarse: Field) -> Field:
+            return down @ coarse @ across.T
+
+        row, col = top % TEXTURE, left % TEXTURE
+        here = np.s_[row : row + height, col : col + width]
+        ripple = self._textures.ripple[here]
+        # Glands lie close together in some parts of the slide and are rare in others.
+        gland = fine(self._glands.at(x, y) + 0.55 * self._zones.at(x, y)) + 0.16 * ripple
+        stroma = self._textures.stroma[:, *here]
+        stain = self._textures.epithelium[:, *here] - stroma
+        stain *= _step(gland, 0.42, 0.56)
+        stain += stroma
+        thinned = fine(1 + 0.13 * self._stain.at(x, y)) * (1 - 0.94 * _step(gland, 1.12, 1.2))
+        if cover.min() < 2.5:
+            thinned *= _step(fine(cover) + 0.8 * ripple, -0.6, 0.6)
+        stain *= thinned
+        grain = self._textures.grain[here]
+        pixels = np.empty((height, width, 3), np.uint8)
+        for channel in range(3):
+            value = stain[0] * -HAEMATOXYLIN[channel]
+            value -= stain[1] * EOSIN[channel]
+            np.exp(value, out=value)
+            value *= LIGHT[channel]
+            value += grain
+            pixels[:, :, channel] = np.clip(value, 0, 255, out=value)
+        return pixels
 
     def glass(self, width: int, height: int) -> Pixels:
         """Nothing but glass, with the little noise that a camera leaves."""
-        noise = np.random.default_rng(self.seed + 2).integers(-1, 2, (height, width, 1))
-        return np.clip(GLASS + noise, 0, 255).astype(np.uint8)
+        rows, cols = (np.arange(size) % TEXTURE for size in (height, width))
+        grain = self._textures.grain[rows[:, None], cols[None, :]]
+        return (LIGHT + grain[:, :, None]).clip(0, 255).astype(np.uint8)

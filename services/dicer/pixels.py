@@ -78,8 +78,8 @@ def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
             "adobe_transform": slide.adobe_transform,
             "associated": dict(slide.associated),
         },
-        offsets=slide.offsets,
-        lengths=slide.lengths,
+        offsets=list(slide.offsets) if slide.copyable else (),
+        lengths=list(slide.lengths) if slide.copyable else (),
         reason=slide.reason,
     )
 

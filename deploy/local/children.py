@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.processes import Identity, identify, session_members
+from deploy.local.processes import Identity, identify, send, session_members
 
 SETTLED = 20.0  # seconds up after which a death counts as the first one again
 
@@ -89,10 +89,7 @@ class Child:
             process.wait()
         while members := session_members(process.pid):
             for pid in members:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+                send(pid, signal.SIGKILL)
             time.sleep(0.01)
 
     def _running(self) -> subprocess.Popen[bytes]:

@@ -57,13 +57,13 @@ def end_sessions(leaders: Iterable[Identity], grace: float) -> None:
     ours = [leader for leader in leaders if _still_ours(leader)]
     for leader in ours:
         if leader.alive():
-            _signal(leader.pid, signal.SIGTERM)
+            send(leader.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
     while any(leader.alive() for leader in ours) and time.monotonic() < deadline:
         time.sleep(0.02)
     while left := [pid for leader in ours for pid in session_members(leader.pid)]:
         for pid in left:
-            _signal(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         time.sleep(0.02)
 
 
@@ -74,7 +74,8 @@ def _still_ours(leader: Identity) -> bool:
     return now == leader or (now is None and leader.started.startswith(boot))
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def send(pid: int, number: signal.Signals) -> None:
+    """Signal a process; one that has just gone is no error."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -5,7 +5,6 @@ import fcntl
 import os
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,28 +14,19 @@ import aiohttp
 
 from deploy.local.bootstrap import bootstrap
 from deploy.local.children import Program, Supervisor
+from deploy.local.ending import SERVICE_GRACE, end_survivors
+from deploy.local.layout import DATABASE, PREFIX, ROOT, SERVICES
 from deploy.local.mongod import Mongod
 from deploy.local.nginx import Nginx
 from deploy.local.ports import assign, is_free
-from deploy.local.processes import end_sessions, identify
+from deploy.local.probes import answers_ready
+from deploy.local.processes import identify
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.secret import remembered_secret
-from deploy.local.state import Part, State, read_state
+from deploy.local.state import Part, State
+from shared.errors import Unavailable
 
-ROOT = Path(__file__).resolve().parents[2]
-DATABASE = "slidemill"
-PREFIX = "slidemill"
 START_LIMIT = 115.0  # seconds until every service has to be ready; `up` promises 120 with the stop that follows
-_GRACE = 20.0
-
-SERVICES = {
-    "upload": "services.upload",
-    "dicer": "services.dicer",
-    "pyramid": "services.pyramid",
-    "sync": "services.sync",
-    "timer": "services.sync.timer",
-    "viewer": "services.viewer",
-}
 
 
 class StackError(Exception):
@@ -61,6 +51,7 @@ class Stack:
         self._state: State | None = None
         self._lock: int | None = None
         self._awaited: list[str] = []
+        self._refusal: str | None = None
 
     @property
     def state(self) -> State:
@@ -135,18 +126,30 @@ class Stack:
         self._awaited = ["mongod", "rabbitmq", "nginx"]
         await asyncio.gather(_until(mongod.advance), _until(rabbitmq.ready), _until(nginx.ready))
         self._awaited = []
-        await bootstrap(
-            mongodb=mongod.url,
-            database=DATABASE,
-            amqp=rabbitmq.amqp,
-            prefix=PREFIX,
-            scratch=self.data / "scratch",
-            token=remembered_secret(self.data / "token"),
-        )
+        await self._bootstrap()
         for name, module in self._names:
             self._supervisor.start(self._service(name, module, ports[name]))
         await self._services_ready()
         self._save(phase="ready")
+
+    async def _bootstrap(self) -> None:
+        """Make what the services need; a broker that answers may still be a moment away from having its queues."""
+        while True:
+            try:
+                await bootstrap(
+                    mongodb=self.state.mongodb,
+                    database=DATABASE,
+                    amqp=self.state.amqp,
+                    prefix=PREFIX,
+                    scratch=self.data / "scratch",
+                    token=remembered_secret(self.data / "token"),
+                )
+            except Unavailable as error:
+                self._refusal = str(error)
+                await asyncio.sleep(0.5)
+            else:
+                self._refusal = None
+                return
 
     def _ports(self) -> dict[str, int]:
         file = self.data / "ports.json"
@@ -170,7 +173,7 @@ class Stack:
             "SLIDEMILL_PUBLIC_URL": self.state.url,
             "SLIDEMILL_LOG": "json",
         }
-        return Program(name, [sys.executable, "-m", module], environment, folder=self.data, grace=_GRACE)
+        return Program(name, [sys.executable, "-m", module], environment, folder=self.data, grace=SERVICE_GRACE)
 
     async def _services_ready(self) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
@@ -201,6 +204,8 @@ class Stack:
                 f"{name} (its log ends with: {line})" for name, line in zip(self._awaited, last, strict=True)
             )
             return f"Not ready within {START_LIMIT:.0f} s: {told}. Read {self.data / 'log'}."
+        if isinstance(error, TimeoutError) and self._refusal:
+            return f"Not ready within {START_LIMIT:.0f} s: {self._refusal} Read {self.data / 'log'}."
         if isinstance(error, asyncio.CancelledError):
             return "Stopped before it was ready."
         return f"The start failed with {type(error).__name__}: {error}. Read {self.data / 'log'}."
@@ -222,15 +227,6 @@ class Stack:
         self._state.write(self.data)
 
 
-async def answers_ready(http: aiohttp.ClientSession, url: str) -> bool:
-    """Tell whether the service at this address says that it is ready."""
-    try:
-        async with http.get(f"{url}/readyz") as answer:
-            return answer.status == 200
-    except (aiohttp.ClientError, TimeoutError):
-        return False
-
-
 async def run_until_signalled(stack: Stack, work: Callable[[Stack], Awaitable[None]]) -> None:
     """Start the stack, do `work` beside it, and stop all on SIGINT, SIGTERM or SIGHUP; raises StackError.
 
@@ -250,41 +246,6 @@ async def run_until_signalled(stack: Stack, work: Callable[[Stack], Awaitable[No
         loop.add_signal_handler(number, stop)
     async with stack:
         await work(stack)
-
-
-def end_survivors(data: Path) -> None:
-    """End what a killed supervisor left running; returns when all of it has gone."""
-    state = read_state(data)
-    if state is not None:
-        end_sessions([part.process for part in state.services if part.process], _GRACE)
-        end_sessions([part.process for part in state.servers if part.process], 60.0)
-
-
-def stop_stack(data: Path) -> bool:
-    """Stop the stack of this data folder, whoever started it; True if anything ran. Returns when all has gone."""
-    state = read_state(data)
-    if state is None:
-        return False
-    processes = [state.supervisor, *(part.process for part in (*state.services, *state.servers) if part.process)]
-    ran = any(process.alive() for process in processes)
-    deadline = time.monotonic() + 120.0
-    while state.supervisor.alive() and time.monotonic() < deadline:
-        # Repeated, since a supervisor that is only just starting may not listen to signals yet.
-        os.kill(state.supervisor.pid, signal.SIGTERM)
-        time.sleep(0.1)
-    if state.supervisor.alive():
-        os.kill(state.supervisor.pid, signal.SIGKILL)
-    end_survivors(data)
-    state = read_state(data) or state
-    if state.phase not in ("stopped", "failed"):
-        state.model_copy(
-            update={
-                "phase": "stopped",
-                "services": [part.model_copy(update={"process": None}) for part in state.services],
-                "servers": [part.model_copy(update={"process": None}) for part in state.servers],
-            }
-        ).write(data)
-    return ran
 
 
 async def _until(look: Callable[[], bool]) -> None:

@@ -147,7 +147,9 @@ def _nucleus(
     distance = np.hypot(along / long, across / short)
     cover = np.clip((1 - distance) * short + 0.5, 0, 1)
     where = np.ix_(rows % TEXTURE, cols % TEXTURE)
-    depth = rng.uniform(0.5, 0.8) * (0.85 + 0.3 * np.clip(1 - np.abs(distance - 0.85) * 5, 0, 1) + 0.17 * chromatin[where])
+    depth = rng.uniform(0.5, 0.8) * (
+        0.85 + 0.3 * np.clip(1 - np.abs(distance - 0.85) * 5, 0, 1) + 0.17 * chromatin[where]
+    )
     for plane, value in ((stain[0], depth), (stain[1], 0.2)):
         plane[where] = plane[where] * (1 - cover) + value * cover
 

@@ -1,4 +1,7 @@
-"""`./slidemill`: the operator's command line. Results go to stdout, everything else to stderr."""
+"""`./slidemill`: the operator's command line. Results go to stdout, everything else to stderr.
+
+Each command imports what it needs itself: scripts call `status` often, and it needs little of what `demo` does.
+"""
 
 import argparse
 import asyncio
@@ -8,16 +11,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from deploy.local.stack import ROOT, SERVICES
-from services.ops import demo, stack
+from deploy.local.layout import ROOT, SERVICES
 from services.ops.errors import CommandFailed
-from services.ops.gateway import PATIENCE, Gateway
-from services.ops.pipeline import apply_topology, pipeline_of, replay, show_topology, tick
-from services.ops.progress import UploadProgress
-from services.ops.uploading import slides_in, upload
 
 Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 
@@ -42,6 +37,8 @@ def port(text: str) -> int:
 
 async def up_command(given: argparse.Namespace) -> int:
     """Start the stack, here or as a process of its own."""
+    from services.ops import stack
+
     if not given.detach:
         await stack.up_here(given.data, given.port, given.workers, as_json=given.json)
         return 0
@@ -53,7 +50,9 @@ async def up_command(given: argparse.Namespace) -> int:
 
 async def down_command(given: argparse.Namespace) -> int:
     """Stop the stack."""
-    ran = await asyncio.to_thread(stack.down, given.data)
+    from deploy.local.ending import stop_stack
+
+    ran = await asyncio.to_thread(stop_stack, given.data)
     print("Everything has stopped." if ran else f"Nothing ran in {given.data}.", file=sys.stderr)
     if given.json:
         print(json.dumps({"stopped": ran}))
@@ -62,6 +61,8 @@ async def down_command(given: argparse.Namespace) -> int:
 
 async def status_command(given: argparse.Namespace) -> int:
     """Show addresses and processes."""
+    from services.ops import stack
+
     told = await stack.status(given.data)
     if given.json:
         print(json.dumps(told))
@@ -77,6 +78,10 @@ async def status_command(given: argparse.Namespace) -> int:
 
 async def upload_command(given: argparse.Namespace) -> int:
     """Send files; with --wait until each is ready or failed."""
+    from services.ops.gateway import PATIENCE, Gateway
+    from services.ops.progress import UploadProgress
+    from services.ops.uploading import slides_in, upload
+
     files = slides_in(given.paths)
     async with Gateway(given.data, PATIENCE) as gateway:
         with UploadProgress() as progress:
@@ -92,6 +97,8 @@ async def upload_command(given: argparse.Namespace) -> int:
 
 async def sessions_command(given: argparse.Namespace) -> int:
     """List sessions."""
+    from services.ops.gateway import Gateway
+
     async with Gateway(given.data) as gateway:
         sessions = [session async for session in gateway.items("/sessions")]
     if given.json:
@@ -106,6 +113,8 @@ async def sessions_command(given: argparse.Namespace) -> int:
 
 async def images_command(given: argparse.Namespace) -> int:
     """List images, of one session (by id or title) or of all."""
+    from services.ops.gateway import Gateway
+
     async with Gateway(given.data) as gateway:
         sessions = [session async for session in gateway.items("/sessions")]
         chosen = [s for s in sessions if given.session is None or given.session in (s["id"], s["title"])]
@@ -121,6 +130,8 @@ async def images_command(given: argparse.Namespace) -> int:
 
 async def tick_command(given: argparse.Namespace) -> int:
     """Do a sync tick now and print its report."""
+    from services.ops.pipeline import pipeline_of, tick
+
     async with pipeline_of(given.data) as pipeline:
         told = await tick(pipeline)
     if given.json:
@@ -132,6 +143,8 @@ async def tick_command(given: argparse.Namespace) -> int:
 
 async def replay_command(given: argparse.Namespace) -> int:
     """Announce an image again."""
+    from services.ops.pipeline import pipeline_of, replay
+
     async with pipeline_of(given.data) as pipeline:
         told = await replay(pipeline, given.image)
     print(json.dumps(told) if given.json else f"{told['event']} announced again; the image is {told['state']}.")
@@ -140,6 +153,8 @@ async def replay_command(given: argparse.Namespace) -> int:
 
 async def signin_command(given: argparse.Namespace) -> int:
     """Print a fresh one-time sign-in address."""
+    from services.ops.gateway import Gateway
+
     async with Gateway(given.data) as gateway:
         link = await gateway.request("POST", "/signin-links")
     print(json.dumps(link) if given.json else link["url"])
@@ -148,6 +163,8 @@ async def signin_command(given: argparse.Namespace) -> int:
 
 async def topology_command(given: argparse.Namespace) -> int:
     """Show the table of exchanges and queues, or make on the broker what is missing of it."""
+    from services.ops.pipeline import apply_topology, show_topology
+
     if given.action == "apply":
         told = await apply_topology(given.data)
         print(json.dumps(told) if given.json else f"Every queue of {told['prefix']} is there.")
@@ -163,12 +180,17 @@ async def topology_command(given: argparse.Namespace) -> int:
 
 async def demo_command(given: argparse.Namespace) -> int:
     """Run the stack here with a slide in it."""
-    await demo.demo(given.data, given.port, given.workers, given.slide)
+    from services.ops.demo import demo
+
+    await demo(given.data, given.port, given.workers, given.slide)
     return 0
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
     """Print rows for a person; in a pipe nothing is cut to a terminal's width."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deploy.local.sample import draw_sample
 from deploy.local.stack import Stack, StackError, run_until_signalled
 from services.ops.errors import CommandFailed
 from services.ops.gateway import PATIENCE, Gateway
 from services.ops.progress import UploadProgress
-from services.ops.sample import write_sample
 from services.ops.uploading import find_session, upload
 
 SESSION = "Demo"
@@ -52,7 +52,7 @@ async def _fill(gateway: Gateway, data: Path, slide: Path | None, console: Conso
         slide = data / SAMPLE
         if not slide.exists():
             console.print("Drawing a sample slide…")
-            await asyncio.to_thread(write_sample, slide)
+            await asyncio.to_thread(draw_sample, slide)
     with UploadProgress() as progress:
         outcome = await upload(gateway, [slide], SESSION, wait=True, progress=progress)
     for failure in outcome.failures:

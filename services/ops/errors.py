@@ -7,6 +7,14 @@ class CommandFailed(Exception):
     code = 1
 
 
+class Refused(CommandFailed):
+    """The gateway refused a request; `image` is the failed image that it made for a refused file, if it did."""
+
+    def __init__(self, sentence: str, image: str | None = None) -> None:
+        super().__init__(sentence)
+        self.image = image
+
+
 class StackUnreachable(CommandFailed):
     """Nothing answers where the stack should be: exit code 3."""
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import aiohttp
 
 from deploy.local.state import read_state
-from services.ops.errors import CommandFailed, StackUnreachable
+from services.ops.errors import Refused, StackUnreachable
 
 PATIENCE = 300.0  # seconds that a gateway may be dead before an upload gives up
 _PAUSE = 1.0
@@ -19,7 +19,7 @@ class Gateway:
     """A client of the stack in a data folder; `async with` opens its connections.
 
     With `patience`, a request is repeated for that many seconds while nothing answers; all requests made here are
-    harmless when repeated. Raises `StackUnreachable` when nothing answers and `CommandFailed` for a refusal.
+    harmless when repeated. Raises `StackUnreachable` when nothing answers and `Refused` for a refusal.
     """
 
     def __init__(self, data: Path, patience: float = 0.0) -> None:
@@ -90,7 +90,7 @@ class Gateway:
         if answer.status in (500, 502, 503, 504):
             raise StackUnreachable(f"The gateway at {self.url} is not available: {_sentence(content)}")
         if answer.status >= 400:
-            raise CommandFailed(_sentence(content))
+            raise Refused(_sentence(content), content.get("image") if isinstance(content, dict) else None)
         return dict(content)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.bootstrap import deployment_claim
-from deploy.local.stack import DATABASE, PREFIX
+from deploy.local.layout import DATABASE, PREFIX
 from deploy.local.state import read_state
 from services.ops.errors import CommandFailed, StackUnreachable
 from shared.bus import Message, topology

@@ -12,10 +12,11 @@ from typing import Any
 
 import aiohttp
 
+from deploy.local.layout import ROOT
 from deploy.local.mongod import is_primary
 from deploy.local.ports import accepts
+from deploy.local.probes import answers_ready
 from deploy.local.rabbitmq import speaks_amqp
-from deploy.local.stack import ROOT, Stack, StackError, answers_ready, run_until_signalled, stop_stack
 from deploy.local.state import Part, State, read_state
 from services.ops.errors import CommandFailed
 
@@ -72,6 +73,7 @@ def _await_ready(process: "subprocess.Popen[bytes]", data: Path, log: Path) -> N
 
 async def up_here(data: Path, port: int | None, workers: Mapping[str, int], *, as_json: bool) -> None:
     """Run the stack in this process until it is signalled."""
+    from deploy.local.stack import Stack, StackError, run_until_signalled
 
     async def tell_and_stay(stack: Stack) -> None:
         print(f"slidemill runs at {stack.state.url}. Ctrl-C stops it.", file=sys.stderr)
@@ -84,11 +86,6 @@ async def up_here(data: Path, port: int | None, workers: Mapping[str, int], *, a
         await run_until_signalled(Stack(data, port=port, workers=workers), tell_and_stay)
     except StackError as error:
         raise CommandFailed(str(error)) from error
-
-
-def down(data: Path) -> bool:
-    """Stop the stack; True if anything ran. Returns when every process has gone."""
-    return stop_stack(data)
 
 
 async def status(data: Path) -> dict[str, Any]:

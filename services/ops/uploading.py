@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.ops.errors import CommandFailed, StackUnreachable
+from services.ops.errors import CommandFailed, Refused, StackUnreachable
 from services.ops.gateway import Gateway
 from services.ops.progress import UploadProgress
 
@@ -19,7 +19,7 @@ FINAL = ("ready", "failed")
 
 @dataclass
 class Outcome:
-    """What became of an upload: the session's id, the images, and a line for each that did not arrive."""
+    """What became of an upload: the session's id, the images, and a line for each that came to nothing."""
 
     session: str
     images: list[dict[str, Any]] = field(default_factory=list)
@@ -62,6 +62,8 @@ async def upload(
             except StackUnreachable:
                 raise
             except (CommandFailed, OSError) as refusal:
+                if isinstance(refusal, Refused) and refusal.image is not None:
+                    return refusal.image
                 progress.finished(file, "failed")
                 outcome.failures.append(f"{file.name}: {refusal}")
                 return None

@@ -13,8 +13,9 @@ import numpy as np
 import simplejpeg
 import tifffile
 from PIL import Image, ImageDraw, ImageFont
+from threadpoolctl import threadpool_limits
 
-from deploy.local.tissue import GLASS, Pixels, Tissue
+from deploy.local.tissue import LIGHT, Pixels, Tissue
 
 SAMPLE_WIDTH, SAMPLE_HEIGHT = 20_000, 15_000
 STEP = 4
@@ -62,7 +63,8 @@ def write_svs(
     levels = _Levels(width, height, tile, finish)
     head = f"{_MAKER}\r\n{width}x{height} [0,0 {width}x{height}] ({tile}x{tile}) JPEG/RGB Q={quality}"
     facts = f"|AppMag = {objective}|MPP = {mpp:.4f}|ScanScope ID = SLIDEMILL|Date = 01/02/26|Time = 10:00:00"
-    with tifffile.TiffWriter(path, bigtiff=bigtiff) as writer:
+    # The products are so small that threads for them would cost more than they bring.
+    with threadpool_limits(1), tifffile.TiffWriter(path, bigtiff=bigtiff) as writer:
 
         def write_tiled(segments: Iterator[bytes], size: tuple[int, int], description: str) -> None:
             writer.write(
@@ -120,7 +122,7 @@ class _Levels:
 
     def _empty_strip(self, width: int) -> Pixels:
         columns = -(-width // self._tile) * self._tile
-        return np.full((self._tile, columns, 3), GLASS.astype(np.uint8), np.uint8)
+        return np.full((self._tile, columns, 3), LIGHT.astype(np.uint8), np.uint8)
 
     def base(self, tissue: Tissue, sparse: Collection[tuple[int, int]]) -> Iterator[bytes]:
         """Draws the base row by row, yields its encoded tiles (empty: left out) and fills the levels above."""
@@ -129,7 +131,7 @@ class _Levels:
         glass = self._encode(tissue.glass(tile, tile))
         cols, rows = -(-width // tile), -(-height // tile)
         for row in range(rows):
-            strip = np.full((tile // STEP, cols * tile // STEP, 3), GLASS.astype(np.uint8), np.uint8)
+            strip = np.full((tile // STEP, cols * tile // STEP, 3), LIGHT.astype(np.uint8), np.uint8)
             segments: list[bytes] = []
             for col in range(cols):
                 pixels = None if (row, col) in sparse else tissue.draw(col * tile, row * tile, tile, tile)

@@ -7,13 +7,15 @@ no tile shows an edge. Pixels are arrays of shape (height, width, 3), uint8, sRG
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
+
+Places = npt.NDArray[np.floating[Any]]
 
 TEXTURE = 1024
 PIECE = 256
@@ -40,11 +42,12 @@ class Waves(NamedTuple):
         weight = np.exp(1j * phase) * np.sqrt(2 / count)
         return cls(k * np.cos(angle), k * np.sin(angle), weight)
 
-    def at(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Field:
+    def at(self, x: Places, y: Places) -> Field:
         """Values where rows `y` and columns `x` cross: shape (len(y), len(x))."""
         across = np.exp(1j * self.kx[:, None] * x) * self.weight[:, None]
         down = np.exp(1j * self.ky[:, None] * y)
-        return (down.T @ across).real.astype(np.float32)
+        values: Field = (down.T @ across).real.astype(np.float32)
+        return values
 
 
 class Textures(NamedTuple):
@@ -89,7 +92,8 @@ def _noise(rng: np.random.Generator, low: float, high: float, angle: float = 0.0
 def _step(values: Field, low: float, high: float) -> Field:
     """0 below `low`, 1 above `high`, smooth between."""
     share = np.clip((values - low) / (high - low), 0, 1)
-    return share * share * (3 - 2 * share)
+    smooth: Field = share * share * (3 - 2 * share)
+    return smooth
 
 
 def _stroma(rng: np.random.Generator) -> Field:
@@ -106,7 +110,8 @@ def _stroma(rng: np.random.Generator) -> Field:
     for y0, x0 in _scattered(rng, 44, 0.8):
         angle = 2.57 + rng.normal(0, 0.3)
         _nucleus(stain, chromatin, rng, y0, x0, rng.uniform(7, 13), rng.uniform(2.2, 3.8), angle)
-    return np.maximum(stain, 0)
+    stained: Field = np.maximum(stain, 0)
+    return stained
 
 
 def _epithelium(rng: np.random.Generator) -> Field:
@@ -118,7 +123,8 @@ def _epithelium(rng: np.random.Generator) -> Field:
     for y0, x0 in _scattered(rng, 21, 0.94):
         long = rng.uniform(5.6, 8.6)
         _nucleus(stain, chromatin, rng, y0, x0, long, long * rng.uniform(0.62, 0.95), rng.uniform(0, np.pi))
-    return np.maximum(stain, 0)
+    stained: Field = np.maximum(stain, 0)
+    return stained
 
 
 def _scattered(rng: np.random.Generator, spacing: int, chance: float) -> npt.NDArray[np.float64]:
@@ -180,13 +186,14 @@ class Tissue:
         # The edge of the tissue is some dozen pixels wide whatever the size of the slide.
         self._sharpness = np.float32(side / 36)
 
-    def _cover(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Field:
+    def _cover(self, x: Places, y: Places) -> Field:
         """Above 0 inside the tissue, below 0 on glass, changing by about 1 in a third of the slide's side."""
         nearest = np.full((len(y), len(x)), -np.inf)
         for centre_x, centre_y, radius_x, radius_y in ((0.35, 0.5, 0.315, 0.43), (0.81, 0.42, 0.145, 0.29)):
             far_x, far_y = (x / self.width - centre_x) / radius_x, (y / self.height - centre_y) / radius_y
             nearest = np.maximum(nearest, 1 - np.hypot(far_x[None, :], far_y[:, None]))
-        return (nearest + 0.11 * self._outline.at(x, y)).astype(np.float32)
+        cover: Field = (nearest + 0.11 * self._outline.at(x, y)).astype(np.float32)
+        return cover
 
     def draw(self, left: int, top: int, width: int, height: int) -> Pixels | None:
         """The pixels of a rectangle, or None where it is nothing but glass."""
@@ -213,7 +220,8 @@ class Tissue:
             return None
 
         def fine(coarse: Field) -> Field:
-            return down @ coarse @ across.T
+            values: Field = down @ coarse @ across.T
+            return values
 
         row, col = top % TEXTURE, left % TEXTURE
         here = np.s_[row : row + height, col : col + width]

@@ -74,7 +74,7 @@ async def upload(
     except ExceptionGroup as ended:
         raise ended.exceptions[0] from ended
     by_image = {image: file for task, file in zip(sending, files, strict=True) if (image := task.result()) is not None}
-    outcome.images = await _images(gateway, outcome.session, by_image, wait=wait, progress=progress)
+    outcome.images = await images_of(gateway, outcome.session, by_image, wait=wait, progress=progress)
     outcome.failures += [
         f"{image['name']}: {image['failure']['reason']} {image['failure']['remedy']}"
         for image in outcome.images
@@ -129,9 +129,10 @@ async def send(gateway: Gateway, session: str, file: Path, progress: UploadProgr
                 return str(answer["image"])
 
 
-async def _images(
+async def images_of(
     gateway: Gateway, session: str, by_image: dict[str, Path], *, wait: bool, progress: UploadProgress
 ) -> list[dict[str, Any]]:
+    """The images of a session that came from these files; with `wait` once each is ready or failed."""
     while True:
         images = [image async for image in gateway.items(f"/sessions/{session}/images") if image["id"] in by_image]
         for image in images:

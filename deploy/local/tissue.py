@@ -86,7 +86,8 @@ def _noise(rng: np.random.Generator, low: float, high: float, angle: float = 0.0
     band = np.exp(-4 * (np.log(radius / np.sqrt(low * high)) / np.log(high / low)) ** 2)
     phase = rng.uniform(0, 2 * np.pi, band.shape)
     noise = np.fft.irfft2(band * np.exp(1j * phase), (TEXTURE, TEXTURE))
-    return ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    even: Field = ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    return even
 
 
 def _step(values: Field, low: float, high: float) -> Field:
@@ -220,8 +221,7 @@ class Tissue:
             return None
 
         def fine(coarse: Field) -> Field:
-            values: Field = down @ coarse @ across.T
-            return values
+            return np.asarray(down @ coarse @ across.T, np.float32)
 
         row, col = top % TEXTURE, left % TEXTURE
         here = np.s_[row : row + height, col : col + width]

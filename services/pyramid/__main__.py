@@ -29,7 +29,8 @@ async def pyramid(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[C
                 ImageReady: handlers.image_ready,
             },
             failed=handlers.failed,
-            slots=slots,
+            # One handler more than children: it reads its block while the others' are being decoded.
+            slots=slots + 1,
         )
 
 

@@ -29,14 +29,27 @@ class Watched:
         self._newest: datetime | None = None
         self._told: dict[str, tuple[int, dict[str, Any]]] = {}
         self._changed = asyncio.Event()
-        self._first = asyncio.Lock()
+        self._looking = asyncio.Lock()
 
     def since(self, round: int) -> list[dict[str, Any]]:
         """The images that changed after this round."""
         return [image for changed, image in self._told.values() if changed > round]
 
+    async def join(self) -> None:
+        """Looks at the session for a watcher who begins: what was told of images that are gone since is forgotten."""
+        async with self._looking:
+            if self.round == 0:
+                await self._look()
+            elif self._told:
+                there = {image.id for image in await self._store.images.find({"_id": In(list(self._told))})}
+                self._told = {id: told for id, told in self._told.items() if id in there}
+
     async def look(self) -> None:
         """Reads what was updated since the last look, and wakes the watchers if an image has changed."""
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
         where: dict[str, Any] = {"session": self._session}
         if self._newest is not None:
             where["updated"] = Greater(self._newest - OVERLAP)
@@ -58,12 +71,6 @@ class Watched:
             self.round += 1
             self._told.update({id: (self.round, told) for id, told in news.items()})
             self.wake()
-
-    async def first_look(self) -> None:
-        """Returns once there was a look."""
-        async with self._first:
-            if self.round == 0:
-                await self.look()
 
     def wake(self) -> None:
         """Lets every watcher look for news."""
@@ -92,7 +99,7 @@ class Watching:
         """
         watched = self._watch(session)
         try:
-            await watched.first_look()
+            await watched.join()
             round = 0
             while not self._closed:
                 news, round = watched.since(round), watched.round

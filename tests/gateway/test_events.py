@@ -96,6 +96,26 @@ async def test_a_watcher_who_comes_later_sees_everything_too(gateway: Served) ->
     assert [(image["id"], image["done"]) for (image,) in seen] == [(image, 0), (image, 5), (image, 5)]
 
 
+async def test_a_deleted_image_is_not_told_to_those_who_come_later(gateway: Served) -> None:
+    session = await gateway.session()
+    kept, gone = [
+        (await gateway.send(session, slide(MIB, n), (0, MIB, 2 * MIB), params={"name": f"{n}.svs"})).json
+        for n in range(2)
+    ]
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    address = f"{gateway.url}/api/v1/sessions/{session}/events"
+    async with gateway.client.get(address, headers=headers) as early:
+        assert {(await next_image(early))["id"] for _ in range(2)} == {kept["image"], gone["image"]}
+        assert (await gateway.ask("DELETE", f"/api/v1/sessions/{session}/files/{gone['_id']}")).status == 204
+        async with gateway.client.get(address, headers=headers) as late:
+            told = [await next_image(late)]
+            await gateway.send(session, slide(MIB, 9), (MIB, 2 * MIB, 2 * MIB), params={"_id": kept["_id"]})
+            while told[-1]["state"] == "uploading":
+                told.append(await next_image(late))
+
+    assert {image["id"] for image in told} == {kept["image"]}
+
+
 async def test_silence_is_broken_by_a_heartbeat() -> None:
     watching = Watching(MemoryStore(), every=3600, heartbeat=0.01)
     stream = watching.follow("s")

@@ -20,7 +20,7 @@ from deploy.local.tissue import LIGHT, Pixels, Tissue
 SAMPLE_WIDTH, SAMPLE_HEIGHT = 20_000, 15_000
 STEP = 4
 _MAKER = "Aperio Image Library v12.0.15 "
-_SOI, _DQT, _DHT, _SOS, _APP0, _APP14 = 0xD8, 0xDB, 0xC4, 0xDA, 0xE0, 0xEE
+_DQT, _DHT, _SOS, _APP0, _APP14 = 0xDB, 0xC4, 0xDA, 0xE0, 0xEE
 
 Encode = Callable[[Pixels], bytes]
 
@@ -99,11 +99,11 @@ def write_svs(
         write_strips(_fit(overview, 1024), f"{_MAKER}\r\n{width}x{height} -> 1024 - {facts}")
         for size, segments in levels.smaller():
             write_tiled(iter(segments), size, f"{_MAKER}\r\n{width}x{height} -> {size[0]}x{size[1]} - {facts}")
+        paper = _label_picture(path.stem.lstrip("."))
         if label:
-            picture = _label_picture(path.stem.lstrip("."))
-            write_strips(picture, f"{_MAKER}\r\nlabel {picture.shape[1]}x{picture.shape[0]}", subfiletype=1)
+            write_strips(paper, f"{_MAKER}\r\nlabel {paper.shape[1]}x{paper.shape[0]}", subfiletype=1)
         if macro:
-            picture = _macro_picture(overview)
+            picture = _macro_picture(overview, paper)
             write_strips(picture, f"{_MAKER}\r\nmacro {picture.shape[1]}x{picture.shape[0]}", subfiletype=9)
 
 
@@ -138,8 +138,7 @@ class _Levels:
                 if pixels is None:
                     segments.append(b"" if (row, col) in sparse else glass)
                     continue
-                small = pixels.reshape(tile // STEP, STEP, tile // STEP, STEP, 3).mean((1, 3))
-                strip[:, col * tile // STEP : (col + 1) * tile // STEP] = small
+                strip[:, col * tile // STEP : (col + 1) * tile // STEP] = _quartered(pixels)
                 segments.append(self._encode(pixels))
             self._rows.append(strip[::STEP, ::STEP])
             self._climb(0, row, strip)
@@ -168,9 +167,9 @@ class _Levels:
             for left in range(0, -(-width // self._tile) * self._tile, self._tile):
                 self._tiles[level].append(self._encode(strip[:, left : left + self._tile]))
         part = strip.shape[1] // STEP
-        small = strip[:, : part * STEP].reshape(self._tile // STEP, STEP, part, STEP, 3).mean((1, 3))
+        small = _quartered(strip[:, : part * STEP])
         self._strips[level] = self._empty_strip(width)
-        self._climb(level + 1, row, small.astype(np.uint8))
+        self._climb(level + 1, row, small)
 
     def _flush(self, level: int) -> None:
         """The last strip of a level, if the base ended in the middle of it."""
@@ -188,6 +187,15 @@ class _Levels:
         """The whole slide at a sixteenth of its size."""
         width, height = self._sizes[0]
         return np.concatenate(self._rows)[: max(1, height // STEP**2), : max(1, width // STEP**2)]
+
+
+def _quartered(pixels: Pixels) -> Pixels:
+    """The means of squares of 4 x 4 pixels."""
+    rows = pixels[0::STEP].astype(np.uint16)
+    for row in range(1, STEP):
+        rows += pixels[row::STEP]
+    total = rows[:, 0::STEP] + rows[:, 1::STEP] + rows[:, 2::STEP] + rows[:, 3::STEP]
+    return ((total + STEP * STEP // 2) // (STEP * STEP)).astype(np.uint8)
 
 
 def _encoder(photometric: str, quality: int, subsampling: str, adobe_marker: bool) -> Encode:
@@ -259,12 +267,17 @@ def _label_picture(name: str) -> Pixels:
     return np.asarray(picture)
 
 
-def _macro_picture(overview: Pixels) -> Pixels:
-    """A glass slide photographed from above: the label at the left, the tissue at the right."""
-    picture = Image.new("RGB", (1280, 460), (214, 217, 219))
-    label = Image.fromarray(_label_picture("macro")).resize((380, 400))
-    picture.paste(label, (20, 30))
+def _macro_picture(overview: Pixels, label: Pixels) -> Pixels:
+    """A glass slide photographed from above: the label at the left, the tissue seen through the glass at the right."""
+    picture = Image.new("RGB", (1280, 460), (176, 181, 184))
+    pen = ImageDraw.Draw(picture)
+    pen.rounded_rectangle((16, 20, 1268, 448), radius=10, fill=(150, 155, 159))
+    pen.rounded_rectangle((12, 14, 1264, 442), radius=10, fill=(226, 231, 232), outline=(240, 244, 244), width=2)
+    picture.paste(Image.fromarray(label).resize((392, 410)), (22, 23))
     tissue = Image.fromarray(overview)
-    tissue.thumbnail((800, 420))
-    picture.paste(tissue, (440 + (800 - tissue.width) // 2, (460 - tissue.height) // 2))
+    tissue.thumbnail((800, 404))
+    place = (446 + (800 - tissue.width) // 2, (456 - tissue.height) // 2)
+    glass = picture.crop((*place, place[0] + tissue.width, place[1] + tissue.height))
+    seen = np.asarray(glass, np.float32) * np.minimum(np.asarray(tissue, np.float32) / LIGHT, 1)
+    picture.paste(Image.fromarray(seen.astype(np.uint8)), place)
     return np.asarray(picture)

@@ -80,14 +80,18 @@ def _textures(seed: int) -> Textures:
 
 def _noise(rng: np.random.Generator, low: float, high: float, angle: float = 0.0, stretch: float = 1.0) -> Field:
     """Seamless noise with `low` to `high` waves a texture's side, drawn out `stretch` times along `angle`."""
-    fy, fx = np.fft.fftfreq(TEXTURE, 1 / TEXTURE)[:, None], np.fft.rfftfreq(TEXTURE, 1 / TEXTURE)[None, :]
-    along = (fx * np.cos(angle) + fy * np.sin(angle)) * stretch
-    radius = np.hypot(along, fy * np.cos(angle) - fx * np.sin(angle)) + 1e-6
-    band = np.exp(-4 * (np.log(radius / np.sqrt(low * high)) / np.log(high / low)) ** 2)
-    phase = rng.uniform(0, 2 * np.pi, band.shape)
-    noise = np.fft.irfft2(band * np.exp(1j * phase), (TEXTURE, TEXTURE))
-    even: Field = ((noise - noise.mean()) / noise.std()).astype(np.float32)
-    return even
+    fy = np.fft.fftfreq(TEXTURE, 1 / TEXTURE).astype(np.float32)[:, None]
+    fx = np.fft.rfftfreq(TEXTURE, 1 / TEXTURE).astype(np.float32)[None, :]
+    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    along, across = (fx * cosine + fy * sine) * np.float32(stretch), fy * cosine - fx * sine
+    octaves = 0.5 * np.log(along * along + across * across + np.float32(1e-6)) - np.float32(np.log(low * high) / 2)
+    band = np.exp(octaves * octaves * np.float32(-4 / np.log(high / low) ** 2))
+    spectrum = np.empty(band.shape, np.complex64)
+    spectrum.real, spectrum.imag = rng.standard_normal((2, *band.shape), np.float32) * band
+    noise: Field = np.fft.irfft2(spectrum, (TEXTURE, TEXTURE)).astype(np.float32)
+    noise -= noise.mean()
+    noise /= noise.std()
+    return noise
 
 
 def _step(values: Field, low: float, high: float) -> Field:
@@ -190,10 +194,10 @@ class Tissue:
     def _cover(self, x: Places, y: Places) -> Field:
         """Above 0 inside the tissue, below 0 on glass, changing by about 1 in a third of the slide's side."""
         nearest = np.full((len(y), len(x)), -np.inf)
-        for centre_x, centre_y, radius_x, radius_y in ((0.35, 0.5, 0.315, 0.43), (0.81, 0.42, 0.145, 0.29)):
+        for centre_x, centre_y, radius_x, radius_y in ((0.36, 0.5, 0.265, 0.355), (0.8, 0.43, 0.12, 0.24)):
             far_x, far_y = (x / self.width - centre_x) / radius_x, (y / self.height - centre_y) / radius_y
             nearest = np.maximum(nearest, 1 - np.hypot(far_x[None, :], far_y[:, None]))
-        cover: Field = (nearest + 0.11 * self._outline.at(x, y)).astype(np.float32)
+        cover: Field = (nearest + 0.1 * self._outline.at(x, y)).astype(np.float32)
         return cover
 
     def draw(self, left: int, top: int, width: int, height: int) -> Pixels | None:
@@ -232,7 +236,7 @@ class Tissue:
         stain = self._textures.epithelium[:, *here] - stroma
         stain *= _step(gland, 0.42, 0.56)
         stain += stroma
-        thinned = fine(1 + 0.13 * self._stain.at(x, y)) * (1 - 0.94 * _step(gland, 1.12, 1.2))
+        thinned = fine(1 + 0.13 * self._stain.at(x, y)) * (1 - 0.985 * _step(gland, 1.12, 1.2))
         if cover.min() < 2.5:
             thinned *= _step(fine(cover) + 0.8 * ripple, -0.6, 0.6)
         stain *= thinned

@@ -5,7 +5,7 @@ of this again, late, or twice at once changes nothing in the end.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from shared.clock import Clock
@@ -21,7 +21,7 @@ from shared.events import (
     PyramidBuilt,
     StageName,
 )
-from shared.store import In, Less, Store
+from shared.store import In, Store
 from shared.store.documents import Block, BlockId, Failure, Version, VersionId
 
 BlockStage = Literal["dice", "fold"]
@@ -235,10 +235,3 @@ def handover(version: Version | None, database: str) -> list[Event]:
 
 
 STAGE_OF_STATE = {"dicing": "dicer", "folding": "pyramid", "finishing": "pyramid"}
-
-
-async def standing_still(store: Store, *, since: timedelta, limit: int, clock: Clock) -> list[Version]:
-    """Versions in a working state after the upload that nothing has touched for `since`, the oldest first."""
-    return await store.versions.find(
-        {"state": In(tuple(STAGE_OF_STATE)), "updated": Less(clock.now() - since)}, sort="updated", limit=limit
-    )

@@ -48,7 +48,7 @@ def fold(
     A tile with nothing below it is left out. Where a level's size is odd, its last column or row is averaged with
     itself.
     """
-    level_pixels, present = _first_level(rect, positions, geometry, raw, inputs)
+    level_pixels, present = first_level(rect, positions, geometry, raw, inputs)
     for level in folded_levels(geometry, rect):
         if level > rect.level + 1:
             level_pixels = halve(level_pixels, level)
@@ -66,7 +66,7 @@ def fold(
         yield ROOT, pack(level_pixels)
 
 
-def _first_level(
+def first_level(
     rect: Rect, positions: Sequence[Position], geometry: Geometry, raw: bool, inputs: Sequence[memoryview]
 ) -> tuple[Pixels, set[tuple[int, int]]]:
     """The square at half its size, and which tiles of the level above have anything below them."""

@@ -21,6 +21,11 @@ def make_kinds(folder: Path) -> dict[str, Path]:
     return kinds
 
 
+def expected_end(kind: str) -> str:
+    """How a file of this kind ends when nothing is broken."""
+    return "failed" if kind == FAILING else "ready"
+
+
 def fill(folder: Path, kinds: dict[str, Path], round_number: int, copies: int) -> list[str]:
     """Puts `copies` of each kind into a folder under names of their own; returns the names."""
     folder.mkdir(parents=True)

@@ -102,6 +102,8 @@ def judge(
     verdict = Verdict(attempted=len(sent), acknowledged=len(acknowledged))
     for name in sent:
         ids = ends.images.get(name, [])
+        if name not in acknowledged:
+            verdict.complaints.append(f"given up: {name}, though the gateway was never away for five minutes")
         if not ids:
             if name in acknowledged:
                 verdict.lost += 1

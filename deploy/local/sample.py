@@ -140,7 +140,7 @@ class _Levels:
                     continue
                 strip[:, col * tile // STEP : (col + 1) * tile // STEP] = _quartered(pixels)
                 segments.append(self._encode(pixels))
-            self._rows.append(strip[::STEP, ::STEP])
+            self._rows.append(strip[::STEP, ::STEP].copy())
             self._climb(0, row, strip)
             if row == rows - 1:
                 for level in range(len(self._strips)):

@@ -108,7 +108,8 @@ def copied_rects(geometry: Geometry, lengths: Sequence[int], target: int) -> lis
     top, held = 0, 0
     for row in range(rows):
         size = sum(lengths[row * cols : (row + 1) * cols])
-        if held and held + size > target:
+        # Rows before this one that hold nothing still belong to some block.
+        if top < row and held + size > target and (held or size > 2 * target):
             rects.append(Rect(level=0, top=top, left=0, bottom=row, right=cols))
             top, held = row, 0
         if size > 2 * target:

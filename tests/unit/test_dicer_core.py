@@ -40,6 +40,12 @@ def test_copied_blocks_cover_every_tile_once(slide: tuple[Geometry, list[int]], 
     assert covered_once(geometry, copied_rects(geometry, lengths, target))
 
 
+def test_rows_that_hold_nothing_belong_to_a_block_too() -> None:
+    geometry = Geometry(width=513, height=1025, tile=512)
+
+    assert covered_once(geometry, copied_rects(geometry, [0, 0, 0, 0, 0, 3], 1))
+
+
 @given(sliced_slides(), st.integers(1000, 20_000))
 def test_no_copied_block_is_much_larger_than_its_target(slide: tuple[Geometry, list[int]], target: int) -> None:
     geometry, lengths = slide

@@ -194,6 +194,27 @@ async def fail(
     ]
 
 
+async def revive(store: Store, version: Version, clock: Clock) -> Version:
+    """Puts a failed version back to the stage that it failed in, its blocks with all their tries; any other as it is.
+
+    A version whose upload failed has nothing to continue from and stays failed.
+    """
+    failure = version.failure
+    if version.state != "failed" or failure is None or failure.stage == "upload":
+        return version
+    stages: tuple[BlockStage, ...] = ("dice", "fold")
+    for stage in stages:
+        for block in await open_blocks(store, version.id, stage):
+            if block.deaths:
+                await store.blocks.update(block.id, when={"done": False}, set={"deaths": 0})
+    revived = await store.versions.update(
+        version.id,
+        when={"state": "failed"},
+        set={"state": WORKING[failure.stage], "failure": None, "reissues": 0, "updated": clock.now()},
+    )
+    return revived or version
+
+
 def announcement(version: Version, database: str) -> Event | None:
     """The fact that puts this version's next step on its way, rebuilt from the document; None before it is uploaded.
 

@@ -17,8 +17,8 @@ from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.events import SyncTick
 from shared.mongo import connect
-from shared.stages import STAGE_OF_STATE, WORKING, announcement
-from shared.store.documents import Version, VersionId
+from shared.stages import STAGE_OF_STATE, announcement, revive
+from shared.store.documents import VersionId
 from shared.store.mongo import MongoStore
 
 _TICK_LIMIT = 600.0
@@ -81,26 +81,13 @@ async def replay(pipeline: Pipeline, image_id: str) -> dict[str, Any]:
     version = await store.versions.get(VersionId(image=image.id, n=image.latest)) if image is not None else None
     if version is None:
         raise CommandFailed(f"There is no image {image_id}: list them with ./slidemill images.")
-    version = await _revived(store, version)
+    version = await revive(store, version, SystemClock())
     event = announcement(version, DATABASE)
     if event is None:
         raise CommandFailed(f"{version.name} never arrived whole, so there is nothing to replay: upload it again.")
     stage = STAGE_OF_STATE.get(version.state, "dicer")
     await pipeline.bus.publish_to(stage, "bulk", [Message(event, headers={"x-slidemill-replay": "1"})])
     return {"image": image_id, "version": version.id.n, "event": event.type, "state": version.state}
-
-
-async def _revived(store: MongoStore, version: Version) -> Version:
-    """A failed version put back to the stage that it failed in; any other as it is."""
-    failure = version.failure
-    if version.state != "failed" or failure is None or failure.stage == "upload":
-        return version
-    revived = await store.versions.update(
-        version.id,
-        when={"state": "failed"},
-        set={"state": WORKING[failure.stage], "failure": None, "reissues": 0, "updated": SystemClock().now()},
-    )
-    return revived or version
 
 
 async def apply_topology(data: Path) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from shared import stages
 from shared.decoding import Decoders
 from shared.events import ImageFailed, ImageReady
-from tests.pipeline.mill import Fuse, Mill
+from tests.pipeline.mill import DATABASE, Fuse, Mill
 from tests.slides import plain
 from tests.slides.aperio import write_svs
 
@@ -148,3 +149,22 @@ async def test_what_cannot_be_read_fails_with_a_reason_and_a_remedy(
     assert version.failure.reason.endswith(".")
     assert version.failure.remedy.endswith(".")
     assert {type(fact) for fact in mill.facts} == {ImageFailed}
+
+
+async def test_a_failed_image_goes_on_where_it_failed_when_it_is_revived(
+    decoders: Decoders, small_slide: Path, tmp_path: Path
+) -> None:
+    mill = Mill(decoders, tmp_path)
+    image = await mill.upload(small_slide)
+    version = await mill.version(image)
+    await stages.fail(mill.store, version.id, "dice", "It broke.", "Mend it.", database=DATABASE, clock=mill.clock)
+    await mill.run()
+    assert (await mill.version(image)).state == "failed"
+
+    revived = await stages.revive(mill.store, await mill.version(image), mill.clock)
+    await mill.announce(image)
+    await mill.run()
+
+    assert revived.state == "dicing"
+    assert (await mill.version(image)).state == "ready"
+    assert (await mill.version(image)).failure is None

@@ -86,6 +86,7 @@ def _worn_out(request: web.Request) -> web.Response:
     text = (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Sign in · slidemill</title>'
+        '<link rel="icon" href="/favicon.svg" type="image/svg+xml">'
         f"<h1>{html.escape(problem.detail)}</h1><p>{html.escape(problem.remedy)}</p></html>"
     )
     return web.Response(status=410, text=text, content_type="text/html", headers={"Cache-Control": "no-store"})

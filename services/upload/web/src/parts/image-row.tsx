@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { picturePath } from "../api/client";
 import type { ImageState, SlideImage } from "../api/types";
 import { formatBytes, formatRate, formatRemaining } from "../model/format";
@@ -23,9 +23,16 @@ export function ImageRow({ row }: { row: Row }) {
       : stagesBefore(upload?.phase.value.kind !== "waiting", sent, refused !== null);
   const failure = image?.failure ?? (refused && { reason: refused.message, remedy: refused.remedy });
   const openable = image !== null && (image.viewable || image.state === "ready");
+  // Who watched it being made sees every stage done; who comes later sees only what there is to open.
+  const watched = useRef(state !== "ready");
 
   return (
-    <li class="image-row" data-testid="image-row" data-image-id={image?.id ?? ""} data-state={state}>
+    <li
+      class={watched.current ? "image-row" : "image-row image-row-settled"}
+      data-testid="image-row"
+      data-image-id={image?.id ?? ""}
+      data-state={state}
+    >
       <Thumbnail image={image} state={state} />
       <div class="image-words">
         <p class="image-name" title={name}>
@@ -33,7 +40,7 @@ export function ImageRow({ row }: { row: Row }) {
         </p>
         {state !== "failed" && <p class="quiet figures">{line(image, upload)}</p>}
       </div>
-      <div class="image-progress">{state !== "ready" && <StageTrack stages={stages} />}</div>
+      <div class="image-progress">{watched.current && <StageTrack stages={stages} />}</div>
       <div class="image-actions">
         {openable && (
           <a

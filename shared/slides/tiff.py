@@ -178,10 +178,10 @@ def _tiles(
         expected *= page.number(277, 1)
     # Old writers used the strip tags for tiles as well; TIFF 6.0 only has the tile tags.
     starts, counts = (324, 325) if 324 in page else (273, 279)
-    found = min(page.count(starts), page.count(counts))
+    offsets, lengths = (array("Q", page.numbers(code)[:expected]) for code in (starts, counts))
+    found = min(len(offsets), len(lengths))
     if found < expected:
         raise Damaged(f"its directory lists {found:,} of the {expected:,} tiles that it claims")
-    offsets, lengths = (array("Q", page.numbers(code)[:expected]) for code in (starts, counts))
     for index, offset in enumerate(offsets):
         if not offset or not lengths[index]:
             offsets[index] = lengths[index] = 0

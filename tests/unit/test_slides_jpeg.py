@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from deploy.local.tissue import Pixels
 from shared.slides.jpeg import EOI, Assembler, adobe_marker, read_header, self_contained
 from shared.slides.tiff import describe
 from tests.slides import plain
@@ -24,7 +26,7 @@ TILE = 256
 
 
 @cache
-def pixels() -> plain.Pixels:
+def pixels() -> Pixels:
     return plain.picture(TILE, TILE)
 
 
@@ -67,13 +69,13 @@ def with_component_ids(data: bytes, ids: bytes) -> bytes:
     return bytes(changed)
 
 
-def decoders(data: bytes) -> Iterator[tuple[str, plain.Pixels]]:
+def decoders(data: bytes) -> Iterator[tuple[str, Pixels]]:
     yield "simplejpeg", simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)
     yield "Pillow", np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     yield "libvips", pyvips.Image.jpegload_buffer(data, fail_on="warning").numpy()
 
 
-def assert_shown_as(data: bytes, expected: plain.Pixels, tolerance: float) -> None:
+def assert_shown_as(data: bytes, expected: Pixels, tolerance: float) -> None:
     for name, shown in decoders(data):
         assert np.abs(shown.astype(int) - expected).mean() <= tolerance, name
 
@@ -122,10 +124,8 @@ def test_a_damaged_header_is_an_error_or_another_header(position: int, value: in
     data = bytearray(encoded())
     data[position] = value
     for assemble in (read_header, Assembler(None, 1, TILE)):
-        try:
+        with suppress(ValueError):
             assemble(bytes(data))
-        except ValueError as error:
-            assert str(error)
 
 
 @given(st.integers(0, 622))

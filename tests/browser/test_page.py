@@ -216,6 +216,5 @@ def test_dark_mode_is_dark(open_page: Open, case: Case, where: str) -> None:
             expect_a_slide(page)
         else:
             expect(page.get_by_text(case.title).first).to_be_visible()
-    picture(dark, f"dark-{where}.png")
 
     assert brightness(dark.screenshot()) < brightness(light.screenshot()) - 15

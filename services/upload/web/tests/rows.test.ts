@@ -19,6 +19,7 @@ function upload(name: string, phase: Phase, imageId: string | null = null): Uplo
   };
 }
 
+const none: ReadonlySet<string> = new Set();
 const names = (rows: ReturnType<typeof rowsOf>) =>
   rows.map((row) => row.image?.name ?? row.upload?.file.name);
 const refused: Phase = { kind: "failed", problem: new Problem(415, "Not a slide.", "") };
@@ -28,14 +29,14 @@ describe("the rows of a session", () => {
     const images = [image({ id: "i1", name: "first" }), image({ id: "i2", name: "second" })];
     const queue = [upload("third", { kind: "sending" }), upload("fourth", { kind: "waiting" })];
 
-    expect(names(rowsOf(images, queue))).toEqual(["fourth", "third", "second", "first"]);
+    expect(names(rowsOf(images, queue, none))).toEqual(["fourth", "third", "second", "first"]);
   });
 
   it("show a file that is being sent once, under one key, before and after it is an image", () => {
     const sending = upload("kidney.svs", { kind: "sending" }, "i1");
 
-    const before = rowsOf([], [sending]);
-    const after = rowsOf([image({ id: "i1" })], [sending]);
+    const before = rowsOf([], [sending], none);
+    const after = rowsOf([image({ id: "i1" })], [sending], none);
 
     expect(before.map((row) => row.key)).toEqual(after.map((row) => row.key));
     expect(after).toHaveLength(1);
@@ -45,14 +46,22 @@ describe("the rows of a session", () => {
   it("show a refused file as the failed image that the gateway keeps of it, else by itself", () => {
     const bad = upload("notes.txt", refused, "i1");
 
-    expect(rowsOf([], [bad]).map(kindOf)).toEqual(["failed"]);
-    expect(rowsOf([image({ id: "i1", name: "notes.txt", state: "failed" })], [bad])).toHaveLength(1);
+    expect(rowsOf([], [bad], none).map(kindOf)).toEqual(["failed"]);
+    expect(rowsOf([image({ id: "i1", name: "notes.txt", state: "failed" })], [bad], none)).toHaveLength(1);
+  });
+
+  it("keep a stored file until its image appears", () => {
+    const stored = upload("kidney.svs", { kind: "stored" }, "i1");
+
+    expect(rowsOf([], [stored], none).map((row) => row.key)).toEqual(
+      rowsOf([image({ id: "i1" })], [stored], none).map((row) => row.key),
+    );
   });
 
   it("keep an image of another source, and forget a stored file whose image is gone", () => {
-    expect(
-      names(rowsOf([image({ name: "by another" })], [upload("gone", { kind: "stored" }, "i9")])),
-    ).toEqual(["by another"]);
+    const gone = upload("gone", { kind: "stored" }, "i9");
+
+    expect(names(rowsOf([image({ name: "by another" })], [gone], new Set(["i9"])))).toEqual(["by another"]);
   });
 
   it("are working until ready or failed", () => {

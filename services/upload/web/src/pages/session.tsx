@@ -13,6 +13,8 @@ import { useSessionImages } from "./use-session-images";
 
 /** Files that wait are many after a large drop; the next few are enough to see what comes. */
 const WAITING_SHOWN = 4;
+/** Images that have been on a list since the page was loaded. */
+const seen = new Set<string>();
 
 export function SessionPage({ id }: { id: string }) {
   const [session, setSession] = useState<Session | null>(null);
@@ -36,9 +38,11 @@ export function SessionPage({ id }: { id: string }) {
   if (missing) return <Nowhere what="session" />;
   if (session === null || images === null) return null;
 
+  for (const image of images) seen.add(image.id);
   const rows = rowsOf(
     images.filter((image) => !removed.value.has(image.id)),
     uploads.value.filter((upload) => upload.session === id),
+    seen,
   );
   const counts = { working: 0, ready: 0, failed: 0 };
   for (const row of rows) counts[kindOf(row)] += 1;

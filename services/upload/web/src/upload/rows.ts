@@ -8,16 +8,21 @@ export type Row =
 
 /**
  * Newest first, in the order in which files were dropped: a file that waits keeps its place when it becomes
- * an image.
+ * an image. A file that is stored stays until its image appears; `seen` are images that have appeared before, and if
+ * one of them is missing now, it was deleted.
  */
-export function rowsOf(images: readonly SlideImage[], uploads: readonly Upload[]): Row[] {
+export function rowsOf(
+  images: readonly SlideImage[],
+  uploads: readonly Upload[],
+  seen: ReadonlySet<string>,
+): Row[] {
   const known = new Set(images.map((image) => image.id));
   const sending = new Map<string, Upload>();
   const alone: Row[] = [];
   for (const upload of uploads) {
     const id = upload.image.value;
     if (id !== null && known.has(id)) sending.set(id, upload);
-    else if (upload.phase.value.kind !== "stored")
+    else if (upload.phase.value.kind !== "stored" || id === null || !seen.has(id))
       alone.push({ key: `upload-${upload.key}`, image: null, upload });
   }
   const rows = images.map((image): Row => {

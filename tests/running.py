@@ -83,6 +83,13 @@ class RunningStack:
         told: dict[str, Any] = json.loads(self.get(f"/images/{id}"))
         return told
 
+    def session(self, title: str) -> str:
+        """Id of a new session."""
+        body = json.dumps({"title": title}).encode()
+        status, told = self.request("POST", "/sessions", body, {"Content-Type": "application/json"})
+        assert status == 201, (status, told)
+        return str(json.loads(told)["id"])
+
     def upload(self, *paths: Path, session: str = "end to end") -> dict[str, dict[str, Any]]:
         """Uploads and waits for the end of each; returns the images by name."""
         sent = self.run("upload", *map(str, paths), "--session", session, "--wait", check=False)

@@ -8,35 +8,48 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-SERVICES = ("upload", "dicer", "pyramid", "sync", "timer", "viewer")
 MOST_SERVER_FAULTS = 20
 Status = dict[str, Any]
 
 
 class Faults:
-    """Breaks one thing at a time, chosen at random but reproducibly by seed; counts by kind in `done`."""
+    """Breaks one thing at a time, chosen at random but reproducibly by seed; counts by kind in `done`.
+
+    Every service and server is killed once before anything is killed again, so that a short run meets each.
+    """
 
     def __init__(self, status: Callable[[], Status], seed: int) -> None:
         self.done: Counter[str] = Counter()
         self._status = status
         self._random = random.Random(seed)
+        self._unbroken: list[str] | None = None
 
     def break_something(self) -> None:
         """One fault. Waits only while a stopped process stays stopped."""
         status = self._status()
-        running = [part for part in status["services"] if part["pid"]]
+        parts = {part["name"]: part for part in (*status["services"], *status["servers"]) if part["pid"]}
+        if self._unbroken is None:
+            self._unbroken = sorted(parts)
+            self._random.shuffle(self._unbroken)
+        services = [part for part in status["services"] if part["pid"]]
         servers = [
             part for part in status["servers"] if part["pid"] and self.done[f"kill {part['name']}"] < MOST_SERVER_FAULTS
         ]
         draw = self._random.random()
-        if servers and draw < 0.1:
+        if services and draw < 0.15:
+            self._pause(self._random.choice(services))
+        elif self._unbroken:
+            name = self._unbroken.pop()
+            if name in parts:
+                self._kill(parts[name])
+            else:
+                self._unbroken.insert(0, name)
+        elif servers and draw < 0.25:
             self._kill(self._random.choice(servers))
-        elif draw < 0.25 and running:
-            self._pause(self._random.choice(running))
-        elif running:
+        elif services:
             # Half of the kills go where the work is.
-            workers = [part for part in running if part["name"].startswith(("dicer", "pyramid"))]
-            self._kill(self._random.choice(workers if workers and self._random.random() < 0.5 else running))
+            workers = [part for part in services if part["name"].startswith(("dicer", "pyramid"))]
+            self._kill(self._random.choice(workers if workers and self._random.random() < 0.5 else services))
 
     def _kill(self, part: dict[str, Any]) -> None:
         if _send(part["pid"], signal.SIGKILL):

@@ -1,11 +1,7 @@
 """A running stack, a slide in it, and Chromium signed in to its page."""
 
-import json
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, StorageState, sync_playwright
 
+from tests.running import RunningStack, running_stack
 from tests.slides.aperio import write_svs
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
 OPTIONS = [
     "--no-sandbox",
@@ -59,38 +55,15 @@ def picture(page: Page, name: str) -> None:
         page.screenshot(path=Path(PICTURES) / name, **kind)
 
 
-@dataclass(frozen=True)
-class Mill:
-    """A running stack."""
-
-    data: Path
-    url: str
-
-    def run(self, *arguments: str | Path) -> Any:
-        """What a command answers with --json."""
-        return _slidemill(self.data, *arguments, "--json")
-
-    def sign_in_link(self) -> str:
-        return str(self.run("signin")["url"])
-
-
-def _slidemill(data: Path, *arguments: str | Path) -> Any:
-    done = subprocess.run(
-        [ROOT / "slidemill", *arguments, "--data", data], capture_output=True, text=True, timeout=180, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout) if "--json" in arguments else None
+def sign_in_link(mill: RunningStack) -> str:
+    """A fresh one-time link, as an operator gets it."""
+    return str(mill.run("signin")["url"])
 
 
 @pytest.fixture(scope="module")
-def mill() -> Iterator[Mill]:
-    data = Path(tempfile.mkdtemp(prefix="slidemill-browser-"))
-    try:
-        _slidemill(data, "up", "--detach")
-        yield Mill(data, _slidemill(data, "status", "--json")["url"])
-    finally:
-        subprocess.run([ROOT / "slidemill", "down", "--data", data], capture_output=True, timeout=180, check=False)
-        shutil.rmtree(data, ignore_errors=True)
+def mill() -> Iterator[RunningStack]:
+    with running_stack() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +84,11 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def case(mill: Mill, slide: Path) -> Case:
+def case(mill: RunningStack, slide: Path) -> Case:
     title = "Case S26-0417"
-    sent = mill.run("upload", slide, "--session", title, "--wait")
-    return Case(sent["session"], title, sent["images"][0]["id"])
+    image = mill.upload(slide, session=title)[slide.name]
+    assert image["state"] == "ready", image["failure"]
+    return Case(image["session"], title, image["id"])
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +126,7 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture
-def behind(mill: Mill) -> Iterator[Watched]:
+def behind(mill: RunningStack) -> Iterator[Watched]:
     """Every test ends with the proof that nothing left the origin and nothing was complained about."""
     watched = Watched(mill.url)
     yield watched
@@ -162,7 +136,7 @@ def behind(mill: Mill) -> Iterator[Watched]:
 
 
 @pytest.fixture
-def stranger(browser: Browser, mill: Mill, behind: Watched) -> Iterator[Open]:
+def stranger(browser: Browser, mill: RunningStack, behind: Watched) -> Iterator[Open]:
     """Opens a new browser profile that has never signed in; takes the options of a context."""
     contexts: list[BrowserContext] = []
 
@@ -183,11 +157,11 @@ _DESK: Any = {"width": 1280, "height": 800}
 
 
 @pytest.fixture(scope="module")
-def signed_in(browser: Browser, mill: Mill) -> StorageState:
+def signed_in(browser: Browser, mill: RunningStack) -> StorageState:
     """The cookies of a browser that has opened a sign-in link."""
     context = browser.new_context(base_url=mill.url)
     page = context.new_page()
-    page.goto(mill.sign_in_link())
+    page.goto(sign_in_link(mill))
     page.get_by_test_id("create-session").wait_for()
     state = context.storage_state()
     context.close()

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageStat
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import PATIENCE_MS, Case, Mill, Open, Watched, picture
+from tests.browser.conftest import PATIENCE_MS, Case, Open, Watched, picture, sign_in_link
+from tests.running import RunningStack
 
 STAGES = ("stage-upload", "stage-dice", "stage-fold", "stage-finish")
 PHONE: Any = {"width": 360, "height": 740}
@@ -90,8 +91,8 @@ def test_without_a_cookie_the_page_only_says_how_to_sign_in(stranger: Open, case
     behind.complaints.clear()
 
 
-def test_a_sign_in_link_works_once(stranger: Open, mill: Mill, behind: Watched) -> None:
-    link = mill.sign_in_link()
+def test_a_sign_in_link_works_once(stranger: Open, mill: RunningStack, behind: Watched) -> None:
+    link = sign_in_link(mill)
     first, second = stranger(), stranger()
 
     first.goto(link)

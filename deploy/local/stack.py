@@ -12,7 +12,6 @@ from typing import Literal, Self
 
 import aiohttp
 
-from deploy.local.bootstrap import bootstrap
 from deploy.local.children import Program, Supervisor
 from deploy.local.ending import SERVICE_GRACE, end_survivors
 from deploy.local.layout import DATABASE, PREFIX, ROOT, SERVICES
@@ -24,6 +23,7 @@ from deploy.local.processes import identify
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.secret import remembered_secret
 from deploy.local.state import Part, State
+from shared.bootstrap import bootstrap
 from shared.errors import Unavailable
 
 START_LIMIT = 115.0  # seconds until every service has to be ready; `up` promises 120 with the stop that follows

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.local.bootstrap import deployment_claim
 from deploy.local.layout import DATABASE, PREFIX
 from deploy.local.state import read_state
 from services.ops.errors import CommandFailed, StackUnreachable
@@ -17,6 +16,7 @@ from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.events import SyncTick
 from shared.mongo import connect
+from shared.service import deployment_claim
 from shared.stages import STAGE_OF_STATE, announcement, revive
 from shared.store.documents import VersionId
 from shared.store.mongo import MongoStore

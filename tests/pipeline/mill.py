@@ -18,6 +18,7 @@ from typing import Any
 from services.dicer.handler import Dicer
 from services.pyramid.handler import Pyramid
 from shared import stages
+from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.clock import ManualClock
 from shared.decoding import Decoders
@@ -33,6 +34,7 @@ from shared.events import (
     ImageReady,
     PyramidBuilt,
 )
+from shared.store import Store
 from shared.store.documents import Image, Session, Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.tiles.keys import version_range
@@ -84,6 +86,33 @@ class Fused:
         return call
 
 
+async def store_upload(path: Path, image: str, *, store: Store, blobs: Blobs, now: datetime) -> None:
+    """Documents and chunks as a finished upload of the file leaves them, in version 1 of a new image."""
+    data = path.read_bytes()
+    id = VersionId(image=image, n=1)
+    session = Session(id="5" * 32, title="tests", owner="0" * 32, created=now)
+    await store.sessions.insert(session)
+    await store.images.insert(Image(id=image, session=session.id, name=path.name, latest=1, created=now))
+    digests = {"md5": hashlib.md5(data).hexdigest(), "sha256": hashlib.sha256(data).hexdigest()}
+    version = Version(
+        id=id,
+        session=session.id,
+        file=image,
+        name=path.name,
+        length=len(data),
+        state="dicing",
+        created=now,
+        updated=now,
+        stages={"upload": {"started": now, "ended": now, "done": len(data), "total": len(data)}},
+        **digests,
+    )
+    await store.versions.insert(version)
+    await blobs.create(image, name=path.name, chunk=CHUNK, refs=(f"{image}:1",))
+    for n in range(-(-len(data) // CHUNK)):
+        await blobs.put_chunk(image, n, data[n * CHUNK : (n + 1) * CHUNK])
+    await blobs.commit(image, length=len(data), **digests)
+
+
 @dataclass
 class Mill:
     """One deployment in one process. `rng` shuffles and doubles deliveries; without it they come in order, once."""
@@ -119,31 +148,8 @@ class Mill:
 
     async def upload(self, path: Path, image: str | None = None) -> str:
         """Stores a file as a finished upload would be and announces it; returns the image's id."""
-        data = path.read_bytes()
         image = image or uuid.uuid4().hex
-        now = self.clock.now()
-        id = VersionId(image=image, n=1)
-        session = Session(id="5" * 32, title="tests", owner="0" * 32, created=now)
-        await self.store.sessions.insert(session)
-        await self.store.images.insert(Image(id=image, session=session.id, name=path.name, latest=1, created=now))
-        digests = {"md5": hashlib.md5(data).hexdigest(), "sha256": hashlib.sha256(data).hexdigest()}
-        version = Version(
-            id=id,
-            session=session.id,
-            file=image,
-            name=path.name,
-            length=len(data),
-            state="dicing",
-            created=now,
-            updated=now,
-            stages={"upload": {"started": now, "ended": now, "done": len(data), "total": len(data)}},
-            **digests,
-        )
-        await self.store.versions.insert(version)
-        await self.blobs.create(image, name=path.name, chunk=CHUNK, refs=(f"{image}:1",))
-        for n in range(-(-len(data) // CHUNK)):
-            await self.blobs.put_chunk(image, n, data[n * CHUNK : (n + 1) * CHUNK])
-        await self.blobs.commit(image, length=len(data), **digests)
+        await store_upload(path, image, store=self.store, blobs=self.blobs, now=self.clock.now())
         await self.announce(image)
         return image
 

@@ -1,0 +1,54 @@
+"""The verdict of a chaos run can be a bad one."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.chaos.load import kind_of
+from tests.chaos.verdict import Ends, judge
+
+NAME = "001-00-png.png"
+CLEAN = {"png.png": ("ready", "digest")}
+
+
+def good() -> Ends:
+    """One file that came to its end as it should."""
+    return Ends(images={NAME: ["a"]}, states={"a": "ready"}, reasons={"a": ""}, digests={"a": "digest"})
+
+
+def test_a_run_in_which_all_is_well_is_clean() -> None:
+    """The measure for the others."""
+    verdict = judge([NAME], {NAME}, CLEAN, kind_of, good())
+
+    assert verdict.clean
+    assert (verdict.attempted, verdict.acknowledged, verdict.lost) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda ends: ends.images.clear(), "lost"),
+        (lambda ends: ends.images[NAME].append("a"), "duplicated"),
+        (lambda ends: ends.states.update(a="failed"), "unexpected"),
+        (lambda ends: ends.states.update(a="dicing"), "unexpected"),
+        (lambda ends: ends.digests.update(a="other"), "unexpected"),
+        (lambda ends: ends.leftovers.update({"messages waiting in dicer": 1}), "left over"),
+    ],
+)
+def test_whatever_is_wrong_is_told(spoil: Callable[[Ends], object], complaint: str) -> None:
+    """Each kind of harm spoils the verdict under its own name."""
+    ends = good()
+    spoil(ends)
+
+    verdict = judge([NAME], {NAME}, CLEAN, kind_of, ends)
+
+    assert not verdict.clean
+    assert any(line.startswith(complaint) for line in verdict.complaints)
+
+
+def test_a_file_that_its_sender_gave_up_is_told() -> None:
+    """The gateway is never away for so long."""
+    verdict = judge([NAME], set(), CLEAN, kind_of, Ends())
+
+    assert verdict.lost == 0
+    assert [line for line in verdict.complaints if line.startswith("given up")]

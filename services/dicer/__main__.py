@@ -24,8 +24,7 @@ async def dicer(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Con
             stage="dicer",
             handlers={FileComplete: handlers.file_complete, DiceBlock: handlers.dice_block},
             failed=handlers.failed,
-            # One handler more than children: it reads its block while the others' are being decoded.
-            slots=slots + 1,
+            slots=slots,
         )
 
 

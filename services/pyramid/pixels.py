@@ -7,7 +7,6 @@ Vollbeding's 4 x 4 reduction of the 8 x 8 transform) with the accurate integer m
 each next level is the 2 x 2 box mean of the one below and is encoded once.
 """
 
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Literal
 
@@ -44,7 +43,7 @@ def fold(
     """Folds one square of tiles: yields the encoded tiles of every level above it, then, while further rounds
     are to come, its root tile losslessly.
 
-    `positions` and `inputs` are the square's present tiles: JPEG files, or packed pixels (`raw`) from the round before.
+    `positions` and `inputs` are the square's present tiles: JPEG files, or plain pixels (`raw`) from the round before.
     A tile with nothing below it is left out. Where a level's size is odd, its last column or row is averaged with
     itself.
     """
@@ -63,7 +62,7 @@ def fold(
                 _encode(level_pixels[y : y + height, x : x + width], recipe.quality, recipe.subsampling),
             )
     if present and rect.level + steps(geometry) < geometry.levels - 1:
-        yield ROOT, pack(level_pixels)
+        yield ROOT, level_pixels.tobytes()
 
 
 def first_level(
@@ -80,7 +79,7 @@ def first_level(
     for position, data in zip(positions, inputs, strict=True):
         tile_width, tile_height = geometry.tile_size(position)
         if raw:
-            small = halve(unpack(data, tile_width, tile_height), rect.level + 1)
+            small = halve(np.frombuffer(data, np.uint8).reshape(tile_height, tile_width, 3), rect.level + 1)
         elif tile_width == tile == tile_height and tile % 16 == 0:
             small = _decode_half(data, position, half)
         else:
@@ -113,17 +112,6 @@ def _uint8(pixels: Any) -> Pixels:
     """OpenCV keeps the type of its input, which its stubs don't know."""
     same: Pixels = pixels
     return same
-
-
-def pack(pixels: Pixels) -> bytes:
-    """A root tile, lossless: deflated differences along the rows, which photographs compress better by."""
-    return zlib.compress(np.diff(pixels, axis=1, prepend=np.uint8(0)).tobytes(), 1)
-
-
-def unpack(data: memoryview, width: int, height: int) -> Pixels:
-    """The reverse of `pack`."""
-    differences = np.frombuffer(zlib.decompress(data), np.uint8).reshape(height, width, 3)
-    return np.cumsum(differences, axis=1, dtype=np.uint8)
 
 
 def _encode(pixels: Pixels, quality: int, subsampling: str) -> bytes:

@@ -111,9 +111,3 @@ def test_folded_pixels_are_the_means_of_the_source(width: int, height: int) -> N
         # No seam and no shift: the last row and column are as good as the rest.
         assert np.abs(difference[-1]).mean() < 1.5, f"level {level}"
         assert np.abs(difference[:, -1]).mean() < 1.5, f"level {level}"
-
-
-def test_a_root_tile_survives_packing() -> None:
-    root = picture(200, 130)
-
-    assert np.array_equal(pixels.unpack(memoryview(pixels.pack(root)), 200, 130), root)

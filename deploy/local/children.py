@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -144,7 +145,10 @@ class Supervisor:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
         stopping = [self._children[name] for name in names if name in self._children]
-        await asyncio.gather(*(asyncio.to_thread(child.stop) for child in stopping))
+        # A thread for each: none waits for its signal until another one has ended.
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(max_workers=max(1, len(stopping))) as threads:
+            await asyncio.gather(*(loop.run_in_executor(threads, child.stop) for child in stopping))
         self._changed()
 
     async def _keep(self, child: Child) -> None:

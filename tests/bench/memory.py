@@ -9,20 +9,32 @@ import psutil
 INTERVAL = 0.1
 
 
-def _resident(pid: int) -> int:
-    """Bytes resident in a process and all its descendants; pages they share count for each of them."""
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    total = 0
-    for member in family:
+def _resident(pids: Mapping[str, int]) -> dict[str, int]:
+    """Bytes resident in each process and all its descendants; pages they share count for each of them.
+
+    The list of processes is read once for all, so that looking costs the measured ones little.
+    """
+    parents: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    for process in psutil.process_iter():
         try:
-            total += member.memory_info().rss
+            parents[process.pid] = process.ppid()
         except psutil.NoSuchProcess:
             continue
-    return total
+    totals = dict.fromkeys(pids, 0)
+    for name, root in pids.items():
+        for pid in parents:
+            ancestor: int | None = pid
+            while ancestor is not None and ancestor != root:
+                ancestor = parents.get(ancestor)
+            if ancestor == root:
+                if pid not in sizes:
+                    try:
+                        sizes[pid] = psutil.Process(pid).memory_info().rss
+                    except psutil.NoSuchProcess:
+                        sizes[pid] = 0
+                totals[name] += sizes[pid]
+    return totals
 
 
 class MemoryWatch:
@@ -36,8 +48,8 @@ class MemoryWatch:
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            for name, pid in self._pids.items():
-                self.peaks[name] = max(self.peaks[name], _resident(pid))
+            for name, total in _resident(self._pids).items():
+                self.peaks[name] = max(self.peaks[name], total)
             self._stop.wait(INTERVAL)
 
     def __enter__(self) -> "MemoryWatch":

@@ -25,6 +25,7 @@ from shared.tiles.geometry import Geometry, Position, Rect
 Pixels = npt.NDArray[np.uint8]
 ROOT: Literal["root"] = "root"
 WHITE = 255
+BLANK_BYTES = 4096
 THUMBNAIL_QUALITY = 85
 MOST_ASSOCIATED_PIXELS = 50 * 10**6
 
@@ -76,12 +77,13 @@ def first_level(
     pixels = np.full((-(-height // 2), -(-width // 2), 3), WHITE, np.uint8)
     half = tile // 2
     present = set()
+    blanks: dict[bytes, Pixels] = {}
     for position, data in zip(positions, inputs, strict=True):
         tile_width, tile_height = geometry.tile_size(position)
         if raw:
             small = halve(np.frombuffer(data, np.uint8).reshape(tile_height, tile_width, 3), rect.level + 1)
         elif tile_width == tile == tile_height and tile % 16 == 0:
-            small = _decode_half(data, position, half)
+            small = _decode_half_once(data, position, half, blanks)
         else:
             small = halve(_decode(data, position), rect.level + 1)
         y, x = (position.row - rect.top) * half, (position.col - rect.left) * half
@@ -137,6 +139,16 @@ def _decode_half(data: memoryview, position: Position, half: int) -> Pixels:
     except ValueError as error:
         raise _damaged(position, error) from error
     return decoded
+
+
+def _decode_half_once(data: memoryview, position: Position, half: int, blanks: dict[bytes, Pixels]) -> Pixels:
+    """As `_decode_half`; tiles as short as a blank one are kept, since scanners write the same one over and over."""
+    if len(data) > BLANK_BYTES:
+        return _decode_half(data, position, half)
+    key = bytes(data)
+    if key not in blanks:
+        blanks[key] = _decode_half(data, position, half)
+    return blanks[key]
 
 
 def _damaged(position: Position, error: ValueError) -> Reject:

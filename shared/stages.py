@@ -22,7 +22,7 @@ from shared.events import (
     StageName,
 )
 from shared.store import In, Store
-from shared.store.documents import Block, BlockId, Failure, Version, VersionId
+from shared.store.documents import Block, BlockId, Failure, Image, Stage, Stages, Upload, Version, VersionId
 
 BlockStage = Literal["dice", "fold"]
 WORKING: dict[StageName, str] = {"upload": "uploading", "dice": "dicing", "fold": "folding", "finish": "finishing"}
@@ -46,6 +46,29 @@ async def working_version(store: Store, event: ImageEvent, stage: StageName) -> 
 def _not_before(moment: datetime, earlier: datetime | None) -> datetime:
     """Clocks of several hosts differ a little; a stage still never starts before the one before it ended."""
     return moment if earlier is None else max(moment, earlier)
+
+
+async def appear(store: Store, upload: Upload, clock: Clock, failure: Failure | None = None) -> None:
+    """Makes the image and the version of an upload, as failed or under way. Harmless when repeated.
+
+    The image comes first: everybody notices a version that is missing and makes it, and the image with it.
+    """
+    image = Image(
+        id=upload.image, session=upload.session, name=upload.name, latest=upload.version, created=upload.created
+    )
+    version = Version(
+        id=VersionId(image=upload.image, n=upload.version),
+        session=upload.session,
+        file=upload.id,
+        name=upload.name,
+        state="failed" if failure else "uploading",
+        stages=Stages(upload=Stage(started=upload.created, done=upload.stored, total=upload.total)),
+        failure=failure,
+        created=upload.created,
+        updated=clock.now(),
+    )
+    await store.images.insert(image)
+    await store.versions.insert(version)
 
 
 async def start_stage(store: Store, version: Version, stage: StageName, clock: Clock) -> None:

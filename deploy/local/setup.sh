@@ -119,4 +119,14 @@ if [ "$(cat .venv/.page 2>/dev/null)" != "$sources" ] || [ ! -e $page/dist/index
     echo "$sources" >.venv/.page
 fi
 
+# --- the clients that the tests run -----------------------------------------------------------------------------------
+clients=tests/clients
+locked=$(hash_of $clients/package.json $clients/package-lock.json)
+if [ "$(cat .venv/.clients 2>/dev/null)" != "$locked" ] || [ ! -d $clients/node_modules ]; then
+    say "installing the clients that the tests run"
+    npm ci --prefix $clients --no-audit --no-fund --loglevel=error 9>&- ||
+        fail "npm could not install the packages of $clients: read what it said above, then run this again"
+    echo "$locked" >.venv/.clients
+fi
+
 touch .venv/.ready

@@ -6,7 +6,7 @@ from shared.blobs import Blobs
 from shared.blobs.seal import seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
-from shared.stages import fail
+from shared.stages import appear, fail
 from shared.store import Less, Store
 from shared.store.documents import Upload, VersionId
 
@@ -32,6 +32,9 @@ async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: 
     )
     expired = 0
     for upload in idle:
+        if await blobs.chunks(upload.id):
+            # A gateway may have died between the first chunk and the image.
+            await appear(store, upload, clock)
         # It moves on from `receiving` if nothing is missing, and the relay announces it.
         await seal(upload.id, store=store, blobs=blobs, database=database, clock=clock)
         # Compare-and-set on the time too: a chunk that comes in right now keeps the upload alive.

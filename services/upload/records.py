@@ -15,9 +15,9 @@ from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem
 from shared.slides.sniff import FORMATS, unreadable
-from shared.stages import fail
+from shared.stages import appear, fail
 from shared.store import Store
-from shared.store.documents import Failure, Image, Stage, Stages, Upload, UploadState, Version, VersionId
+from shared.store.documents import Failure, Upload, UploadState, VersionId
 
 
 @dataclass
@@ -71,25 +71,6 @@ class Records:
             updated=now,
         )
 
-    async def _appear(self, upload: Upload, failure: Failure | None = None) -> None:
-        """Makes the image; its version first, so that an image always has one."""
-        version = Version(
-            id=VersionId(image=upload.image, n=upload.version),
-            session=upload.session,
-            file=upload.id,
-            name=upload.name,
-            state="failed" if failure else "uploading",
-            stages=Stages(upload=Stage(started=upload.created, done=upload.stored, total=upload.total)),
-            failure=failure,
-            created=upload.created,
-            updated=self.clock.now(),
-        )
-        image = Image(
-            id=upload.image, session=upload.session, name=upload.name, latest=upload.version, created=upload.created
-        )
-        await self.store.versions.insert(version)
-        await self.store.images.insert(image)
-
     async def _vanish(self, upload: Upload) -> None:
         await self.store.images.take(upload.image)
         await self.store.versions.take(VersionId(image=upload.image, n=upload.version))
@@ -113,7 +94,7 @@ class Records:
             set={"stages.upload.done": changed.stored, "stages.upload.total": changed.total, "updated": now},
         )
         if version is None:
-            await self._appear(changed)
+            await appear(self.store, changed, self.clock)
             current = await self.store.uploads.get(upload.id)
             if current is None or current.state == "expired":
                 await self._vanish(upload)
@@ -158,7 +139,7 @@ class Records:
         reason, remedy = unreadable(sending.named, head)
         upload = self._upload(sending, sending.total or 0, LARGEST_CHUNK, "failed")
         if await self.store.uploads.insert(upload):
-            await self._appear(upload, Failure(stage="upload", reason=reason, remedy=remedy))
+            await appear(self.store, upload, self.clock, Failure(stage="upload", reason=reason, remedy=remedy))
             await self._failed(upload, reason, remedy)
         if not head:
             return Problem(422, reason, remedy, extra=about(upload))

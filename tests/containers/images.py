@@ -1,17 +1,20 @@
 """Building the services' images without a container engine: buildah in a chroot, on a base made by debootstrap."""
 
-import os
 import re
 import shutil
+import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 STORE = ROOT / "var" / "containers"
 BASE = "docker.io/library/debian:bookworm-slim"
 SUITE = "bookworm"
-# What an image build needs to know of the host to reach package registries; mounted read-only where it exists.
-_HOST = ("/etc/ssl/certs", "/etc/pip.conf", "/etc/xdg/pip")
+# Where pip inside a build finds the host's settings, and the certificates that the host trusts. Not at the
+# certificates' usual place, which the build itself fills when it installs them.
+PIP_SETTINGS = "/etc/pip.conf"
+CERTIFICATES = "/run/host-certificates.crt"
 
 
 def buildah(*words: str) -> list[str]:
@@ -31,21 +34,33 @@ def run(command: list[str], seconds: float) -> str:
 def build(service: str) -> str:
     """Builds a service's image by its Dockerfile and returns the image's name. Layers are kept for the next time."""
     _ensure_base()
-    mounts = [word for path in _HOST if Path(path).exists() for word in ("--volume", f"{path}:{path}:ro")]
-    environment = [
-        word
-        for name, value in os.environ.items()
-        if name.startswith("PIP_CERT")
-        for word in ("--env", f"{name}={value}")
-    ]
+    mounts = [word for mount in _host_mounts() for word in ("--volume", mount)]
     name = f"localhost/slidemill-{service}"
     options = ["--isolation", "chroot", "--network", "host", "--pull-never", "--layers", "--format", "docker"]
     dockerfile = ROOT / "services" / service / "Dockerfile"
     run(
-        buildah("bud", *options, *mounts, *environment, "--file", str(dockerfile), "--tag", name, str(ROOT)),
+        buildah("bud", *options, *mounts, "--file", str(dockerfile), "--tag", name, str(ROOT)),
         seconds=1200,
     )
     return name
+
+
+def _host_mounts() -> list[str]:
+    """What a build needs to know of the host to reach package registries, mounted read-only."""
+    settings = STORE / "pip.conf"
+    told = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    ).stdout
+    # Lines such as `global.index-url='…'` and `:env:.cert='…'`; what names the host's own folders is of no use inside.
+    found = dict(re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", told, re.M))
+    kept = {name: value for name, value in found.items() if name in ("index-url", "extra-index-url", "trusted-host")}
+    mounts = []
+    certificates = Path(found.get("cert") or ssl.get_default_verify_paths().openssl_cafile)
+    if certificates.is_file():
+        kept["cert"] = CERTIFICATES
+        mounts.append(f"{certificates.resolve()}:{CERTIFICATES}:ro")
+    settings.write_text("\n".join(["[global]", *(f"{name} = {value}" for name, value in kept.items()), ""]))
+    return [*mounts, f"{settings}:{PIP_SETTINGS}:ro"]
 
 
 def _ensure_base() -> None:

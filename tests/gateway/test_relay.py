@@ -2,11 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+
 from services.upload.app import make_gateway
 from services.upload.relay import Relay
 from shared.clock import ManualClock
 from shared.events import FileComplete
-from shared.store.documents import Upload
+from shared.stages import appear
+from shared.store.documents import Upload, VersionId
 from tests.gateway.conftest import MIB, Served, md5, slide
 
 
@@ -38,7 +41,11 @@ async def test_what_the_broker_missed_is_announced_later(gateway: Served) -> Non
     assert (await gateway.upload(id)).announced
 
 
-async def test_a_gateway_that_died_before_it_noted_the_last_byte_is_finished_for(gateway: Served) -> None:
+@pytest.mark.parametrize("stored", [0, MIB], ids=["last byte not noted", "last byte noted"])
+@pytest.mark.parametrize("there", [[], ["image"], ["image", "version"]], ids="-".join)
+async def test_a_gateway_that_died_at_any_moment_after_the_last_byte_is_finished_for(
+    gateway: Served, stored: int, there: list[str]
+) -> None:
     session = await gateway.session()
     data = slide(MIB)
     now = gateway.gateway.clock.now()
@@ -51,12 +58,18 @@ async def test_a_gateway_that_died_before_it_noted_the_last_byte_is_finished_for
         name="a.svs",
         total=MIB,
         chunk=4 * MIB,
+        stored=stored,
         created=now,
         updated=now,
     )
     await gateway.store.uploads.insert(upload)
     await gateway.blobs.create(upload.id, name="a.svs", chunk=upload.chunk, refs=("6" * 32 + ":1",))
     await gateway.blobs.put_chunk(upload.id, 0, data)
+    await appear(gateway.store, upload, gateway.gateway.clock)
+    if "version" not in there:
+        await gateway.store.versions.take(VersionId(image=upload.image, n=1))
+    if "image" not in there:
+        await gateway.store.images.take(upload.image)
 
     await relay_after(gateway, 30)
 

@@ -7,6 +7,7 @@ PAGE := services/upload/web
 LOCKS := upload dicer pyramid sync viewer ops local
 SLIDE ?=
 FAULTS ?= 100
+CASES ?=
 PYTEST ?=
 
 help: ## Show this help
@@ -30,8 +31,8 @@ check: setup ## Check style, types, imports between parts, and that generated do
 	.venv/bin/lint-imports
 	$(PYTHON) -m docs.generate --check
 
-bench: setup ## Compare with vips dzsave on the same slide, three pairs
-	$(PYTHON) -m tests.bench
+bench: setup ## Compare with vips dzsave on the same slide, three pairs (CASES=all, or names; SLIDE=path)
+	$(PYTHON) -m tests.bench $(CASES) $(if $(SLIDE),--slide "$(SLIDE)")
 
 chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n)
 	$(PYTHON) -m tests.chaos --faults $(FAULTS)

@@ -176,7 +176,7 @@ def test_folded_pixels_are_the_means_of_the_source(width: int, height: int) -> N
         decoded[y : y + 256, x : x + 256] = simplejpeg.decode_jpeg(tiles[-1][1], fastdct=False, fastupsample=False)
 
     folded, _ = pixels.first_level(
-        rect, [position for position, _ in tiles], geometry, False, [memoryview(data) for _, data in tiles]
+        rect, [position for position, _ in tiles], geometry, False, [memoryview(data) for _, data in tiles], {}
     )
 
     expected = decoded.astype(np.float64)

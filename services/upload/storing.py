@@ -112,7 +112,7 @@ class Storing:
                 latest = self._hash_ahead(upload, block, latest)
                 put = asyncio.create_task(self._put(upload, block, latest))
                 under_way.append(_Storing(block.span, put, latest))
-                if len(under_way) >= AT_ONCE:
+                while under_way and (under_way[0].put.done() or len(under_way) >= AT_ONCE):
                     await self._settle(upload, under_way.popleft(), stored)
                     await settled()
             while under_way:

@@ -2,19 +2,21 @@
 
 from services.upload.body import Body, Broken
 from services.upload.core import Invalid
+from services.upload.tus.writers import Writer
 from shared.http.problems import Problem
 
 
 class Arriving:
     """Bytes of a chunk that were stored `before`, then the request's own: at most `room` of them, if that is known.
 
-    A body that breaks off just ends here, so that what came of it is stored, unless it is to come `whole`. `broken` is
-    then the error that its sender gets. See `services.upload.body.Pieces`.
+    A body that breaks off, or whose `writer` has to stop, just ends here, so that what came of it is stored, unless it
+    is to come `whole`. `broken` is then the error that its sender gets. See `services.upload.body.Pieces`.
     """
 
-    def __init__(self, before: bytes, body: Body, room: int | None, *, whole: bool = False) -> None:
+    def __init__(self, before: bytes, body: Body, writer: Writer, room: int | None, *, whole: bool) -> None:
         self._before = before
         self._body = body
+        self._writer = writer
         self._room = room
         self._whole = whole
         self.broken: Broken | Problem | None = None
@@ -27,7 +29,7 @@ class Arriving:
         if self.broken is not None:
             return b""
         try:
-            piece = await self._body.piece()
+            piece = await self._writer.wait(self._body.piece())
         except (Broken, Problem) as error:
             if self._whole:
                 raise

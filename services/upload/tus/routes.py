@@ -115,7 +115,7 @@ async def create(request: web.Request) -> web.Response:
 async def _first_bytes(request: web.Request, upload: Upload) -> Upload:
     writing = gateway_of(request).writing
     try:
-        return await writing.append(upload, 0, request, await open_body(request), checksum=_checksum(request))
+        return await writing.append(upload, 0, await open_body(request), checksum=_checksum(request))
     except (Broken, Invalid, Problem):
         # Nobody was told of it. What was refused for its content stays, to be seen as failed.
         await writing.forget(upload)
@@ -200,9 +200,7 @@ async def patch(request: web.Request) -> web.Response:
     offset = number("Upload-Offset", said["Upload-Offset"])
     total = number("Upload-Length", said["Upload-Length"]) if "Upload-Length" in said else None
     body = await open_body(request)
-    upload = await gateway_of(request).writing.append(
-        upload, offset, request, body, total=total, checksum=_checksum(request)
-    )
+    upload = await gateway_of(request).writing.append(upload, offset, body, total=total, checksum=_checksum(request))
     return web.Response(status=204, headers={"Upload-Offset": str(upload.stored), **_expiry(upload)})
 
 

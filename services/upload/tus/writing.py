@@ -9,15 +9,13 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Any
 
-from aiohttp import web
-
 from services.upload.body import Block, Body, Feed, cut
 from services.upload.core import SNIFFABLE, Invalid, Span, expected_offset
 from services.upload.intake import PROGRESS_SECONDS, PROVEN_RANGE, Intake
 from services.upload.storing import Stored, tail_of
 from services.upload.tus.arriving import Arriving
 from services.upload.tus.core import Checksum, settled_chunk
-from services.upload.tus.writers import Writers
+from services.upload.tus.writers import Writer, Writers
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.http.problems import Problem
@@ -76,7 +74,6 @@ class Writing:
         self,
         upload: Upload,
         offset: int,
-        request: web.Request,
         body: Body,
         *,
         total: int | None = None,
@@ -87,13 +84,13 @@ class Writing:
         What came of a body that broke off is kept. Raises a `Problem`, `Invalid`, `Broken` or `Unavailable`.
         """
         self._check(upload, offset, body, total)
-        async with self._writers.only(upload.id, request):
+        async with self._writers.only(upload.id) as writer:
             upload = await self._current(upload)
             await self._intake.records.refuse_ended(upload)
             self._check(upload, offset, body, total)
             if body.length == 0 and total is None:
                 return await self._ended(upload)
-            return await self._append(await self._take(upload, body, total), body, checksum)
+            return await self._append(await self._take(upload, body, total), body, writer, checksum)
 
     async def _current(self, upload: Upload) -> Upload:
         return await self._store.uploads.get(upload.id) or upload
@@ -146,12 +143,12 @@ class Writing:
             await self._intake.records.make_file(taken)
         return taken
 
-    async def _append(self, upload: Upload, body: Body, checksum: Checksum | None) -> Upload:
+    async def _append(self, upload: Upload, body: Body, writer: Writer, checksum: Checksum | None) -> Upload:
         offset = upload.stored
         start = offset - offset % upload.chunk
         before = await self._intake.storing.begun(upload, Span(start, offset))
         room = None if tus_of(upload).deferred else upload.total - offset
-        arriving = Arriving(before, body, room, whole=checksum is not None)
+        arriving = Arriving(before, body, writer, room, whole=checksum is not None)
         stored = Stored(stop=start, noted_at=monotonic() if offset else 0.0)
         moved = upload
 

@@ -24,7 +24,7 @@ async def upload(settings: Settings, stop: asyncio.Event) -> None:
                 database=settings.database,
                 public_url=settings.public_url,
             )
-            relay = Relay(main.store, main.blobs, bus, gateway.intake, clock, settings.database)
+            relay = Relay(main.store, main.blobs, bus, gateway.intake, gateway.joining, clock, settings.database)
             app = make_app(gateway)
             add_health(app, [main.store.ping])
             async with served(app, settings.http_host, settings.http_port):

@@ -6,6 +6,7 @@ from datetime import timedelta
 import structlog
 
 from services.upload.intake import Intake
+from services.upload.tus.joining import Joining
 from shared.blobs import Blobs
 from shared.blobs.seal import relay
 from shared.bus import Bus
@@ -25,11 +26,21 @@ log = structlog.get_logger()
 class Relay:
     """Every gateway runs one; several at once do each thing once, or do it again without harm."""
 
-    def __init__(self, store: Store, blobs: Blobs, bus: Bus, intake: Intake, clock: Clock, database: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        bus: Bus,
+        intake: Intake,
+        joining: Joining,
+        clock: Clock,
+        database: str,
+    ) -> None:
         self._store = store
         self._blobs = blobs
         self._bus = bus
         self._intake = intake
+        self._joining = joining
         self._clock = clock
         self._database = database
 
@@ -47,6 +58,7 @@ class Relay:
     async def look(self) -> None:
         """Does once whatever is wanting."""
         await self._intake.resume()
+        await self._joining.resume()
         await relay(self._store, self._blobs, self._bus, database=self._database, clock=self._clock, stale=STALE)
         await reissue(
             self._store,

@@ -69,6 +69,10 @@ class Blobs(Protocol):
         """
         ...
 
+    async def trim(self, file: str, before: int) -> None:
+        """Removes the chunks whose number is below `before`. Harmless when repeated."""
+        ...
+
     async def delete(self, file: str) -> None:
         """Removes chunks first, then the files document. Harmless when repeated."""
         ...

@@ -85,6 +85,11 @@ class MemoryBlobs:
         async with self._scratch.copy(f"memory-{file}", suffix, info.length, lambda: self.stream(file)) as path:
             yield path
 
+    async def trim(self, file: str, before: int) -> None:
+        """See `Blobs.trim`."""
+        if file in self._chunks:
+            self._chunks[file] = {n: data for n, data in self._chunks[file].items() if n >= before}
+
     async def delete(self, file: str) -> None:
         """See `Blobs.delete`."""
         self._chunks.pop(file, None)

@@ -54,8 +54,27 @@ class Session(Document):
     created: datetime
 
 
+class Tus(BaseModel):
+    """What an upload by the tus protocol has besides. Its offset is the upload's `stored`.
+
+    `token` is raised by whoever becomes the upload's one writer, and by whoever asks where to go on. `sized` says that
+    `chunk` is settled: from then on there may be chunks. While `deferred`, the upload's `total` is 0 and unknown. A
+    `partial` upload makes no image; a `final` one is made of the partial uploads `parts`, in order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    token: int = 0
+    metadata: str = ""
+    sized: bool = False
+    deferred: bool = False
+    partial: bool = False
+    final: bool = False
+    parts: tuple[str, ...] = ()
+
+
 class Upload(Document):
-    """One file on its way in. `id` is the GridFS files id too."""
+    """One file on its way in. `id` is the GridFS files id too. `session` is empty for a part that named none."""
 
     id: str = Field(alias="_id")
     session: str
@@ -73,6 +92,7 @@ class Upload(Document):
     claimed_sha256: str | None = None
     md5: str | None = None
     sha256: str | None = None
+    tus: Tus | None = None
     created: datetime
     updated: datetime
 

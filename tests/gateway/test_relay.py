@@ -24,7 +24,8 @@ async def relay_after(gateway: Served, seconds: float) -> None:
         database="slidemill",
         public_url=gateway.url,
     )
-    await Relay(gateway.store, gateway.blobs, gateway.bus, other.intake, clock, "slidemill").look()
+    relay = Relay(gateway.store, gateway.blobs, gateway.bus, other.intake, other.joining, clock, "slidemill")
+    await relay.look()
     await other.announcer.close()
 
 

@@ -208,6 +208,39 @@ async def test_chunks_that_a_dead_gateway_did_not_note_are_counted(gateway: Serv
     assert (await gateway.upload(id_of(place))).sha256 == sha256(data)
 
 
+async def test_what_a_dead_gateway_had_stored_whole_is_completed_by_asking(gateway: Served) -> None:
+    session = await gateway.session()
+    data = slide(2 * MIB)
+    place = await begin(gateway, session, len(data))
+    await patch(gateway, place, 0, data[:MIB])
+    await gateway.blobs.put_chunk(id_of(place), 1, data[MIB:])
+
+    assert await offset_of(gateway, place) == len(data)
+
+    upload = await gateway.upload(id_of(place))
+    assert (upload.state, upload.sha256) == ("complete", sha256(data))
+
+
+async def test_of_many_who_go_on_at_once_one_brings_the_bytes(gateway: Served) -> None:
+    session = await gateway.session()
+    data = slide(MIB)
+    place = await begin(gateway, session, len(data))
+
+    async def go_on() -> int:
+        return (await patch(gateway, place, 0, data)).status
+
+    statuses = await asyncio.gather(*(go_on() for _ in range(8)))
+    if await offset_of(gateway, place) < len(data):
+        offset = await offset_of(gateway, place)
+        await patch(gateway, place, offset, data[offset:])
+
+    assert statuses.count(204) <= 1
+    assert set(statuses) <= {204, 409}
+    assert (await gateway.upload(id_of(place))).sha256 == sha256(data)
+    assert len(await gateway.published()) == 1
+    assert gateway.gateway.intake.budget.free == 128 * MIB
+
+
 async def test_an_upload_can_be_ended_while_its_bytes_come(gateway: Served) -> None:
     session = await gateway.session()
     data = slide(6 * MIB)

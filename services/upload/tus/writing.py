@@ -58,7 +58,8 @@ class Writing:
             return await self._current(upload)
         reached = expected_offset((await self._intake.storing.held(taken)).spans)
         # More than was noted, if a gateway died or was overtaken between storing and saying so.
-        return await self._move(taken, reached) if reached > taken.stored else taken
+        moved = await self._move(taken, reached) if reached > taken.stored else taken
+        return await self._ended(moved)
 
     async def cancel(self, upload: Upload) -> None:
         """Ends an upload that is not whole and removes what there is of it."""
@@ -88,7 +89,7 @@ class Writing:
             upload = await self._current(upload)
             await self._intake.records.refuse_ended(upload)
             self._check(upload, offset, body, total)
-            if body.length == 0 and total is None:
+            if body.length == 0 and (total is None or not tus_of(upload).deferred):
                 return await self._ended(upload)
             return await self._append(await self._take(upload, body, total), body, writer, checksum)
 

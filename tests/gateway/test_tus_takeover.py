@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from services.upload.tus.writing import tus_of
+from services.upload.tus.checks import tus_of
 from tests.gateway.conftest import ADMIN, MIB, Served, serve, sha256, slide
 from tests.gateway.tus import MEDIA, ask, begin, id_of, offset_of, patch
 
@@ -63,10 +63,10 @@ async def patching(
         writer.close()
 
 
-async def taken_up(gateway: Served, place: str, token: int) -> None:
-    """Waits until a request has become the upload's writer."""
+async def taken_up(gateway: Served, place: str) -> None:
+    """Waits until a first request has begun to bring bytes."""
     async with asyncio.timeout(30):
-        while tus_of(await gateway.upload(id_of(place))).token < token:
+        while not tus_of(await gateway.upload(id_of(place))).sized:
             await asyncio.sleep(0.005)
 
 
@@ -131,7 +131,7 @@ async def test_a_request_without_head_takes_over_too(gateway: Served) -> None:
     place = await begin(gateway, session, len(data))
 
     async with patching(gateway, place, 0, len(data)):
-        await taken_up(gateway, place, 1)
+        await taken_up(gateway, place)
         answer = await patch(gateway, place, 0, data)
 
     assert (answer.status, answer.headers["Upload-Offset"]) == (204, str(MIB))
@@ -148,7 +148,7 @@ async def test_another_gateway_takes_over_and_the_late_bytes_of_the_first_do_no_
     async for other in serve(gateway.store, gateway.blobs, page):
         async with patching(gateway, place, 0, len(data)) as late:
             await late.send(data[:300_000])
-            await taken_up(gateway, place, 1)
+            await taken_up(gateway, place)
             offset = await offset_of(other, place)
             first = await patch(other, place, offset, data[offset : offset + 200_000])
             await late.send(data[300_000:])

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from shared.blobs import Blobs
+from shared.blobs.pieces import tail_of
 from shared.blobs.seal import seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
@@ -52,6 +53,7 @@ async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: 
             clock=clock,
         )
         await blobs.delete(upload.id)
+        await blobs.delete(tail_of(upload.id))
         await bus.publish([Message(event) for event in events])
         await store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
     return expired

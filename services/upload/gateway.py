@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from services.upload.announcer import Announcer
 from services.upload.core import Invalid
 from services.upload.intake import Intake
+from services.upload.removing import Removing
 from services.upload.watching import Watching
 from shared.access import Action, Principal, decide
 from shared.blobs import Blobs
@@ -32,6 +33,7 @@ class Gateway:
     clock: Clock
     intake: Intake
     announcer: Announcer
+    removing: Removing
     watching: Watching
     public_url: str
     page: Path

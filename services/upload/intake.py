@@ -21,8 +21,9 @@ from services.upload.core import (
 )
 from services.upload.digests import Digests, Running
 from services.upload.records import Records
+from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
-from services.upload.storing import AT_ONCE, Stored, Storing, tail_of
+from services.upload.storing import AT_ONCE, Stored, Storing
 from shared.blobs import Blobs
 from shared.blobs.seal import seal
 from shared.clock import Clock
@@ -44,10 +45,18 @@ class Intake:
     """The one way in through the gateway."""
 
     def __init__(
-        self, *, store: Store, blobs: Blobs, announcer: Announcer, clock: Clock, database: str, budget: Budget
+        self,
+        *,
+        store: Store,
+        blobs: Blobs,
+        announcer: Announcer,
+        removing: Removing,
+        clock: Clock,
+        database: str,
+        budget: Budget,
     ) -> None:
         self.running = Running()
-        self.records = Records(store, blobs, announcer, self.running, clock, database)
+        self.records = Records(store, blobs, announcer, removing, self.running, clock, database)
         self.budget = budget
         self._store = store
         self._blobs = blobs
@@ -229,8 +238,6 @@ class Intake:
         if event is not None:
             self._announcer.soon([event], upload.id)
         self.running.forget(upload.id)
-        if await self._blobs.info(tail_of(upload.id)) is not None:
-            await self._blobs.delete(tail_of(upload.id))
 
 
 async def _prove(sending: Sending, feed: Feed) -> None:

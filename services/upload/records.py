@@ -8,9 +8,10 @@ from services.upload.announcer import Announcer
 from services.upload.body import Broken
 from services.upload.core import LARGEST_CHUNK
 from services.upload.digests import Running
+from services.upload.removing import Removing
 from services.upload.sending import Sending, about, ids_of
-from services.upload.storing import tail_of
-from shared.blobs import Blobs
+from shared.blobs import Blobs, owner_of
+from shared.blobs.pieces import tail_of
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem
@@ -27,6 +28,7 @@ class Records:
     store: Store
     blobs: Blobs
     announcer: Announcer
+    removing: Removing
     running: Running
     clock: Clock
     database: str
@@ -48,8 +50,9 @@ class Records:
 
     async def make_file(self, upload: Upload) -> None:
         """The files document, before any chunk. Harmless when repeated."""
-        refs = (f"{upload.image}:{upload.version}",)
-        await self.blobs.create(upload.id, name=upload.name, chunk=upload.chunk, refs=refs)
+        await self.blobs.create(
+            upload.id, name=upload.name, chunk=upload.chunk, refs=(owner_of(upload.image, upload.version),)
+        )
 
     def _upload(self, sending: Sending, total: int, chunk: int, state: UploadState) -> Upload:
         id, image = ids_of(sending)
@@ -105,13 +108,15 @@ class Records:
         if current is None or current.state == "expired":
             await self.remove_bytes(upload)
             raise self._gone(upload)
+        # It ended while this request was at work: only pieces that nobody needs any more can be new.
+        await self.blobs.delete(tail_of(upload.id))
         return current
 
     @staticmethod
     def _gone(upload: Upload) -> Problem:
         return Problem(
             410,
-            f"The upload of {upload.name} was cancelled or given up.",
+            f"The upload of {upload.name} was cancelled, given up or deleted.",
             "Send the file again from its beginning.",
         )
 
@@ -181,14 +186,13 @@ class Records:
                 "Leave it, or delete its image.",
                 extra=about(upload),
             )
-        await self._vanish(upload)
-        await self.remove_bytes(upload)
-        await self.store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
+        self.running.forget(upload.id)
+        await self.removing.image(upload.image)
 
     async def remove_bytes(self, upload: Upload) -> None:
-        """Removes chunks and files documents. Harmless when repeated."""
+        """Removes chunks and files documents, unless another image shares them. Harmless when repeated."""
         self.running.forget(upload.id)
-        await self.blobs.delete(upload.id)
+        await self.blobs.release(upload.id, [owner_of(upload.image, upload.version)])
         await self.blobs.delete(tail_of(upload.id))
 
 

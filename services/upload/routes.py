@@ -91,6 +91,13 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{API}/sessions", sessions.list_sessions, "The caller's sessions.", {200: SessionPage}, query=LISTED),
     Route("GET", f"{API}/sessions/{{session}}", sessions.get_session, "One session.", {200: SessionObject}),
     Route(
+        "DELETE",
+        f"{API}/sessions/{{session}}",
+        sessions.delete_session,
+        "Delete a session with all its images. There is no way back.",
+        {204: None},
+    ),
+    Route(
         "GET",
         f"{API}/sessions/{{session}}/images",
         sessions.list_images,
@@ -107,6 +114,13 @@ ROUTES: tuple[Route, ...] = (
         media="text/event-stream",
     ),
     Route("GET", f"{API}/images/{{image}}", sessions.get_image, "One image.", {200: ImageObject}),
+    Route(
+        "DELETE",
+        f"{API}/images/{{image}}",
+        sessions.delete_image,
+        "Delete an image with its file and its tiles, also while it is sent or worked on. There is no way back.",
+        {204: None},
+    ),
     _receiving("POST", FILES),
     _receiving("PUT", FILES),
     _receiving("PUT", f"{FILES}/{{name}}"),

@@ -237,6 +237,22 @@ class Thumbnail(Document):
     data: bytes
 
 
+class Tombstone(Document):
+    """An image or a session that was deleted; `id` is its own. What belongs to it is swept until this document goes.
+
+    `files` and `versions` are those that an image was found to have. `due` is when to sweep next, `sweeps` how often
+    that was done.
+    """
+
+    id: str = Field(alias="_id")
+    kind: Literal["image", "session"]
+    files: tuple[str, ...] = ()
+    versions: tuple[int, ...] = ()
+    sweeps: int = 0
+    created: datetime
+    due: datetime
+
+
 class Deployment(Document):
     """This database's own record: `id` is `deployment`; `claim` names it on the broker."""
 

@@ -33,6 +33,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("owner", "key", unique=True, only={"key": {"$type": "string"}}),
         _index("state", "updated"),
         _index("session"),
+        _index("image"),
     ],
     "images": [_index("session", "created", "_id")],
     "versions": [
@@ -45,6 +46,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("_id.image", "_id.version", "_id.stage", "done", "round", only={"done": False}),
     ],
     "ticks": [_index("started")],
+    "tombstones": [_index("due")],
 }
 
 
@@ -200,6 +202,7 @@ class MongoStore(Store):
         self.blocks = MongoCollection(self._database, schema.BLOCKS)
         self.thumbnails = MongoCollection(self._database, schema.THUMBNAILS)
         self.ticks = MongoCollection(self._database, schema.TICKS)
+        self.tombstones = MongoCollection(self._database, schema.TOMBSTONES)
         self.deployments = MongoCollection(self._database, schema.DEPLOYMENTS)
 
     async def prepare(self) -> None:

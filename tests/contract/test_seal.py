@@ -1,6 +1,5 @@
 import asyncio
 import hashlib
-import inspect
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from shared.store.documents import Upload, Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
 from tests.contract.conftest import Real
+from tests.crashing import Crash, Fuse, Fused
 
 CHUNK = 1000
 DATA = bytes(range(256)) * 10
@@ -42,47 +42,6 @@ class Told:
         if self.broken and messages:
             raise Unavailable("The broker is away.")
         self.events += [message.event for message in messages]
-
-
-class Crash(BaseException):
-    """The death of a gateway: nothing may catch it."""
-
-
-@dataclass
-class Fuse:
-    """Counts the steps that touch a store, and kills at step `at`."""
-
-    at: int = 0
-    steps: int = 0
-
-    def burn(self) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            raise Crash
-
-
-class Fused:
-    """A port each of whose calls burns the fuse before and after it is carried out."""
-
-    def __init__(self, port: object, fuse: Fuse) -> None:
-        self._port = port
-        self._fuse = fuse
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._port, name)
-        if not callable(value):
-            return Fused(value, self._fuse)
-        if not inspect.iscoroutinefunction(value):
-            self._fuse.burn()
-            return value
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            self._fuse.burn()
-            result = await value(*args, **kwargs)
-            self._fuse.burn()
-            return result
-
-        return call
 
 
 @dataclass

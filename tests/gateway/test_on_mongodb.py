@@ -12,9 +12,15 @@ import pytest
 from shared.blobs.gridfs import GridFSBlobs
 from shared.mongo import connect
 from shared.store.mongo import MongoStore
+from shared.tiles.mongo import MongoTiles
 from tests.gateway.conftest import MIB, Served, md5, serve, slide
+from tests.gateway.test_deleting import (
+    test_a_deleted_image_is_gone_from_every_address_and_collection,
+    test_a_deleted_session_takes_all_its_images_along,
+    test_what_a_late_worker_writes_is_swept,
+)
 from tests.gateway.test_events import test_a_stream_begins_with_every_image_and_goes_on_with_what_changes
-from tests.gateway.test_relay import test_a_gateway_that_died_before_it_noted_the_last_byte_is_finished_for
+from tests.gateway.test_relay import test_a_gateway_that_died_at_any_moment_after_the_last_byte_is_finished_for
 from tests.gateway.test_sessions import (
     test_a_list_is_read_page_by_page_in_order_of_creation,
     test_a_session_counts_its_images_by_their_latest_state,
@@ -40,10 +46,12 @@ from tests.gateway.test_uploads import (
 
 __all__ = [
     "test_a_cancelled_upload_leaves_nothing",
+    "test_a_deleted_image_is_gone_from_every_address_and_collection",
+    "test_a_deleted_session_takes_all_its_images_along",
     "test_a_file_that_is_not_what_its_sender_says_fails_with_both_digests",
     "test_a_first_request_repeated_with_its_key_makes_one_upload",
     "test_a_gap_in_ranges_that_need_order_names_the_expected_byte",
-    "test_a_gateway_that_died_before_it_noted_the_last_byte_is_finished_for",
+    "test_a_gateway_that_died_at_any_moment_after_the_last_byte_is_finished_for",
     "test_a_link_works_once",
     "test_a_list_is_read_page_by_page_in_order_of_creation",
     "test_a_repeated_range_changes_nothing_and_gets_the_same_answer",
@@ -59,6 +67,7 @@ __all__ = [
     "test_ranges_of_any_size_are_taken_in_order",
     "test_ranges_that_are_whole_chunks_come_in_any_order_and_at_once",
     "test_the_same_key_in_another_session_makes_another_upload",
+    "test_what_a_late_worker_writes_is_swept",
 ]
 pytestmark = pytest.mark.broker
 
@@ -72,10 +81,11 @@ def database() -> str:
 async def gateway(mongod: str, database: str, tmp_path: Path, page: Path) -> AsyncIterator[Served]:
     client = connect(mongod)
     store, blobs = MongoStore(client, database), GridFSBlobs(client, database, tmp_path / "scratch", 10**9)
-    await store.prepare()
-    await blobs.prepare()
+    tiles = MongoTiles(client, database)
+    for port in (store, blobs, tiles):
+        await port.prepare()
     try:
-        async for served in serve(store, blobs, page):
+        async for served in serve(store, blobs, page, tiles):
             yield served
     finally:
         await client.drop_database(database)

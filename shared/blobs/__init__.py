@@ -1,6 +1,6 @@
 """The uploaded files' port: written by chunk, read at any offset, complete only once verified."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -59,8 +59,8 @@ class Blobs(Protocol):
         """Bytes from `offset`; fewer only at the end of what is stored. Raises `Reject` if a chunk is missing."""
         ...
 
-    def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes in order, in pieces of at most one chunk."""
+    def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes in order, in pieces of at most one chunk. Close it to end early."""
         ...
 
     async def commit(self, file: str, *, length: int, md5: str, sha256: str) -> None:

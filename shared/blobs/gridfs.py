@@ -7,7 +7,7 @@ compared, and `s`, its length, which an index holds so that what is stored is co
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,7 +152,7 @@ class GridFSBlobs:
             found = await self._chunks.find_one({"files_id": info.file, "n": {"$gt": n}}, {"_id": 0, "n": 1})
         return found is not None
 
-    async def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         """See `Blobs.stream`. Reads the next chunks while the caller is busy with these."""
         info = await self._info(file)
         end = None if length is None else offset + length

@@ -1,6 +1,6 @@
 """Uploaded files in this process's memory, for tests of whole pipelines."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class MemoryBlobs:
             raise hole(info, end)
         return data
 
-    async def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         """See `Blobs.stream`."""
         info = self._files.get(file)
         if info is None:

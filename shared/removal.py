@@ -45,7 +45,7 @@ async def _hide(store: Store, image: str, now: datetime) -> None:
     for upload in await store.uploads.find({"image": image}):
         if upload.state != "expired" or not upload.announced:
             await store.uploads.update(upload.id, set={"state": "expired", "announced": True, "updated": now})
-        await store.tombstones.update(image, add={"files": upload.id, "versions": upload.version})
+        await store.tombstones.update(image, add={"files": upload.stored_as, "versions": upload.version})
     await store.images.take(image)
     versions = await store.versions.find({"_id.image": image})
     for version in versions:

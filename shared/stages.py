@@ -81,7 +81,7 @@ async def appear(store: Store, upload: Upload, clock: Clock, failure: Failure | 
     version = Version(
         id=VersionId(image=upload.image, n=upload.version),
         session=upload.session,
-        file=upload.id,
+        file=upload.stored_as,
         name=upload.name,
         state="failed" if failure else "uploading",
         stages=Stages(upload=Stage(started=upload.created, done=upload.stored, total=upload.total)),

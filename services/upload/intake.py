@@ -20,6 +20,7 @@ from services.upload.core import (
     stored_bytes,
 )
 from services.upload.digests import Digests, Running
+from services.upload.known import Known
 from services.upload.records import Records
 from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
@@ -57,6 +58,9 @@ class Intake:
     ) -> None:
         self.running = Running()
         self.records = Records(store, blobs, announcer, removing, self.running, clock, database)
+        self.known = Known(
+            store=store, blobs=blobs, records=self.records, announcer=announcer, clock=clock, database=database
+        )
         self.budget = budget
         self._store = store
         self._blobs = blobs
@@ -75,6 +79,8 @@ class Intake:
         if sending.total == 0 and known is None:
             raise await self.records.refuse(sending, b"")
         span = sending.span
+        if span is not None and span.stop == 0:
+            return await self._offered(known, sending, body)
         if span is not None and body.length is not None and body.length != span.stop - span.start:
             raise Invalid(f"The body is {body.length} bytes long, but its range {span.stop - span.start}.")
         if known is not None:
@@ -98,9 +104,9 @@ class Intake:
 
     async def held(self, upload: Upload) -> list[Span]:
         """Exactly what is stored of an upload."""
-        if upload.state in ("receiving", "verifying"):
+        if upload.state in ("receiving", "verifying") and upload.file is None:
             return (await self._storing.held(upload)).spans
-        return [Span(0, upload.total)] if upload.state == "complete" else []
+        return [Span(0, upload.total)] if upload.state in ("verifying", "complete") else []
 
     async def resume(self) -> None:
         """Ends uploads that were abandoned, and those whose last request stored everything but did not say so."""
@@ -147,6 +153,23 @@ class Intake:
             if earlier is not None and earlier != claim:
                 raise Invalid(f"The {name} is said to be {claim}, but {earlier} when the upload began.")
         return upload
+
+    async def _offered(self, known: Upload | None, sending: Sending, body: Body) -> Receipt:
+        """Answers whoever asks, before the first byte, whether the whole file is stored already."""
+        if sending.upload is not None or "sha256" not in sending.claims:
+            raise Invalid("A range without bytes offers a whole new file: it takes the file's SHA-256 and no _id.")
+        if await body.piece():
+            raise Invalid("The request has a body, but its range has no bytes.")
+        total = sending.total or 0
+        upload = known or await self.known.take(sending, total) or await self._known(sending)
+        if upload is None or upload.state == "receiving":
+            raise Problem(
+                404,
+                f"{sending.named} is not stored whole.",
+                "Send its bytes." if upload is None else "Go on with its upload.",
+                extra={"known": False, **(about(upload) if upload else {})},
+            )
+        return Receipt(upload, Span(0, upload.total), True, self.running.of(upload.id))
 
     async def _feed(self, sending: Sending, body: Body, chunk: int) -> Feed:
         """The body's blocks. A range is read before the first is stored wherever only its end tells if it is right."""

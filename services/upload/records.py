@@ -18,7 +18,7 @@ from shared.http.problems import Problem
 from shared.slides.sniff import FORMATS, unreadable
 from shared.stages import appear, fail
 from shared.store import Store
-from shared.store.documents import Failure, Upload, UploadState, VersionId
+from shared.store.documents import Failure, Upload, UploadState, Version, VersionId
 
 
 @dataclass
@@ -47,6 +47,13 @@ class Records:
             return None
         await self.make_file(upload)
         return upload
+
+    async def create_sharing(self, sending: Sending, version: Version) -> Upload | None:
+        """A new upload that shares the stored file of this version, to be sealed; None if its key is taken."""
+        draft = self._upload(sending, version.length or 0, LARGEST_CHUNK, "verifying")
+        known = {"file": version.file, "stored": draft.total, "md5": version.md5, "sha256": version.sha256}
+        upload = draft.model_copy(update=known)
+        return upload if await self.store.uploads.insert(upload) else None
 
     async def make_file(self, upload: Upload) -> None:
         """The files document, before any chunk. Harmless when repeated."""

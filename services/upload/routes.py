@@ -35,7 +35,9 @@ UPLOADED = {
     "sha256": "What the whole file's SHA-256 must be, in hex or base64. Also a form field.",
 }
 UPLOAD_HEADERS = {
-    "Content-Range": "`bytes 0-499/1234`, ends inclusive; `bytes */0` for an empty file. Without it: the whole file.",
+    "Content-Range": "`bytes 0-499/1234`, ends inclusive. Without it: the whole file. `bytes */1234`, without a body, "
+    "offers a file by its `sha256`: 201 if it is stored already, as an image of the session's owner, else 404 with "
+    "`known: false`; then send it. `bytes */0` is an empty file.",
     "Content-Disposition": 'The file\'s name, as `attachment; filename="slide.svs"`.',
     "Idempotency-Key": "A first request that is sent again with the same key goes on with the same upload.",
     "Content-MD5": "MD5 of this request's bytes of the file, in base64.",

@@ -9,13 +9,13 @@ from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
 
-from shared.blobs import Blobs
+from shared.blobs import Blobs, owner_of
 from shared.blobs.pieces import tail_of
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.errors import Reject
 from shared.events import Event, FileComplete
-from shared.stages import end_stage, fail
+from shared.stages import appear, end_stage, fail
 from shared.store import In, Less, Store
 from shared.store.documents import Upload, Version, VersionId
 
@@ -75,6 +75,8 @@ async def _unless_deleted(upload: Upload, store: Store, verifying: Awaitable[Upl
 
 async def _verify(upload: Upload, store: Store, blobs: Blobs, database: str, clock: Clock) -> Upload | None:
     """`verifying` -> `complete` or `failed`."""
+    if upload.file is not None:
+        return await _share(upload, upload.file, store, blobs, clock)
     if upload.md5 is None or upload.sha256 is None:
         digests = await _digests(upload, store, blobs, clock)
         changed = await store.uploads.update(
@@ -89,6 +91,18 @@ async def _verify(upload: Upload, store: Store, blobs: Blobs, database: str, clo
         return None
     await _delete_tail(upload, blobs)
     await blobs.commit(upload.id, length=upload.total, md5=str(upload.md5), sha256=str(upload.sha256))
+    changed = await store.uploads.update(
+        upload.id, when={"state": "verifying"}, set={"state": "complete", "updated": clock.now()}
+    )
+    return changed or await store.uploads.get(upload.id)
+
+
+async def _share(upload: Upload, file: str, store: Store, blobs: Blobs, clock: Clock) -> Upload | None:
+    """`verifying` -> `complete` for a file that is stored already; if it was deleted meanwhile the upload never was."""
+    if await blobs.share(file, owner_of(upload.image, upload.version)) is None:
+        await store.uploads.take(upload.id, when={"state": "verifying"})
+        return None
+    await appear(store, upload, clock)
     changed = await store.uploads.update(
         upload.id, when={"state": "verifying"}, set={"state": "complete", "updated": clock.now()}
     )

@@ -55,7 +55,7 @@ class Session(Document):
 
 
 class Upload(Document):
-    """One file on its way in. `id` is the GridFS files id too."""
+    """One file on its way in. `file` is the stored file that it shares, if it was not sent itself."""
 
     id: str = Field(alias="_id")
     session: str
@@ -68,6 +68,7 @@ class Upload(Document):
     stored: int = 0
     state: UploadState = "receiving"
     announced: bool = False
+    file: str | None = None
     key: str | None = None
     claimed_md5: str | None = None
     claimed_sha256: str | None = None
@@ -75,6 +76,11 @@ class Upload(Document):
     sha256: str | None = None
     created: datetime
     updated: datetime
+
+    @property
+    def stored_as(self) -> str:
+        """The GridFS files id."""
+        return self.file or self.id
 
 
 class Image(Document):

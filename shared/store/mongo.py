@@ -39,6 +39,7 @@ INDEXES: dict[str, list[IndexModel]] = {
     "versions": [
         _index("_id.image", "_id.n"),
         _index("session", "updated"),
+        _index("sha256"),
         _index("state", "updated", only={"state": {"$in": list(STAGE_OF_STATE)}}),
     ],
     "blocks": [

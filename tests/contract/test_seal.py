@@ -289,6 +289,39 @@ async def test_the_relay_finishes_whatever_a_crash_at_any_step_left(house: House
     assert await crashed_at_every_step(house, house.upload, finish) > 12
 
 
+async def test_a_shared_file_is_sealed_whatever_a_crash_at_any_step_left(house: House) -> None:
+    original = await house.upload()
+    await house.seal(original)
+
+    async def offered() -> Upload:
+        upload = original.model_copy(
+            update={
+                "id": uuid.uuid4().hex,
+                "image": uuid.uuid4().hex,
+                "file": original.id,
+                "stored": len(DATA),
+                "state": "verifying",
+                "md5": MD5,
+                "sha256": SHA256,
+                "created": house.clock.now(),
+                "updated": house.clock.now(),
+            }
+        )
+        await house.store.uploads.insert(upload)
+        house.clock.advance(STALE.total_seconds() + 1)
+        return upload
+
+    async def finish(upload: Upload) -> None:
+        told = await house.relay()
+        version, state = await house.version(upload), await house.state(upload)
+        assert [event.correlation for event in told if event.correlation == upload.image] == [upload.image]
+        assert (version.state, version.file, version.sha256) == ("dicing", original.id, SHA256)
+        assert (state.state, state.announced) == ("complete", True)
+        assert await house.blobs.release(original.id, [f"{original.image}:1"]) is False
+
+    assert await crashed_at_every_step(house, offered, finish) > 8
+
+
 async def test_a_mismatch_is_told_once_whatever_a_crash_at_any_step_left(house: House) -> None:
     async def finish(upload: Upload) -> None:
         await house.seal(upload)

@@ -20,6 +20,11 @@ from tests.gateway.test_deleting import (
     test_what_a_late_worker_writes_is_swept,
 )
 from tests.gateway.test_events import test_a_stream_begins_with_every_image_and_goes_on_with_what_changes
+from tests.gateway.test_known import (
+    test_a_known_file_is_complete_at_once_and_shares_the_stored_bytes,
+    test_an_offer_while_the_file_is_deleted_is_whole_or_unknown,
+    test_deleting_one_leaves_the_other_and_the_last_takes_the_file,
+)
 from tests.gateway.test_relay import test_a_gateway_that_died_at_any_moment_after_the_last_byte_is_finished_for
 from tests.gateway.test_sessions import (
     test_a_list_is_read_page_by_page_in_order_of_creation,
@@ -52,6 +57,7 @@ __all__ = [
     "test_a_first_request_repeated_with_its_key_makes_one_upload",
     "test_a_gap_in_ranges_that_need_order_names_the_expected_byte",
     "test_a_gateway_that_died_at_any_moment_after_the_last_byte_is_finished_for",
+    "test_a_known_file_is_complete_at_once_and_shares_the_stored_bytes",
     "test_a_link_works_once",
     "test_a_list_is_read_page_by_page_in_order_of_creation",
     "test_a_repeated_range_changes_nothing_and_gets_the_same_answer",
@@ -60,6 +66,8 @@ __all__ = [
     "test_a_whole_file_is_sent_by_a_form",
     "test_a_whole_file_with_a_key_is_sent_again_after_the_connection_broke",
     "test_an_empty_file_is_refused_and_seen_as_failed",
+    "test_an_offer_while_the_file_is_deleted_is_whole_or_unknown",
+    "test_deleting_one_leaves_the_other_and_the_last_takes_the_file",
     "test_images_are_listed_page_by_page_as_full_objects",
     "test_odd_ranges_may_be_repeated_and_may_overlap",
     "test_odd_ranges_with_other_bytes_are_refused",

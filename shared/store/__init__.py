@@ -20,6 +20,7 @@ from shared.store.documents import (
     Thumbnail,
     Tick,
     Token,
+    Tombstone,
     Upload,
     Version,
 )
@@ -117,6 +118,7 @@ class Store(Protocol):
     blocks: Collection[Block]
     thumbnails: Collection[Thumbnail]
     ticks: Collection[Tick]
+    tombstones: Collection[Tombstone]
     deployments: Collection[Deployment]
 
     async def prepare(self) -> None:

@@ -243,6 +243,7 @@ class MemoryStore(Store):
         self.blocks = MemoryCollection(schema.BLOCKS)
         self.thumbnails = MemoryCollection(schema.THUMBNAILS)
         self.ticks = MemoryCollection(schema.TICKS)
+        self.tombstones = MemoryCollection(schema.TOMBSTONES)
         self.deployments = MemoryCollection(schema.DEPLOYMENTS)
 
     async def prepare(self) -> None:

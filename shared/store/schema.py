@@ -17,6 +17,7 @@ from shared.store.documents import (
     Thumbnail,
     Tick,
     Token,
+    Tombstone,
     Upload,
     Version,
 )
@@ -46,6 +47,7 @@ VERSIONS = Kind("versions", Version)
 BLOCKS = Kind("blocks", Block)
 THUMBNAILS = Kind("thumbnails", Thumbnail)
 TICKS = Kind("ticks", Tick)
+TOMBSTONES = Kind("tombstones", Tombstone)
 DEPLOYMENTS = Kind("deployments", Deployment)
 
 

@@ -161,11 +161,18 @@ class MemoryBus:
 
     async def retry(self, stage: str, delivery: Delivery, attempt: int) -> None:
         """See `Bus.retry`."""
+        self._delay(stage, delivery, {ATTEMPT: attempt}, attempt)
+
+    async def defer(self, stage: str, delivery: Delivery) -> None:
+        """See `Bus.defer`."""
+        self._delay(stage, delivery, {}, table.DEFERRAL)
+
+    def _delay(self, stage: str, delivery: Delivery, headers: Mapping[str, Any], delay: int) -> None:
         self._check_open()
         queue = table.stage_queue(_PREFIX, stage, delivery.lane)
-        headers = {**copied(delivery.headers), ATTEMPT: attempt}
-        stored = Stored(headers, delivery.body, f"{table.stages_exchange(_PREFIX)}:{queue}")
-        self.broker.delay(queue, table.delay_seconds(attempt), stored)
+        routing = f"{table.stages_exchange(_PREFIX)}:{queue}"
+        stored = Stored({**copied(delivery.headers), **headers}, delivery.body, routing)
+        self.broker.delay(queue, table.delay_seconds(delay), stored)
 
     async def dead_letter(self, stage: str, delivery: Delivery, cause: str, detail: str) -> None:
         """See `Bus.dead_letter`."""

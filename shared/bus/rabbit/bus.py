@@ -86,10 +86,16 @@ class RabbitBus:
 
     async def retry(self, stage: str, delivery: Delivery, attempt: int) -> None:
         """See `Bus.retry`."""
-        headers = {**copied(delivery.headers), ATTEMPT: attempt}
+        await self._delay(stage, delivery, {ATTEMPT: attempt}, attempt)
+
+    async def defer(self, stage: str, delivery: Delivery) -> None:
+        """See `Bus.defer`."""
+        await self._delay(stage, delivery, {}, table.DEFERRAL)
+
+    async def _delay(self, stage: str, delivery: Delivery, headers: Mapping[str, Any], delay: int) -> None:
         queue = table.stage_queue(self._prefix, stage, delivery.lane)
-        exchange = table.delay_name(self._prefix, attempt)
-        await self._publish([_Outgoing(exchange, queue, headers, delivery.body)])
+        exchange = table.delay_name(self._prefix, delay)
+        await self._publish([_Outgoing(exchange, queue, {**copied(delivery.headers), **headers}, delivery.body)])
 
     async def dead_letter(self, stage: str, delivery: Delivery, cause: str, detail: str) -> None:
         """See `Bus.dead_letter`."""

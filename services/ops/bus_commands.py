@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 
+from services.ops import dead_commands
 from services.ops.commandline import Commands
 from services.ops.tables import print_table
 
@@ -14,6 +15,7 @@ def register(commands: Commands) -> None:
     topology.add("show", topology_show, "topology show")
     topology.add("apply", topology_apply, "topology apply")
     topology.add("check", topology_check, "topology check")
+    dead_commands.register(commands)
     replaying = commands.add("replay", replay_command, "replay 5f0c2f6a9d3e4b7c8a1d2e3f4a5b6c7d")
     replaying.add_argument("image", metavar="IMAGE", help="the image's id")
 

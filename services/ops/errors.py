@@ -15,6 +15,12 @@ class Refused(CommandFailed):
         self.image = image
 
 
+class Misused(CommandFailed):
+    """The options contradict each other or leave out what is needed: exit code 2."""
+
+    code = 2
+
+
 class StackUnreachable(CommandFailed):
     """Nothing answers where the stack should be: exit code 3."""
 

@@ -29,6 +29,7 @@ class Pipeline:
 
     store: MongoStore
     bus: RabbitBus
+    amqp: str
 
 
 @asynccontextmanager
@@ -53,7 +54,7 @@ async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
         bus = RabbitBus(state.amqp, PREFIX)
         try:
             await bus.connect()
-            yield Pipeline(store, bus)
+            yield Pipeline(store, bus, state.amqp)
         finally:
             await bus.close()
 

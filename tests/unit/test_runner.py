@@ -369,6 +369,13 @@ async def test_a_bug_in_recording_a_failure_does_not_keep_the_message(mill: Mill
     [
         ({}, b"{}", "undecodable", "no header ce-type"),
         ({"ce-type": "slidemill.polish-glass.v1"}, b"{}", "undecodable", "slidemill.polish-glass.v1"),
+        ({"ce-type": "slidemill.file-complete.v2"}, b"{}", "undecodable", "a newer one may know it"),
+        ({"ce-type": 7}, b"{}", "undecodable", "no header ce-type"),
+        ({"ce-type": FileComplete.type}, b"\xff\xfe", "undecodable", "Invalid JSON"),
+        pytest.param({"ce-type": FileComplete.type}, b"[" * 100_000, "undecodable", "Invalid JSON", id="nested"),
+        pytest.param({"ce-type": FileComplete.type}, b"x" * 10_000_000, "undecodable", "Invalid JSON", id="large"),
+        ({"ce-type": FileComplete.type, "x-slidemill-attempt": "many", "traceparent": 7}, b"1", "undecodable", "body"),
+        ({"ce-type": FileComplete.type}, b'{"version": 1e99}', "undecodable", "not as it should be"),
         ({"ce-type": FileComplete.type}, b"not json", "undecodable", "Invalid JSON"),
         ({"ce-type": FileComplete.type}, b'{"database": "slidemill"}', "undecodable", "time"),
         ({"ce-type": SyncTick.type}, b'{"database":"d","time":0,"due":0}', "undecodable", "No handler here takes"),
@@ -384,16 +391,17 @@ async def test_what_is_not_for_this_service_is_dead_lettered_unhandled(
     mill: Mill, headers: dict[str, Any], body: bytes, cause: str, detail: str
 ) -> None:
     mill.broker.put("slidemill.dicer.express", Stored(headers, body, "slidemill.events:fact.unknown"))
+    await mill.publish(file_complete())
 
     async with mill.running({FileComplete: nothing}):
-        await until(mill.dead)
+        await until(lambda: mill.calls)
 
     (letter,) = mill.dead()
     assert letter.headers["x-slidemill-cause"] == cause
     assert detail in letter.headers["x-slidemill-detail"]
     assert letter.headers["x-slidemill-routing"] == "slidemill.events:fact.unknown"
     assert letter.body == body
-    assert not mill.calls
+    assert [event for event, _ in mill.calls] == [file_complete()]
     assert not mill.failures
 
 
@@ -587,10 +595,11 @@ async def test_a_paused_consumer_stops_at_once(mill: Mill) -> None:
     await mill.publish(*(of_image(number) for number in range(30)))
     mill.clock = StandsStill(START)
 
-    async with mill.running({FileComplete: Release().answer}):
-        async with asyncio.timeout(PATIENCE):
-            while not await paused(mill):
-                await asyncio.sleep(0)
+    with capture_logs():
+        async with mill.running({FileComplete: Release().answer}):
+            async with asyncio.timeout(PATIENCE):
+                while not await paused(mill):
+                    await asyncio.sleep(0)
 
     assert not mill.dead()
 
@@ -632,14 +641,15 @@ async def test_other_kinds_go_on_between_two_tries_while_one_kind_dies(mill: Mil
         done.append(event)
         return []
 
-    async with mill.running({FileComplete: release.answer, DiceBlock: cut}):
-        await mill.publish(*(of_image(number) for number in range(20)))
-        async with asyncio.timeout(PATIENCE):
-            while not await paused(mill):
-                await asyncio.sleep(0)
-        await mill.publish(*(dice_block(block) for block in range(5)))
-        await until(lambda: len(done) == 5)
-        assert await paused(mill)
+    with capture_logs():
+        async with mill.running({FileComplete: release.answer, DiceBlock: cut}):
+            await mill.publish(*(of_image(number) for number in range(20)))
+            async with asyncio.timeout(PATIENCE):
+                while not await paused(mill):
+                    await asyncio.sleep(0)
+            await mill.publish(*(dice_block(block) for block in range(5)))
+            await until(lambda: len(done) == 5)
+            assert await paused(mill)
 
     assert not mill.dead()
 

@@ -2,5 +2,6 @@
 
 from shared.bus.rabbit.bus import RabbitBus
 from shared.bus.rabbit.connecting import ForeignPrefix, TopologyMismatch, apply
+from shared.bus.rabbit.dead import RabbitDeadLetters
 
-__all__ = ["ForeignPrefix", "RabbitBus", "TopologyMismatch", "apply"]
+__all__ = ["ForeignPrefix", "RabbitBus", "RabbitDeadLetters", "TopologyMismatch", "apply"]

@@ -14,7 +14,7 @@ from shared.mongo import connect
 from shared.store.mongo import MongoStore
 from tests.gateway.conftest import MIB, Served, md5, serve, slide
 from tests.gateway.test_events import test_a_stream_begins_with_every_image_and_goes_on_with_what_changes
-from tests.gateway.test_relay import test_a_gateway_that_died_before_it_noted_the_last_byte_is_finished_for
+from tests.gateway.test_relay import test_a_gateway_that_died_at_any_moment_after_the_last_byte_is_finished_for
 from tests.gateway.test_sessions import (
     test_a_list_is_read_page_by_page_in_order_of_creation,
     test_a_session_counts_its_images_by_their_latest_state,
@@ -43,7 +43,7 @@ __all__ = [
     "test_a_file_that_is_not_what_its_sender_says_fails_with_both_digests",
     "test_a_first_request_repeated_with_its_key_makes_one_upload",
     "test_a_gap_in_ranges_that_need_order_names_the_expected_byte",
-    "test_a_gateway_that_died_before_it_noted_the_last_byte_is_finished_for",
+    "test_a_gateway_that_died_at_any_moment_after_the_last_byte_is_finished_for",
     "test_a_link_works_once",
     "test_a_list_is_read_page_by_page_in_order_of_creation",
     "test_a_repeated_range_changes_nothing_and_gets_the_same_answer",

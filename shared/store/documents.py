@@ -256,6 +256,22 @@ class Tick(Document):
     report: dict[str, Any] = {}
 
 
+class Audit(Document):
+    """What somebody did by hand to messages or images: who, when, why, to what.
+
+    `id` is `run-part`: a run goes on in a further part after so many subjects, each noted before it is done.
+    """
+
+    id: str = Field(alias="_id")
+    run: str
+    at: datetime
+    by: str
+    action: str
+    reason: str
+    selection: dict[str, Any] = {}
+    subjects: tuple[str, ...] = ()
+
+
 class Thumbnail(Document):
     """A small picture of a version: `kind` is thumbnail, label or macro; `id` is `image:n:kind`."""
 

@@ -24,6 +24,12 @@ class Refused(CommandFailed):
         return self.status not in (401, 403, 429, 507)
 
 
+class Misused(CommandFailed):
+    """The options contradict each other or leave out what is needed: exit code 2."""
+
+    code = 2
+
+
 class StackUnreachable(CommandFailed):
     """Nothing answers where the stack should be: exit code 3."""
 

@@ -1,6 +1,7 @@
 """Ends uploads that nobody goes on with, so that their bytes do not stay for ever."""
 
 from shared.blobs import Blobs
+from shared.blobs.pieces import tail_of
 from shared.blobs.seal import IDLE, seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
@@ -48,6 +49,7 @@ async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: 
             clock=clock,
         )
         await blobs.delete(upload.id)
+        await blobs.delete(tail_of(upload.id))
         await bus.publish([Message(event) for event in events])
         await store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
     return expired

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from services.upload.announcer import Announcer
 from services.upload.core import Invalid
 from services.upload.intake import Intake
+from services.upload.removing import Removing
 from services.upload.tus.joining import Joining
 from services.upload.tus.writing import Writing
 from services.upload.watching import Watching
@@ -36,6 +37,7 @@ class Gateway:
     writing: Writing
     joining: Joining
     announcer: Announcer
+    removing: Removing
     watching: Watching
     public_url: str
     page: Path

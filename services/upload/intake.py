@@ -20,9 +20,11 @@ from services.upload.core import (
     stored_bytes,
 )
 from services.upload.digests import Digests, Running
+from services.upload.known import Known
 from services.upload.records import Records
+from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
-from services.upload.storing import AT_ONCE, Stored, Storing, tail_of
+from services.upload.storing import AT_ONCE, Stored, Storing
 from shared.blobs import Blobs
 from shared.blobs.seal import seal
 from shared.clock import Clock
@@ -44,10 +46,21 @@ class Intake:
     """The one way in through the gateway."""
 
     def __init__(
-        self, *, store: Store, blobs: Blobs, announcer: Announcer, clock: Clock, database: str, budget: Budget
+        self,
+        *,
+        store: Store,
+        blobs: Blobs,
+        announcer: Announcer,
+        removing: Removing,
+        clock: Clock,
+        database: str,
+        budget: Budget,
     ) -> None:
         self.running = Running()
-        self.records = Records(store, blobs, announcer, self.running, clock, database)
+        self.records = Records(store, blobs, announcer, removing, self.running, clock, database)
+        self.known = Known(
+            store=store, blobs=blobs, records=self.records, announcer=announcer, clock=clock, database=database
+        )
         self.budget = budget
         self._store = store
         self._blobs = blobs
@@ -66,6 +79,8 @@ class Intake:
         if sending.total == 0 and known is None:
             raise await self.records.refuse(sending, b"")
         span = sending.span
+        if span is not None and span.stop == 0:
+            return await self._offered(known, sending, body)
         if span is not None and body.length is not None and body.length != span.stop - span.start:
             raise Invalid(f"The body is {body.length} bytes long, but its range {span.stop - span.start}.")
         if known is not None:
@@ -89,9 +104,9 @@ class Intake:
 
     async def held(self, upload: Upload) -> list[Span]:
         """Exactly what is stored of an upload."""
-        if upload.state in ("receiving", "verifying"):
+        if upload.state in ("receiving", "verifying") and upload.file is None:
             return (await self.storing.held(upload)).spans
-        return [Span(0, upload.total)] if upload.state == "complete" else []
+        return [Span(0, upload.total)] if upload.state in ("verifying", "complete") else []
 
     async def resume(self) -> None:
         """Ends uploads that were abandoned, and those whose last request stored everything but did not say so."""
@@ -146,6 +161,23 @@ class Intake:
             if earlier is not None and earlier != claim:
                 raise Invalid(f"The {name} is said to be {claim}, but {earlier} when the upload began.")
         return upload
+
+    async def _offered(self, known: Upload | None, sending: Sending, body: Body) -> Receipt:
+        """Answers whoever asks, before the first byte, whether the whole file is stored already."""
+        if sending.upload is not None or "sha256" not in sending.claims:
+            raise Invalid("A range without bytes offers a whole new file: it takes the file's SHA-256 and no _id.")
+        if await body.piece():
+            raise Invalid("The request has a body, but its range has no bytes.")
+        total = sending.total or 0
+        upload = known or await self.known.take(sending, total) or await self._known(sending)
+        if upload is None or upload.state == "receiving":
+            raise Problem(
+                404,
+                f"{sending.named} is not stored whole.",
+                "Send its bytes." if upload is None else "Go on with its upload.",
+                extra={"known": False, **(about(upload) if upload else {})},
+            )
+        return Receipt(upload, Span(0, upload.total), True, self.running.of(upload.id))
 
     async def _feed(self, sending: Sending, body: Body, chunk: int) -> Feed:
         """The body's blocks. A range is read before the first is stored wherever only its end tells if it is right."""
@@ -238,8 +270,6 @@ class Intake:
         if event is not None:
             self._announcer.soon([event], upload.id)
         self.running.forget(upload.id)
-        if await self._blobs.info(tail_of(upload.id)) is not None:
-            await self._blobs.delete(tail_of(upload.id))
 
 
 async def _prove(sending: Sending, feed: Feed) -> None:

@@ -8,16 +8,17 @@ from services.upload.announcer import Announcer
 from services.upload.body import Broken
 from services.upload.core import LARGEST_CHUNK
 from services.upload.digests import Running
+from services.upload.removing import Removing
 from services.upload.sending import Sending, about, ids_of
-from services.upload.storing import tail_of
-from shared.blobs import Blobs
+from shared.blobs import Blobs, owner_of
+from shared.blobs.pieces import tail_of
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem
 from shared.slides.sniff import FORMATS, unreadable
 from shared.stages import appear, fail
 from shared.store import Store, Where
-from shared.store.documents import Failure, Upload, UploadState, VersionId
+from shared.store.documents import Failure, Upload, UploadState, Version, VersionId
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Records:
     store: Store
     blobs: Blobs
     announcer: Announcer
+    removing: Removing
     running: Running
     clock: Clock
     database: str
@@ -46,10 +48,18 @@ class Records:
         await self.make_file(upload)
         return upload
 
+    async def create_sharing(self, sending: Sending, version: Version) -> Upload | None:
+        """A new upload that shares the stored file of this version, to be sealed; None if its key is taken."""
+        draft = self._upload(sending, version.length or 0, LARGEST_CHUNK, "verifying")
+        known = {"file": version.file, "stored": draft.total, "md5": version.md5, "sha256": version.sha256}
+        upload = draft.model_copy(update=known)
+        return upload if await self.store.uploads.insert(upload) else None
+
     async def make_file(self, upload: Upload) -> None:
         """The files document, before any chunk. Harmless when repeated."""
-        refs = (f"{upload.image}:{upload.version}",)
-        await self.blobs.create(upload.id, name=upload.name, chunk=upload.chunk, refs=refs)
+        await self.blobs.create(
+            upload.id, name=upload.name, chunk=upload.chunk, refs=(owner_of(upload.image, upload.version),)
+        )
 
     def _upload(self, sending: Sending, total: int, chunk: int, state: UploadState) -> Upload:
         id, image = ids_of(sending)
@@ -110,13 +120,15 @@ class Records:
         if current is None or current.state == "expired":
             await self.remove_bytes(upload)
             raise self._gone(upload)
+        # It ended while this request was at work: only pieces that nobody needs any more can be new.
+        await self.blobs.delete(tail_of(upload.id))
         return current
 
     @staticmethod
     def _gone(upload: Upload) -> Problem:
         return Problem(
             410,
-            f"The upload of {upload.name} was cancelled or given up.",
+            f"The upload of {upload.name} was cancelled, given up or deleted.",
             "Send the file again from its beginning.",
         )
 
@@ -193,14 +205,13 @@ class Records:
                 "Leave it, or delete its image.",
                 extra=about(upload),
             )
-        await self._vanish(upload)
-        await self.remove_bytes(upload)
-        await self.store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
+        self.running.forget(upload.id)
+        await self.removing.image(upload.image)
 
     async def remove_bytes(self, upload: Upload) -> None:
-        """Removes chunks and files documents. Harmless when repeated."""
+        """Removes chunks and files documents, unless another image shares them. Harmless when repeated."""
         self.running.forget(upload.id)
-        await self.blobs.delete(upload.id)
+        await self.blobs.release(upload.id, [owner_of(upload.image, upload.version)])
         await self.blobs.delete(tail_of(upload.id))
 
 

@@ -38,7 +38,9 @@ UPLOADED = {
     "sha256": "What the whole file's SHA-256 must be, in hex or base64. Also a form field.",
 }
 UPLOAD_HEADERS = {
-    "Content-Range": "`bytes 0-499/1234`, ends inclusive; `bytes */0` for an empty file. Without it: the whole file.",
+    "Content-Range": "`bytes 0-499/1234`, ends inclusive. Without it: the whole file. `bytes */1234`, without a body, "
+    "offers a file by its `sha256`: 201 if it is stored already, as an image of the session's owner, else 404 with "
+    "`known: false`; then send it. `bytes */0` is an empty file.",
     "Content-Disposition": 'The file\'s name, as `attachment; filename="slide.svs"`.',
     "Idempotency-Key": "A first request that is sent again with the same key goes on with the same upload.",
     "Content-MD5": "MD5 of this request's bytes of the file, in base64.",
@@ -156,6 +158,13 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{API}/sessions", sessions.list_sessions, "The caller's sessions.", {200: SessionPage}, query=LISTED),
     Route("GET", f"{API}/sessions/{{session}}", sessions.get_session, "One session.", {200: SessionObject}),
     Route(
+        "DELETE",
+        f"{API}/sessions/{{session}}",
+        sessions.delete_session,
+        "Delete a session with all its images. There is no way back.",
+        {204: None},
+    ),
+    Route(
         "GET",
         f"{API}/sessions/{{session}}/images",
         sessions.list_images,
@@ -172,6 +181,13 @@ ROUTES: tuple[Route, ...] = (
         media="text/event-stream",
     ),
     Route("GET", f"{API}/images/{{image}}", sessions.get_image, "One image.", {200: ImageObject}),
+    Route(
+        "DELETE",
+        f"{API}/images/{{image}}",
+        sessions.delete_image,
+        "Delete an image with its file and its tiles, also while it is sent or worked on. There is no way back.",
+        {204: None},
+    ),
     _receiving("POST", FILES),
     _receiving("PUT", FILES),
     _receiving("PUT", f"{FILES}/{{name}}"),

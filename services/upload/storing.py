@@ -1,7 +1,6 @@
 """Stores the blocks of one request: whole chunks in any order and several at a time, anything else in order."""
 
 import asyncio
-import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,12 +12,12 @@ from services.upload.body import Block
 from services.upload.core import Span, expected_offset, joined
 from services.upload.digests import Digests, Running
 from shared.blobs import Blobs
+from shared.blobs.pieces import tail_of
 from shared.errors import ChunkConflict
 from shared.http.problems import Problem
 from shared.store.documents import Upload
 
 AT_ONCE = 3
-_TAILS = uuid.UUID("5d1c7a52-0b8e-4b6a-9d6e-6c9a1f1f6f0d")
 
 
 @dataclass
@@ -54,14 +53,6 @@ class _Storing:
     span: Span
     put: "asyncio.Task[bool]"
     digests: "asyncio.Task[Digests] | None"
-
-
-def tail_of(upload: str) -> str:
-    """The id of the file that holds the pieces of an upload's last chunk until it is whole.
-
-    A piece that begins at byte `b` of the upload is that file's chunk `b`.
-    """
-    return uuid.uuid5(_TAILS, upload).hex
 
 
 def conflict(upload: Upload, span: Span) -> Problem:

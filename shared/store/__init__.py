@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from shared.store.documents import (
     Account,
+    Audit,
     Block,
     Deployment,
     Document,
@@ -20,6 +21,7 @@ from shared.store.documents import (
     Thumbnail,
     Tick,
     Token,
+    Tombstone,
     Upload,
     Version,
 )
@@ -115,8 +117,10 @@ class Store(Protocol):
     images: Collection[Image]
     versions: Collection[Version]
     blocks: Collection[Block]
+    audits: Collection[Audit]
     thumbnails: Collection[Thumbnail]
     ticks: Collection[Tick]
+    tombstones: Collection[Tombstone]
     deployments: Collection[Deployment]
 
     async def prepare(self) -> None:

@@ -74,7 +74,10 @@ class Tus(BaseModel):
 
 
 class Upload(Document):
-    """One file on its way in. `id` is the GridFS files id too. `session` is empty for a part that named none."""
+    """One file on its way in. `id` is the GridFS files id too, but where `file` names a stored file that it shares.
+
+    `session` is empty for a part that named none.
+    """
 
     id: str = Field(alias="_id")
     session: str
@@ -87,6 +90,7 @@ class Upload(Document):
     stored: int = 0
     state: UploadState = "receiving"
     announced: bool = False
+    file: str | None = None
     key: str | None = None
     claimed_md5: str | None = None
     claimed_sha256: str | None = None
@@ -95,6 +99,11 @@ class Upload(Document):
     tus: Tus | None = None
     created: datetime
     updated: datetime
+
+    @property
+    def stored_as(self) -> str:
+        """The GridFS files id."""
+        return self.file or self.id
 
 
 class Image(Document):
@@ -247,6 +256,22 @@ class Tick(Document):
     report: dict[str, Any] = {}
 
 
+class Audit(Document):
+    """What somebody did by hand to messages or images: who, when, why, to what.
+
+    `id` is `run-part`: a run goes on in a further part after so many subjects, each noted before it is done.
+    """
+
+    id: str = Field(alias="_id")
+    run: str
+    at: datetime
+    by: str
+    action: str
+    reason: str
+    selection: dict[str, Any] = {}
+    subjects: tuple[str, ...] = ()
+
+
 class Thumbnail(Document):
     """A small picture of a version: `kind` is thumbnail, label or macro; `id` is `image:n:kind`."""
 
@@ -255,6 +280,22 @@ class Thumbnail(Document):
     width: int
     height: int
     data: bytes
+
+
+class Tombstone(Document):
+    """An image or a session that was deleted; `id` is its own. What belongs to it is swept until this document goes.
+
+    `files` and `versions` are those that an image was found to have. `due` is when to sweep next, `sweeps` how often
+    that was done.
+    """
+
+    id: str = Field(alias="_id")
+    kind: Literal["image", "session"]
+    files: tuple[str, ...] = ()
+    versions: tuple[int, ...] = ()
+    sweeps: int = 0
+    created: datetime
+    due: datetime
 
 
 class Deployment(Document):

@@ -33,18 +33,22 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("owner", "key", unique=True, only={"key": {"$type": "string"}}),
         _index("state", "updated"),
         _index("session"),
+        _index("image"),
     ],
     "images": [_index("session", "created", "_id")],
     "versions": [
         _index("_id.image", "_id.n"),
         _index("session", "updated"),
+        _index("sha256"),
         _index("state", "updated", only={"state": {"$in": list(STAGE_OF_STATE)}}),
     ],
     "blocks": [
         _index("_id.image", "_id.version", "_id.stage"),
         _index("_id.image", "_id.version", "_id.stage", "done", "round", only={"done": False}),
     ],
+    "audits": [_index("at")],
     "ticks": [_index("started")],
+    "tombstones": [_index("due")],
 }
 
 
@@ -198,8 +202,10 @@ class MongoStore(Store):
         self.images = MongoCollection(self._database, schema.IMAGES)
         self.versions = MongoCollection(self._database, schema.VERSIONS)
         self.blocks = MongoCollection(self._database, schema.BLOCKS)
+        self.audits = MongoCollection(self._database, schema.AUDITS)
         self.thumbnails = MongoCollection(self._database, schema.THUMBNAILS)
         self.ticks = MongoCollection(self._database, schema.TICKS)
+        self.tombstones = MongoCollection(self._database, schema.TOMBSTONES)
         self.deployments = MongoCollection(self._database, schema.DEPLOYMENTS)
 
     async def prepare(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from services.sync.expiry import expire
 from services.upload.intake import PROVEN_RANGE
-from services.upload.storing import tail_of
+from shared.blobs.pieces import tail_of
 from shared.blobs.seal import IDLE
 from shared.clock import ManualClock
 from tests.gateway.conftest import ANNA, MIB, Served, sha256, slide

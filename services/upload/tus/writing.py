@@ -12,12 +12,13 @@ from typing import Any
 from services.upload.body import Block, Body, Feed, cut
 from services.upload.core import SNIFFABLE, Span, expected_offset
 from services.upload.intake import PROGRESS_SECONDS, PROVEN_RANGE, Intake
-from services.upload.storing import Stored, conflict, tail_of
+from services.upload.storing import Stored, conflict
 from services.upload.tus.arriving import Arriving
 from services.upload.tus.checks import check_step, elsewhere, is_whole, room_of, tus_of
 from services.upload.tus.core import Checksum, settled_chunk
 from services.upload.tus.writers import Writer, Writers
 from shared.blobs import Blobs
+from shared.blobs.pieces import tail_of
 from shared.clock import Clock
 from shared.errors import ChunkConflict
 from shared.http.problems import Problem

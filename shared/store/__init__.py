@@ -130,7 +130,7 @@ class Store(Protocol):
         ...
 
     async def free_bytes(self) -> int | None:
-        """How much more the database can take: what is free on its disk and in its files; None where it does not say."""
+        """How much more the database can take: what is free on its disk and in its files; None if it does not say."""
         ...
 
     async def ping(self) -> None:

@@ -73,8 +73,11 @@ def _not_before(moment: datetime, earlier: datetime | None) -> datetime:
 async def appear(store: Store, upload: Upload, clock: Clock, failure: Failure | None = None) -> None:
     """Makes the image and the version of an upload, as failed or under way. Harmless when repeated.
 
-    The image comes first: everybody notices a version that is missing and makes it, and the image with it.
+    The image comes first: everybody notices a version that is missing and makes it, and the image with it. A partial
+    upload of the tus protocol makes none.
     """
+    if upload.tus is not None and upload.tus.partial:
+        return
     image = Image(
         id=upload.image, session=upload.session, name=upload.name, latest=upload.version, created=upload.created
     )

@@ -1,22 +1,21 @@
-"""`tick`, `replay` and `topology`: what an operator says to the pipeline itself, past the gateway."""
+"""What an operator says to the pipeline itself, past the gateway."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy.local.layout import DATABASE, PREFIX
-from deploy.local.state import read_state
+from deploy.local.state import State, read_state
 from services.ops.errors import CommandFailed, StackUnreachable
-from shared.bus import Message, topology
-from shared.bus.rabbit import ForeignPrefix, RabbitBus, TopologyMismatch, apply
+from shared.bus import Message
+from shared.bus.rabbit import RabbitBus
 from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.events import SyncTick
 from shared.mongo import connect
-from shared.service import deployment_claim
 from shared.stages import STAGE_OF_STATE, announcement, revive
 from shared.store.documents import VersionId
 from shared.store.mongo import MongoStore
@@ -34,21 +33,30 @@ class Pipeline:
 
 
 @asynccontextmanager
-async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
-    """Connect to the database and the broker of the stack in a data folder; raises `StackUnreachable`."""
+async def database_of(data: Path) -> AsyncIterator[tuple[State, MongoStore]]:
+    """The running stack in a data folder and its main database; raises `StackUnreachable`."""
     state = read_state(data)
     if state is None or not state.supervisor.alive():
         raise StackUnreachable(f"No stack runs in {data}: start it with ./slidemill up.")
     client = connect(state.mongodb)
-    bus = RabbitBus(state.amqp, PREFIX)
     try:
-        await bus.connect()
-        yield Pipeline(MongoStore(client, DATABASE), bus, state.amqp)
+        yield state, MongoStore(client, DATABASE)
     except Unavailable as error:
         raise StackUnreachable(f"The stack of {data} can't be reached: {error}") from error
     finally:
-        await bus.close()
         client.close()
+
+
+@asynccontextmanager
+async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
+    """Connect to the database and the broker of the stack in a data folder; raises `StackUnreachable`."""
+    async with database_of(data) as (state, store):
+        bus = RabbitBus(state.amqp, PREFIX)
+        try:
+            await bus.connect()
+            yield Pipeline(store, bus, state.amqp)
+        finally:
+            await bus.close()
 
 
 async def tick(pipeline: Pipeline) -> dict[str, Any]:
@@ -88,22 +96,3 @@ async def replay(pipeline: Pipeline, image_id: str) -> dict[str, Any]:
     stage = STAGE_OF_STATE.get(version.state, "dicer")
     await pipeline.bus.publish_to(stage, "bulk", [Message(event, headers={"x-slidemill-replay": "1"})])
     return {"image": image_id, "version": version.id.n, "event": event.type, "state": version.state}
-
-
-async def apply_topology(data: Path) -> dict[str, Any]:
-    """Make every exchange, queue and binding that is missing on the broker."""
-    async with pipeline_of(data) as pipeline:
-        claim = await deployment_claim(pipeline.store)
-        try:
-            await apply(pipeline.amqp, PREFIX, claim)
-        except (TopologyMismatch, ForeignPrefix) as refusal:
-            raise CommandFailed(str(refusal)) from refusal
-    return {"prefix": PREFIX, "claim": claim}
-
-
-def show_topology() -> dict[str, Any]:
-    """The table of exchanges and queues, with their arguments and bindings."""
-    return {
-        "exchanges": [asdict(exchange) for exchange in topology.exchanges(PREFIX)],
-        "queues": [asdict(queue) for queue in topology.queues(PREFIX)],
-    }

@@ -88,7 +88,7 @@ class Pyramid:
     async def _continue(self, version: Version, database: str, *, store: Store, tiles: Tiles) -> list[Event]:
         """The blocks of the lowest open round; a single one is done here and now; the fact if there is none."""
         blocks = await stages.open_blocks(store, version.id, "fold")
-        while len(blocks) == 1 and version.lane == "express":
+        while len(blocks) == 1 and (version.lane == "express" or blocks[0].round > 0):
             await self._fold(blocks[0].id, version, store=store, tiles=tiles)
             blocks = await stages.open_blocks(store, version.id, "fold")
         if blocks:

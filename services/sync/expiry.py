@@ -1,17 +1,13 @@
 """Ends uploads that nobody goes on with, so that their bytes do not stay for ever."""
 
-from datetime import timedelta
-
 from shared.blobs import Blobs
 from shared.blobs.pieces import tail_of
-from shared.blobs.seal import seal
+from shared.blobs.seal import IDLE, seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.stages import appear, fail
 from shared.store import Less, Store
 from shared.store.documents import Upload, VersionId
-
-IDLE = timedelta(hours=24)
 
 
 def why(upload: Upload) -> str:

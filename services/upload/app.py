@@ -12,6 +12,9 @@ from services.upload.intake import Intake
 from services.upload.limits import Bounds, Limits
 from services.upload.removing import Removing
 from services.upload.routes import add_routes
+from services.upload.tus.joining import Joining
+from services.upload.tus.routes import resumable
+from services.upload.tus.writing import Writing
 from services.upload.watching import Watching
 from shared.blobs import Blobs
 from shared.bus import Bus
@@ -51,7 +54,19 @@ def make_gateway(
         database=database,
         budget=Budget(BYTES_IN_FLIGHT),
     )
-    return Gateway(store, blobs, clock, intake, announcer, removing, Watching(store), public_url, page)
+    return Gateway(
+        store=store,
+        blobs=blobs,
+        clock=clock,
+        intake=intake,
+        writing=Writing(store, blobs, intake, clock),
+        joining=Joining(store, blobs, intake, clock),
+        announcer=announcer,
+        removing=removing,
+        watching=Watching(store),
+        public_url=public_url,
+        page=page,
+    )
 
 
 def make_app(gateway: Gateway) -> web.Application:
@@ -59,6 +74,7 @@ def make_app(gateway: Gateway) -> web.Application:
     app = web.Application(middlewares=[problems, understood, identity(gateway.store, gateway.clock)])
     app[GATEWAY] = gateway
     app.on_response_prepare.append(secure)
+    app.on_response_prepare.append(resumable)
     add_routes(app)
 
     async def end_streams(_: web.Application) -> None:

@@ -71,7 +71,7 @@ class Intake:
         self._announcer = announcer
         self._clock = clock
         self._database = database
-        self._storing = Storing(blobs, self.running, budget.give)
+        self.storing = Storing(blobs, self.running, budget.give)
         self._sealing: set[asyncio.Task[None]] = set()
 
     async def receive(self, sending: Sending, body: Body) -> Receipt:
@@ -111,7 +111,7 @@ class Intake:
     async def held(self, upload: Upload) -> list[Span]:
         """Exactly what is stored of an upload."""
         if upload.state in ("receiving", "verifying") and upload.file is None:
-            return (await self._storing.held(upload)).spans
+            return (await self.storing.held(upload)).spans
         return [Span(0, upload.total)] if upload.state in ("verifying", "complete") else []
 
     async def resume(self) -> None:
@@ -122,12 +122,14 @@ class Intake:
             {"state": "receiving"}, sort="updated", after=(now - RESUMABLE, ""), limit=MOST_RESUMED
         )
         for upload in recent:
+            if upload.tus is not None and upload.tus.partial:
+                continue
             unsaid = upload.total - upload.stored
             if upload.updated > now - UNANSWERED or upload.total == 0 or unsaid > AT_ONCE * upload.chunk:
                 continue
-            spans = (await self._storing.held(upload)).spans
+            spans = (await self.storing.held(upload)).spans
             if expected_offset(spans) == upload.total:
-                await self._end(await self.records.progress(upload, upload.total - upload.stored))
+                await self.end(await self.records.progress(upload, upload.total - upload.stored))
 
     # Beginning and going on
 
@@ -135,6 +137,12 @@ class Intake:
         """The upload that a request goes on with, or repeats the beginning of; None for a new one."""
         if sending.upload is not None:
             upload = await self.find(sending.session, sending.upload)
+            if upload.tus is not None:
+                raise Problem(
+                    409,
+                    f"{upload.name} is being sent by the tus protocol.",
+                    "Go on with it at its tus address, or begin a new upload.",
+                )
             if sending.span is None:
                 raise Invalid("A request that goes on with an upload must say with Content-Range which bytes it holds.")
         else:
@@ -217,7 +225,8 @@ class Intake:
 
     async def _take(self, upload: Upload, sending: Sending, feed: Feed, *, created: bool) -> Receipt:
         span = sending.span
-        stored = Stored(noted_at=monotonic() if upload.stored else 0.0)
+        start = 0 if span is None else span.start
+        stored = Stored(stop=start, noted_at=monotonic() if upload.stored else 0.0)
 
         async def note() -> None:
             if monotonic() - stored.noted_at >= PROGRESS_SECONDS:
@@ -226,9 +235,9 @@ class Intake:
 
         try:
             if span is None or on_grid(span, upload.chunk, upload.total):
-                await self._storing.whole_chunks(upload, feed, stored, note)
+                await self.storing.whole_chunks(upload, feed, stored, note)
             else:
-                await self._storing.in_order(upload, feed, stored)
+                await self.storing.in_order(upload, feed, stored)
         except BaseException:
             if (new := stored.unnoted()) > 0:
                 await self.records.progress(upload, new)
@@ -242,15 +251,15 @@ class Intake:
         if span is None:
             await self.limits.check_account(upload)
         if upload.state == "receiving" and (stored.repeated or upload.stored >= upload.total):
-            upload = await self._end(upload)
+            upload = await self.end(upload)
         await self.records.refuse_ended(upload)
-        return Receipt(upload, Span(0 if span is None else span.start, stored.stop), created, digests)
+        return Receipt(upload, Span(start, stored.stop), created, digests)
 
     # Ending
 
-    async def _end(self, upload: Upload) -> Upload:
+    async def end(self, upload: Upload) -> Upload:
         """Completes the upload if every byte is there; answers after a while even if the digests take longer."""
-        exact = stored_bytes((await self._storing.held(upload)).spans)
+        exact = stored_bytes((await self.storing.held(upload)).spans)
         if exact != upload.stored:
             changed = await self._store.uploads.update(
                 upload.id, when={"state": "receiving", "stored": upload.stored}, set={"stored": exact}

@@ -18,7 +18,7 @@ from shared.errors import Unavailable
 from shared.http.problems import Problem
 from shared.slides.sniff import FORMATS, unreadable
 from shared.stages import appear, fail
-from shared.store import Store
+from shared.store import Store, Where
 from shared.store.documents import Failure, Upload, UploadState, Version, VersionId
 
 OVER_LIMIT = (413, 507)
@@ -92,14 +92,19 @@ class Records:
 
     # Moving on
 
-    async def progress(self, upload: Upload, new: int, fields: dict[str, Any] | None = None) -> Upload:
-        """Counts `new` stored bytes; the image exists from here on.
+    async def progress(
+        self, upload: Upload, new: int, fields: dict[str, Any] | None = None, *, when: Where | None = None
+    ) -> Upload:
+        """Counts `new` stored bytes, if `when` holds; the image exists from here on. Returns the upload as it is then.
 
         Where the upload was cancelled meanwhile, removes its bytes and raises a 410.
         """
         now = self.clock.now()
         changed = await self.store.uploads.update(
-            upload.id, when={"state": "receiving"}, set={**(fields or {}), "updated": now}, inc={"stored": new}
+            upload.id,
+            when={"state": "receiving", **(when or {})},
+            set={**(fields or {}), "updated": now},
+            inc={"stored": new},
         )
         if changed is None:
             return await self._overtaken(upload)
@@ -120,8 +125,9 @@ class Records:
         if current is None or current.state == "expired":
             await self.remove_bytes(upload)
             raise self._gone(upload)
-        # It ended while this request was at work: only pieces that nobody needs any more can be new.
-        await self.blobs.delete(tail_of(upload.id))
+        if current.state != "receiving":
+            # It ended while this request was at work: only pieces that nobody needs any more can be new.
+            await self.blobs.delete(tail_of(upload.id))
         return current
 
     @staticmethod
@@ -149,14 +155,21 @@ class Records:
     # Refusing and giving up
 
     async def refuse(self, sending: Sending, head: bytes) -> Problem:
+        """As `refuse_upload`, of a file whose upload has not begun."""
+        return await self.refuse_upload(self._upload(sending, sending.total or 0, LARGEST_CHUNK, "receiving"), head)
+
+    async def refuse_upload(self, upload: Upload, head: bytes) -> Problem:
         """Records the file as a failed image of its session, where people look for it; returns the problem to raise.
 
-        `head` is how the file begins: empty for an empty file.
+        `head` is how the file begins: empty for an empty file. The upload may have begun, or be a mere draft.
         """
-        reason, remedy = unreadable(sending.named, head)
-        upload = self._upload(sending, sending.total or 0, LARGEST_CHUNK, "failed")
-        if await self.store.uploads.insert(upload):
+        reason, remedy = unreadable(upload.name, head)
+        failed = {"state": "failed", "updated": self.clock.now()}
+        drafted = await self.store.uploads.insert(upload.model_copy(update=failed))
+        if drafted or await self.store.uploads.update(upload.id, when={"state": "receiving"}, set=failed):
             await appear(self.store, upload, self.clock, Failure(stage="upload", reason=reason, remedy=remedy))
+            if not drafted:
+                await self.remove_bytes(upload)
             await self._failed(upload, reason, remedy)
         if not head:
             return Problem(422, reason, remedy, extra=about(upload))

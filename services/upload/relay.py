@@ -27,6 +27,7 @@ class Relay:
         self._blobs = gateway.blobs
         self._bus = bus
         self._intake = gateway.intake
+        self._joining = gateway.joining
         self._removing = gateway.removing
         self._clock = gateway.clock
         self._database = database
@@ -46,6 +47,7 @@ class Relay:
         """Does once whatever is wanting."""
         self._removing.sweep()
         await self._intake.resume()
+        await self._joining.resume()
         await relay(self._store, self._blobs, self._bus, database=self._database, clock=self._clock, stale=STALE)
         await reissue(
             self._store,

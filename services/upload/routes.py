@@ -20,6 +20,9 @@ from services.upload.models import (
     UploadReply,
     UploadStatus,
 )
+from services.upload.tus import routes as tus
+from services.upload.tus.core import ADDRESS as TUS_ADDRESS
+from services.upload.tus.core import MEDIA
 from shared.http.problems import Problem
 
 API = "/api/v1"
@@ -44,6 +47,16 @@ UPLOAD_HEADERS = {
     "Content-Digest": "Digests of this request's bytes of the file (RFC 9530).",
     "Repr-Digest": "Digests of the whole file (RFC 9530).",
 }
+TUS_HEADERS = {
+    "Tus-Resumable": "`1.0.0`, the version of the protocol.",
+    "Upload-Length": "The file's length in bytes.",
+    "Upload-Defer-Length": "`1`: the length comes with a later request.",
+    "Upload-Metadata": "`filename BASE64,session BASE64`, and as claims of the whole file `sha256` and `md5`.",
+    "Upload-Concat": "`partial` for a part of a file; `final;` and the addresses of its parts for the file.",
+    "Upload-Offset": "Where the request's bytes belong: the upload's present offset.",
+    "Upload-Checksum": "`md5 BASE64`, `sha1 BASE64` or `sha256 BASE64` of the request's bytes.",
+    "X-HTTP-Method-Override": "`HEAD`, `PATCH`, `DELETE` or `OPTIONS`.",
+}
 SENT_BYTES = ("multipart/form-data", "application/octet-stream")
 
 
@@ -54,7 +67,7 @@ class Route:
     `query` and `headers` map a name to what it means. Open routes need no account.
     """
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     path: str
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     summary: str
@@ -78,6 +91,58 @@ def _receiving(method: Literal["POST", "PUT"], path: str) -> Route:
         headers=UPLOAD_HEADERS,
     )
 
+
+def _tus(
+    method: Literal["HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
+    summary: str,
+    status: int,
+    *headers: str,
+    upload: bool = True,
+    body: tuple[str, ...] | None = None,
+) -> Route:
+    path, handler = (f"{TUS_ADDRESS}{{upload}}", tus.single) if upload else (TUS_ADDRESS, tus.collection)
+    said = {name: TUS_HEADERS[name] for name in headers}
+    return Route(method, path, handler, summary, {status: None}, body=body, headers=said)
+
+
+BYTES = (MEDIA,)
+TUS: tuple[Route, ...] = (
+    _tus("OPTIONS", "What this server can do by the tus protocol.", 204, upload=False),
+    _tus(
+        "POST",
+        "Begin an upload by the tus protocol; its address is in the answer's Location.",
+        201,
+        "Tus-Resumable",
+        "Upload-Length",
+        "Upload-Defer-Length",
+        "Upload-Metadata",
+        "Upload-Concat",
+        "Upload-Checksum",
+        upload=False,
+        body=BYTES,
+    ),
+    _tus("OPTIONS", "What this server can do by the tus protocol.", 204),
+    _tus("HEAD", "Where to go on with an upload. A request that is bringing bytes of it ends.", 200, "Tus-Resumable"),
+    _tus(
+        "PATCH",
+        "Append bytes at the upload's offset. What came of a request that broke off is kept.",
+        204,
+        "Tus-Resumable",
+        "Upload-Offset",
+        "Upload-Length",
+        "Upload-Checksum",
+        body=BYTES,
+    ),
+    _tus("DELETE", "End an upload and remove what there is of it.", 204, "Tus-Resumable"),
+    _tus(
+        "POST",
+        "The other methods, for those who can send nothing but POST.",
+        204,
+        "X-HTTP-Method-Override",
+        "Tus-Resumable",
+        body=BYTES,
+    ),
+)
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", f"{API}/me", accounts.me, "Whose account this is.", {200: AccountObject}),
@@ -130,6 +195,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "DELETE", f"{FILES}/{{upload}}", files.cancel, "Cancel an upload and remove what there is of it.", {204: None}
     ),
+    *TUS,
     Route(
         "GET",
         "/signin/{code}",

@@ -74,6 +74,10 @@ class Blobs(Protocol):
         """
         ...
 
+    async def trim(self, file: str, before: int) -> None:
+        """Removes the chunks whose number is below `before`. Harmless when repeated."""
+        ...
+
     async def share(self, file: str, owner: str) -> BlobInfo | None:
         """Adds an owner to a complete file; None if there is no such file, or not any more. Harmless when repeated."""
         ...

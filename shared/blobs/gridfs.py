@@ -196,6 +196,11 @@ class GridFSBlobs:
         async with self._scratch.copy(name, suffix, info.length, lambda: self.stream(file)) as path:
             yield path
 
+    async def trim(self, file: str, before: int) -> None:
+        """See `Blobs.trim`."""
+        with translated():
+            await self._chunks.delete_many({"files_id": file, "n": {"$lt": before}})
+
     async def share(self, file: str, owner: str) -> BlobInfo | None:
         """See `Blobs.share`."""
         with translated():

@@ -87,6 +87,11 @@ class MemoryBlobs:
         async with self._scratch.copy(f"memory-{file}", suffix, info.length, lambda: self.stream(file)) as path:
             yield path
 
+    async def trim(self, file: str, before: int) -> None:
+        """See `Blobs.trim`."""
+        if file in self._chunks:
+            self._chunks[file] = {n: data for n, data in self._chunks[file].items() if n >= before}
+
     async def share(self, file: str, owner: str) -> BlobInfo | None:
         """See `Blobs.share`."""
         info = self._files.get(file)

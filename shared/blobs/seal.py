@@ -22,6 +22,8 @@ from shared.store.documents import Upload, Version, VersionId
 # Well within what a relay takes for stale.
 TOUCH = timedelta(seconds=5)
 MOST_UPLOADS = 100
+# An upload that nobody goes on with for this long expires.
+IDLE = timedelta(hours=24)
 _AGAIN = "Send the file again; if it happens again, the file changes or is damaged on its way."
 
 
@@ -47,7 +49,9 @@ async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clo
 
 
 async def _begin(upload: Upload, store: Store, blobs: Blobs, clock: Clock) -> Upload | None:
-    """`receiving` -> `verifying`, once every byte is stored."""
+    """`receiving` -> `verifying`, once every byte is stored. A part of a file never gets there."""
+    if upload.tus is not None and upload.tus.partial:
+        return upload
     stored = await blobs.chunks(upload.id)
     count = -(-upload.total // upload.chunk)
     last = upload.total - (count - 1) * upload.chunk

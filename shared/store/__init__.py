@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from shared.store.documents import (
     Account,
+    Audit,
     Block,
     Deployment,
     Document,
@@ -120,6 +121,7 @@ class Store(Protocol):
     images: Collection[Image]
     versions: Collection[Version]
     blocks: Collection[Block]
+    audits: Collection[Audit]
     thumbnails: Collection[Thumbnail]
     ticks: Collection[Tick]
     tombstones: Collection[Tombstone]

@@ -54,8 +54,30 @@ class Session(Document):
     created: datetime
 
 
+class Tus(BaseModel):
+    """What an upload by the tus protocol has besides. Its offset is the upload's `stored`.
+
+    `token` is raised by whoever becomes the upload's one writer, and by whoever asks where to go on. `sized` says that
+    `chunk` is settled: from then on there may be chunks. While `deferred`, the upload's `total` is 0 and unknown. A
+    `partial` upload makes no image; a `final` one is made of the partial uploads `parts`, in order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    token: int = 0
+    metadata: str = ""
+    sized: bool = False
+    deferred: bool = False
+    partial: bool = False
+    final: bool = False
+    parts: tuple[str, ...] = ()
+
+
 class Upload(Document):
-    """One file on its way in. `file` is the stored file that it shares, if it was not sent itself."""
+    """One file on its way in. `id` is the GridFS files id too, but where `file` names a stored file that it shares.
+
+    `session` is empty for a part that named none.
+    """
 
     id: str = Field(alias="_id")
     session: str
@@ -74,6 +96,7 @@ class Upload(Document):
     claimed_sha256: str | None = None
     md5: str | None = None
     sha256: str | None = None
+    tus: Tus | None = None
     created: datetime
     updated: datetime
 
@@ -231,6 +254,22 @@ class Tick(Document):
     started: datetime
     ended: datetime | None = None
     report: dict[str, Any] = {}
+
+
+class Audit(Document):
+    """What somebody did by hand to messages or images: who, when, why, to what.
+
+    `id` is `run-part`: a run goes on in a further part after so many subjects, each noted before it is done.
+    """
+
+    id: str = Field(alias="_id")
+    run: str
+    at: datetime
+    by: str
+    action: str
+    reason: str
+    selection: dict[str, Any] = {}
+    subjects: tuple[str, ...] = ()
 
 
 class Thumbnail(Document):

@@ -245,6 +245,7 @@ class MemoryStore(Store):
         self.images = MemoryCollection(schema.IMAGES)
         self.versions = MemoryCollection(schema.VERSIONS)
         self.blocks = MemoryCollection(schema.BLOCKS)
+        self.audits = MemoryCollection(schema.AUDITS)
         self.thumbnails = MemoryCollection(schema.THUMBNAILS)
         self.ticks = MemoryCollection(schema.TICKS)
         self.tombstones = MemoryCollection(schema.TOMBSTONES)

@@ -47,6 +47,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("_id.image", "_id.version", "_id.stage"),
         _index("_id.image", "_id.version", "_id.stage", "done", "round", only={"done": False}),
     ],
+    "audits": [_index("at")],
     "ticks": [_index("started")],
     "tombstones": [_index("due")],
 }
@@ -209,6 +210,7 @@ class MongoStore(Store):
         self.images = MongoCollection(self._database, schema.IMAGES)
         self.versions = MongoCollection(self._database, schema.VERSIONS)
         self.blocks = MongoCollection(self._database, schema.BLOCKS)
+        self.audits = MongoCollection(self._database, schema.AUDITS)
         self.thumbnails = MongoCollection(self._database, schema.THUMBNAILS)
         self.ticks = MongoCollection(self._database, schema.TICKS)
         self.tombstones = MongoCollection(self._database, schema.TOMBSTONES)

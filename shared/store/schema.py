@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from shared.store.documents import (
     Account,
+    Audit,
     Block,
     Deployment,
     Document,
@@ -45,6 +46,7 @@ UPLOADS = Kind("uploads", Upload, unique=("owner", "key"))
 IMAGES = Kind("images", Image)
 VERSIONS = Kind("versions", Version)
 BLOCKS = Kind("blocks", Block)
+AUDITS = Kind("audits", Audit)
 THUMBNAILS = Kind("thumbnails", Thumbnail)
 TICKS = Kind("ticks", Tick)
 TOMBSTONES = Kind("tombstones", Tombstone)

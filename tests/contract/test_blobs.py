@@ -205,6 +205,19 @@ async def test_a_complete_file_without_its_end_is_refused(blobs: Blobs, tmp_path
     assert [path for path in (tmp_path / "scratch").glob("*/*") if path.name != "lock"] == []
 
 
+async def test_trimming_takes_the_beginning_and_can_be_repeated(blobs: Blobs) -> None:
+    await blobs.create("f" * 32, name="a.svs", chunk=4, refs=())
+    for n in (0, 3, 5 * 2**31):
+        await blobs.put_chunk("f" * 32, n, b"data")
+
+    for _ in range(2):
+        await blobs.trim("f" * 32, 4)
+    await blobs.trim("0" * 32, 4)
+
+    assert await blobs.chunks("f" * 32) == [(5 * 2**31, 4)]
+    assert await blobs.info("f" * 32) is not None
+
+
 async def test_deleting_takes_everything_and_can_be_repeated(blobs: Blobs) -> None:
     file, other = await stored(blobs, b"x" * 2500), await stored(blobs, b"y" * 2500)
     assert await blobs.read(file, 0, 1) == b"x"

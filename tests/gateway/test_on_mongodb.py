@@ -9,8 +9,9 @@ import gridfs
 import pymongo
 import pytest
 
-from services.sync.expiry import IDLE, expire
+from services.sync.expiry import expire
 from shared.blobs.gridfs import GridFSBlobs
+from shared.blobs.seal import IDLE
 from shared.clock import ManualClock
 from shared.mongo import connect
 from shared.removal import KEPT
@@ -38,6 +39,19 @@ from tests.gateway.test_sessions import (
     test_images_are_listed_page_by_page_as_full_objects,
 )
 from tests.gateway.test_signin import test_a_link_works_once
+from tests.gateway.test_tus_extensions import (
+    test_a_terminated_upload_is_gone_with_all_its_bytes,
+    test_what_a_dead_gateway_had_half_joined_is_joined_by_another,
+)
+from tests.gateway.test_tus_takeover import (
+    test_a_piece_that_a_dead_gateway_did_not_note_is_made_use_of,
+    test_another_gateway_takes_over_and_the_late_bytes_of_the_first_do_no_harm,
+    test_chunks_that_a_dead_gateway_did_not_note_are_counted,
+    test_head_takes_over_from_a_request_that_hangs,
+)
+from tests.gateway.test_tus_uploads import (
+    test_an_upload_goes_on_at_another_gateway_at_any_byte,
+)
 from tests.gateway.test_uploads import (
     test_a_cancelled_upload_leaves_nothing,
     test_a_file_that_is_not_what_its_sender_says_fails_with_both_digests,
@@ -66,14 +80,20 @@ __all__ = [
     "test_a_known_file_is_complete_at_once_and_shares_the_stored_bytes",
     "test_a_link_works_once",
     "test_a_list_is_read_page_by_page_in_order_of_creation",
+    "test_a_piece_that_a_dead_gateway_did_not_note_is_made_use_of",
     "test_a_repeated_range_changes_nothing_and_gets_the_same_answer",
     "test_a_session_counts_its_images_by_their_latest_state",
     "test_a_stream_begins_with_every_image_and_goes_on_with_what_changes",
+    "test_a_terminated_upload_is_gone_with_all_its_bytes",
     "test_a_whole_file_is_sent_by_a_form",
     "test_a_whole_file_with_a_key_is_sent_again_after_the_connection_broke",
     "test_an_empty_file_is_refused_and_seen_as_failed",
     "test_an_offer_while_the_file_is_deleted_is_whole_or_unknown",
+    "test_an_upload_goes_on_at_another_gateway_at_any_byte",
+    "test_another_gateway_takes_over_and_the_late_bytes_of_the_first_do_no_harm",
+    "test_chunks_that_a_dead_gateway_did_not_note_are_counted",
     "test_deleting_one_leaves_the_other_and_the_last_takes_the_file",
+    "test_head_takes_over_from_a_request_that_hangs",
     "test_images_are_listed_page_by_page_as_full_objects",
     "test_odd_ranges_may_be_repeated_and_may_overlap",
     "test_odd_ranges_with_other_bytes_are_refused",
@@ -81,6 +101,7 @@ __all__ = [
     "test_ranges_of_any_size_are_taken_in_order",
     "test_ranges_that_are_whole_chunks_come_in_any_order_and_at_once",
     "test_the_same_key_in_another_session_makes_another_upload",
+    "test_what_a_dead_gateway_had_half_joined_is_joined_by_another",
     "test_what_a_late_worker_writes_is_swept",
 ]
 pytestmark = pytest.mark.broker

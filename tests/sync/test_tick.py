@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from services.sync.expiry import IDLE
 from services.sync.handler import TICKS_KEPT, TickHandler, tick_failed
 from shared.blobs import StoredChunk
 from shared.blobs.memory import MemoryBlobs
+from shared.blobs.seal import IDLE
 from shared.bus import Message
 from shared.bus.memory import MemoryBus
 from shared.errors import Unavailable

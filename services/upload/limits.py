@@ -92,13 +92,13 @@ class Limits:
                 extra={"limit": self.bounds.uploads},
             )
 
-    async def check_account(self, upload: Upload) -> None:
-        """Raises the 507 where the account has, with this upload, more than it may."""
+    async def check_account(self, upload: Upload, more: int = 0) -> None:
+        """Raises the 507 where the account has more than it may, with this upload and `more` bytes of it."""
         if self.bounds.account is None:
             return
-        stored = await self._store.uploads.total({"owner": upload.owner, "state": In(STORED)}, "total")
+        stored = more + await self._store.uploads.total({"owner": upload.owner, "state": In(STORED)}, "total")
         if stored > self.bounds.account:
-            before = stored - upload.total
+            before = stored - more - upload.total
             raise Problem(
                 507,
                 f"{upload.name} finds no room: {before:,} of this account's {self.bounds.account:,} bytes are taken.",

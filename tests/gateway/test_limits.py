@@ -8,6 +8,7 @@ import pytest
 from services.upload.limits import LOOK_AGAIN_SECONDS, Bounds
 from shared.blobs.memory import MemoryBlobs
 from shared.store.memory import MemoryStore
+from tests.gateway import tus
 from tests.gateway.conftest import ANNA, MIB, Form, Served, serve, slide
 
 
@@ -171,6 +172,24 @@ async def test_nothing_is_stored_on_a_disk_that_has_only_its_reserve(
     assert asked["stored"] == MIB
     assert last.json["done"] is True
     assert [image["name"] for image in await gateway.images(session)] == ["a.svs"]
+
+
+async def test_tus_keeps_the_same_limits_and_says_the_largest_size(gateway: Served, disk: Disk) -> None:
+    session = await gateway.session()
+    told = await tus.ask(gateway, "OPTIONS", tus.ADDRESS)
+
+    large = await tus.create(gateway, session, 6 * MIB)
+    place = await tus.begin(gateway, session, 4 * MIB)
+    deferred = await tus.begin(gateway, session, None, headers={"Upload-Defer-Length": "1"})
+    full = await tus.patch(gateway, deferred, 0, slide(MIB), headers={"Upload-Length": str(5 * MIB)})
+    open_end = await tus.patch(gateway, deferred, 0, slide(6 * MIB))
+    third = await tus.begin(gateway, session, MIB)
+    many = await tus.create(gateway, session, MIB)
+    sent = await tus.patch(gateway, place, 0, slide(4 * MIB))
+
+    assert told.headers["Tus-Max-Size"] == str(5 * MIB)
+    assert (large.status, full.status, open_end.status, many.status, sent.status) == (413, 507, 413, 429, 204)
+    assert await tus.offset_of(gateway, third) == 0
 
 
 async def test_the_disk_is_asked_only_now_and_then(gateway: Served, disk: Disk) -> None:

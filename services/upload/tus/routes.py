@@ -84,6 +84,7 @@ async def options(request: web.Request) -> web.Response:
         headers={
             "Tus-Version": VERSION,
             "Tus-Extension": ",".join(EXTENSIONS),
+            "Tus-Max-Size": str(gateway_of(request).intake.limits.bounds.file),
             "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
         },
     )
@@ -106,7 +107,8 @@ async def create(request: web.Request) -> web.Response:
         raise await gateway.intake.records.refuse_upload(draft, b"")
     else:
         upload = draft
-        await gateway.store.uploads.insert(draft)
+        gateway.intake.limits.check_size(draft.name, draft.total)
+        await gateway.intake.limits.admit(draft)
     if brings:
         upload = await _first_bytes(request, draft)
     headers = {"Location": location(upload.id), **_expiry(upload)}

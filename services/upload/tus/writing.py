@@ -9,7 +9,7 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Any
 
-from services.upload.body import Block, Body, Feed, cut
+from services.upload.body import Block, Body, Counted, Feed, cut
 from services.upload.core import SNIFFABLE, Span, expected_offset
 from services.upload.intake import PROGRESS_SECONDS, PROVEN_RANGE, Intake
 from services.upload.storing import Stored, conflict
@@ -78,6 +78,7 @@ class Writing:
             check_step(upload, offset, body.length, total)
             if body.length == 0 and (total is None or not tus_of(upload).deferred):
                 return await self._ended(upload)
+            await self._intake.limits.check_room()
             upload = await self._prepared(upload, body, total)
             if upload.stored == 0:
                 await self._intake.records.make_file(upload)
@@ -95,6 +96,8 @@ class Writing:
             await self._fold(upload)
         fields: dict[str, Any] = {"updated": self._clock.now()}
         if total is not None:
+            self._intake.limits.check_size(upload.name, total)
+            await self._intake.limits.check_account(upload, more=total - upload.total)
             fields |= {"total": total, "tus.deferred": False}
         if not tus.sized:
             known = total if total is not None or tus.deferred else upload.total
@@ -149,7 +152,8 @@ class Writing:
         """The blocks to store. With a checksum all of them are read and proven before the first is given out."""
         budget = self._intake.budget
         if checksum is None:
-            return Feed(cut(arriving, start, None, upload.chunk, budget), budget)
+            counted = Counted(arriving, lambda count: self._intake.limits.check_size(upload.name, start + count))
+            return Feed(cut(counted, start, None, upload.chunk, budget), budget)
         if body.length is None:
             raise Problem(411, "A request with Upload-Checksum needs a Content-Length.", "Send it with one.")
         if body.length > PROVEN_RANGE:

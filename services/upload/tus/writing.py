@@ -71,6 +71,9 @@ class Writing:
 
         What came of a body that broke off is kept. Raises a `Problem`, `Invalid`, `Broken` or `Unavailable`.
         """
+        if upload.file is not None:
+            # Shared with another image: whatever is sent of it is there.
+            return upload
         check_step(upload, offset, body.length, total)
         async with self._writers.only(upload.id) as writer:
             upload = await self._current(upload)

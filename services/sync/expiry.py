@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from shared.blobs import Blobs
-from shared.blobs.seal import seal
+from shared.blobs.seal import remove, seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.stages import appear, fail
@@ -51,7 +51,7 @@ async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: 
             database=database,
             clock=clock,
         )
-        await blobs.delete(upload.id)
+        await remove(upload.id, blobs)
         await bus.publish([Message(event) for event in events])
         await store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
     return expired

@@ -98,15 +98,17 @@ class FormBody(Body):
             if piece:
                 return bytes(piece)
         self._part = None
-        for _ in range(MOST_FIELDS):
-            part = await _read(self._form.next())
-            if part is None:
-                return b""
-            if isinstance(part, aiohttp.MultipartReader) or part_filename(part.headers.get("Content-Disposition", "")):
-                # Found out before the first file's last block is stored, so nothing is lost without a word.
-                raise Invalid("The form holds more than one file.")
-            await self._field(part)
-        raise Invalid(f"The form holds more than {MOST_FIELDS} fields after its file.")
+        # Found out before the file's last block is stored, so nothing is lost without a word.
+        part = await _read(self._form.next())
+        if part is None:
+            return b""
+        if isinstance(part, aiohttp.MultipartReader) or part_filename(part.headers.get("Content-Disposition", "")):
+            raise Problem(400, "The form holds more than one file.", "Send each file in a form of its own.")
+        raise Problem(
+            400,
+            f"The form's field '{part.name}' comes after its file, where it can't be heeded.",
+            "Put all fields before the file, and send the form again.",
+        )
 
     @staticmethod
     async def _field(part: aiohttp.BodyPartReader) -> str:

@@ -16,13 +16,12 @@ from services.upload.core import (
     Span,
     chunk_size,
     expected_offset,
-    on_grid,
     stored_bytes,
 )
 from services.upload.digests import Digests, Running
 from services.upload.records import Records
 from services.upload.sending import Receipt, Sending, about, ids_of
-from services.upload.storing import AT_ONCE, Stored, Storing, tail_of
+from services.upload.storing import AT_ONCE, Stored, Storing, conflict
 from shared.blobs import Blobs
 from shared.blobs.seal import seal
 from shared.clock import Clock
@@ -137,6 +136,9 @@ class Intake:
             earlier = getattr(upload, f"claimed_{name}")
             if earlier is not None and earlier != claim:
                 raise Invalid(f"The {name} is said to be {claim}, but {earlier} when the upload began.")
+            found = getattr(upload, name)
+            if upload.state == "complete" and found != claim:
+                raise Invalid(f"The {name} is said to be {claim}, but {upload.name} arrived whole with {found}.")
         return upload
 
     async def _feed(self, sending: Sending, body: Body, chunk: int) -> Feed:
@@ -185,7 +187,9 @@ class Intake:
                 await self.records.progress(upload, stored.unnoted())
 
         try:
-            if span is None or on_grid(span, upload.chunk, upload.total):
+            if upload.state != "receiving":
+                await self._storing.repeated(upload, feed, stored)
+            elif span is None or await self._storing.in_any_order(upload, span):
                 await self._storing.whole_chunks(upload, feed, stored, note)
             else:
                 await self._storing.in_order(upload, feed, stored)
@@ -195,6 +199,8 @@ class Intake:
             raise
         digests = self.running.of(upload.id)
         total = stored.stop if span is None else upload.total
+        if span is None and stored.repeated:
+            await self._refuse_shorter(upload, total)
         said: dict[str, Any] = {"total": total, **{f"claimed_{name}": claim for name, claim in sending.claims.items()}}
         if digests.length == total:
             said |= {"md5": digests.md5, "sha256": digests.sha256}
@@ -203,6 +209,12 @@ class Intake:
             upload = await self._end(upload)
         await self.records.refuse_ended(upload)
         return Receipt(upload, Span(0 if span is None else span.start, stored.stop), created, digests)
+
+    async def _refuse_shorter(self, upload: Upload, total: int) -> None:
+        """A whole file sent again must reach at least as far as what is stored."""
+        spans = await self.held(upload)
+        if spans and spans[-1].stop > total:
+            raise conflict(upload, Span(total, spans[-1].stop))
 
     # Ending
 
@@ -229,8 +241,6 @@ class Intake:
         if event is not None:
             self._announcer.soon([event], upload.id)
         self.running.forget(upload.id)
-        if await self._blobs.info(tail_of(upload.id)) is not None:
-            await self._blobs.delete(tail_of(upload.id))
 
 
 async def _prove(sending: Sending, feed: Feed) -> None:

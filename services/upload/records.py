@@ -9,8 +9,8 @@ from services.upload.body import Broken
 from services.upload.core import LARGEST_CHUNK
 from services.upload.digests import Running
 from services.upload.sending import Sending, about, ids_of
-from services.upload.storing import tail_of
 from shared.blobs import Blobs
+from shared.blobs.seal import remove
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem
@@ -102,10 +102,13 @@ class Records:
 
     async def _overtaken(self, upload: Upload) -> Upload:
         current = await self.store.uploads.get(upload.id)
-        if current is None or current.state == "expired":
-            await self.remove_bytes(upload)
-            raise self._gone(upload)
-        return current
+        if current is not None and current.state in ("verifying", "complete"):
+            return current
+        # Whoever ended it has removed its bytes, but not these.
+        await self.remove_bytes(upload)
+        if current is not None:
+            await self.refuse_ended(current)
+        raise self._gone(upload)
 
     @staticmethod
     def _gone(upload: Upload) -> Problem:
@@ -188,8 +191,7 @@ class Records:
     async def remove_bytes(self, upload: Upload) -> None:
         """Removes chunks and files documents. Harmless when repeated."""
         self.running.forget(upload.id)
-        await self.blobs.delete(upload.id)
-        await self.blobs.delete(tail_of(upload.id))
+        await remove(upload.id, self.blobs)
 
 
 def _why(upload: Upload, error: Exception) -> str:

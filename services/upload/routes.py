@@ -37,10 +37,10 @@ UPLOADED = {
 UPLOAD_HEADERS = {
     "Content-Range": "`bytes 0-499/1234`, ends inclusive; `bytes */0` for an empty file. Without it: the whole file.",
     "Content-Disposition": 'The file\'s name, as `attachment; filename="slide.svs"`.',
-    "Idempotency-Key": "A first request that is sent again with the same key goes on with the same upload.",
-    "Content-MD5": "MD5 of this request's bytes of the file, in base64.",
-    "Content-Digest": "Digests of this request's bytes of the file (RFC 9530).",
-    "Repr-Digest": "Digests of the whole file (RFC 9530).",
+    "Idempotency-Key": "A first request sent again with the same key goes on with the same upload. Also a form field.",
+    "Content-MD5": "MD5 of this request's bytes of the file, in hex or base64. Also a form field.",
+    "Content-Digest": "Digests of this request's bytes of the file (RFC 9530). Also a form field.",
+    "Repr-Digest": "Digests of the whole file (RFC 9530). Also a form field.",
 }
 SENT_BYTES = ("multipart/form-data", "application/octet-stream")
 

@@ -1,7 +1,6 @@
 """Stores the blocks of one request: whole chunks in any order and several at a time, anything else in order."""
 
 import asyncio
-import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -9,15 +8,15 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from services.upload.body import Block
-from services.upload.core import Span, expected_offset, joined
+from services.upload.core import Span, expected_offset, held_until, joined, on_grid
 from services.upload.digests import Digests, Running
 from shared.blobs import Blobs
+from shared.blobs.seal import tail_of
 from shared.errors import ChunkConflict
 from shared.http.problems import Problem
 from shared.store.documents import Upload
 
 AT_ONCE = 3
-_TAILS = uuid.UUID("5d1c7a52-0b8e-4b6a-9d6e-6c9a1f1f6f0d")
 
 
 @dataclass
@@ -54,14 +53,6 @@ class _Storing:
     digests: "asyncio.Task[Digests] | None"
 
 
-def tail_of(upload: str) -> str:
-    """The id of the file that holds the pieces of an upload's last chunk until it is whole.
-
-    A piece that begins at byte `b` of the upload is that file's chunk `b`.
-    """
-    return uuid.uuid5(_TAILS, upload).hex
-
-
 def conflict(upload: Upload, span: Span) -> Problem:
     """409: other bytes than the stored ones."""
     return Problem(
@@ -96,6 +87,13 @@ class Storing:
         starts = tuple(Span(piece.n, piece.n + piece.length) for piece in pieces)
         spans = [Span(chunk.n * upload.chunk, chunk.n * upload.chunk + chunk.length) for chunk in chunks]
         return Held(frozenset(chunk.n for chunk in chunks), starts, joined([*spans, *starts]))
+
+    async def in_any_order(self, upload: Upload, span: Span) -> bool:
+        """Whether the range consists of whole chunks of which no piece is stored, so that no order matters."""
+        if not on_grid(span, upload.chunk, upload.total):
+            return False
+        pieces = await self.blobs.chunks(tail_of(upload.id))
+        return not any(piece.n < span.stop and piece.n + piece.length > span.start for piece in pieces)
 
     async def whole_chunks(
         self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored, settled: Callable[[], Awaitable[None]]
@@ -159,20 +157,30 @@ class Storing:
         lock = self._locks.setdefault(upload.id, asyncio.Lock())
         async with lock:
             held = await self.held(upload)
-            expected = expected_offset(held.spans)
             async for block in blocks:
                 try:
-                    if block.span.start > expected:
-                        raise gap(upload, block.span.start, expected)
-                    known = min(expected, block.span.stop)
+                    known = min(held_until(held.spans, block.span.start), block.span.stop)
+                    expected = expected_offset(held.spans)
+                    if known < block.span.stop and known > expected:
+                        raise gap(upload, known, expected)
                     if block.span.start < known:
                         await self._compare(upload, held, Span(block.span.start, known), block.data)
                         self._count(stored, Span(block.span.start, known), False)
                     if known < block.span.stop:
                         held = await self._append(upload, held, known, block, stored)
-                        expected = block.span.stop
                 finally:
                     self.release(block.span.stop - block.span.start)
+
+    async def repeated(self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored) -> None:
+        """Compares blocks with a file that is whole already: nothing is written any more."""
+        async for block in blocks:
+            try:
+                span = block.span
+                if await self.blobs.read(upload.id, span.start, span.stop - span.start) != block.data:
+                    raise conflict(upload, span)
+                self._count(stored, span, False)
+            finally:
+                self.release(block.span.stop - block.span.start)
 
     async def _compare(self, upload: Upload, held: Held, span: Span, data: bytes) -> None:
         known = await self._read(upload, held, span)
@@ -200,12 +208,12 @@ class Storing:
             if span.stop % upload.chunk == 0 or span.stop == upload.total:
                 before = await self._read(upload, held, Span(n * upload.chunk, start))
                 new = await self.blobs.put_chunk(upload.id, n, before + data)
-                held = held._replace(chunks=held.chunks | {n})
+                held = held._replace(chunks=held.chunks | {n}, spans=joined([*held.spans, span]))
             else:
                 tail = tail_of(upload.id)
                 await self.blobs.create(tail, name=upload.name, chunk=upload.chunk, refs=())
                 new = await self.blobs.put_chunk(tail, start, data)
-                held = held._replace(pieces=(*held.pieces, span))
+                held = held._replace(pieces=(*held.pieces, span), spans=joined([*held.spans, span]))
         except ChunkConflict:
             raise conflict(upload, span) from None
         if digests.length == start:

@@ -5,6 +5,7 @@ Each step is recorded before the next, and any of them may have been done alread
 
 import asyncio
 import hashlib
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +20,22 @@ from shared.store.documents import Upload, Version, VersionId
 # Well within what a relay takes for stale.
 TOUCH = timedelta(seconds=5)
 MOST_UPLOADS = 100
+_TAILS = uuid.UUID("5d1c7a52-0b8e-4b6a-9d6e-6c9a1f1f6f0d")
 _AGAIN = "Send the file again; if it happens again, the file changes or is damaged on its way."
+
+
+def tail_of(upload: str) -> str:
+    """The id of the file that holds the pieces of an upload's last chunk until it is whole.
+
+    A piece that begins at byte `b` of the upload is that file's chunk `b`.
+    """
+    return uuid.uuid5(_TAILS, upload).hex
+
+
+async def remove(upload: str, blobs: Blobs) -> None:
+    """Removes the bytes of an upload that came to nothing. Harmless when repeated."""
+    await blobs.delete(upload)
+    await blobs.delete(tail_of(upload))
 
 
 async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clock: Clock) -> FileComplete | None:
@@ -35,6 +51,8 @@ async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clo
         upload = await _verify(upload, store, blobs, database, clock)
     if upload is None or upload.state != "complete" or upload.announced:
         return None
+    if await blobs.info(tail_of(upload.id)) is not None:
+        await blobs.delete(tail_of(upload.id))
     version = await _hand_over(upload, store, clock)
     fact = None if version is None else _fact(version, database)
     if fact is None:
@@ -48,8 +66,12 @@ async def _begin(upload: Upload, store: Store, blobs: Blobs, clock: Clock) -> Up
     stored = await blobs.chunks(upload.id)
     count = -(-upload.total // upload.chunk)
     last = upload.total - (count - 1) * upload.chunk
-    whole = [(n, upload.chunk if n < count - 1 else last) for n in range(count)]
-    if not whole or stored != whole:
+    # Counted first: a client may have announced a file of any length.
+    if (
+        not stored
+        or len(stored) != count
+        or stored != [*((n, upload.chunk) for n in range(count - 1)), (count - 1, last)]
+    ):
         return upload
     changed = await store.uploads.update(
         upload.id,
@@ -112,7 +134,7 @@ async def _fail(upload: Upload, reason: str, store: Store, blobs: Blobs, databas
     version = VersionId(image=upload.image, n=upload.version)
     events = await fail(store, version, "upload", reason, _AGAIN, database=database, clock=clock)
     await store.uploads.update(upload.id, when={"state": "verifying"}, set={"state": "failed", "updated": clock.now()})
-    await blobs.delete(upload.id)
+    await remove(upload.id, blobs)
     return events
 
 

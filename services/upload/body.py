@@ -156,11 +156,13 @@ async def cut(
             await budget.take(size)
         have = 0
         try:
-            pieces = []
+            # Filled as bytes come, since a block joined of its pieces would be there twice.
+            buffer = bytearray(size)
             while have < size and (piece := ahead or await body.piece()):
-                pieces.append(piece[: size - have])
-                ahead = piece[size - have :]
-                have += len(pieces[-1])
+                taken = min(len(piece), size - have)
+                buffer[have : have + taken] = piece if taken == len(piece) else piece[:taken]
+                ahead = piece[taken:]
+                have += taken
             if have == size and (stop is None or offset + size == stop):
                 ahead = ahead or await body.piece()
             last = have < size or not ahead if stop is None else offset + size == stop
@@ -168,7 +170,8 @@ async def cut(
                 raise Invalid(f"The body is {offset + have - start} bytes long, but its range {stop - start}.")
             if stop is not None and last and ahead:
                 raise Invalid(f"The body is longer than its range of {stop - start} bytes.")
-            data = b"".join(pieces)
+            data = bytes(memoryview(buffer)[:have])
+            del buffer
         except BaseException:
             if not reserved:
                 budget.give(size)
@@ -177,6 +180,8 @@ async def cut(
             budget.give(size - have)
         if data:
             yield Block(Span(offset, offset + have), data, last)
+        # Or the block would be kept, and nobody would count it, until the next one has come.
+        del data
         offset += have
 
 

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 
 from services.upload.announcer import Announcer
-from services.upload.body import Body, Broken, Feed, cut
+from services.upload.body import Block, Body, Broken, Feed, cut
 from services.upload.budget import Budget
 from services.upload.core import (
     LARGEST_CHUNK,
@@ -160,12 +160,7 @@ class Intake:
         return feed
 
     async def _begin(self, sending: Sending, feed: Feed, chunk: int, limit: int | None) -> Receipt:
-        first = await feed.peek()
-        if first is None:
-            raise await self.records.refuse(sending, b"")
-        whole = first.last and (sending.span is None or sending.span.stop == sending.total)
-        if (whole or len(first.data) >= SNIFFABLE) and sniff(first.data, sending.named) is None:
-            raise await self.records.refuse(sending, first.data)
+        await self._look_into(sending, await feed.peek())
         upload = await self.records.create(sending, chunk, limit) or await self._known(sending)
         if upload is None or upload.chunk != chunk:
             raise Problem(409, f"{sending.named} is beginning to be sent with this Idempotency-Key.", "Try again.")
@@ -176,6 +171,14 @@ class Intake:
             if sending.key is None:
                 await self.records.abandon(upload, error)
             raise
+
+    async def _look_into(self, sending: Sending, first: Block | None) -> None:
+        """Refuses a file by how it begins."""
+        if first is None:
+            raise await self.records.refuse(sending, b"")
+        whole = first.last and (sending.span is None or sending.span.stop == sending.total)
+        if (whole or len(first.data) >= SNIFFABLE) and sniff(first.data, sending.named) is None:
+            raise await self.records.refuse(sending, first.data)
 
     async def _take(self, upload: Upload, sending: Sending, feed: Feed, *, created: bool) -> Receipt:
         span = sending.span

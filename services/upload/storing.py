@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -17,6 +18,8 @@ from shared.http.problems import Problem
 from shared.store.documents import Upload
 
 AT_ONCE = 3
+# Of all requests together: the driver copies a chunk twice to write it, which the budget does not see.
+WRITES = 4
 
 
 @dataclass
@@ -46,13 +49,6 @@ class Held(NamedTuple):
     spans: list[Span]
 
 
-@dataclass
-class _Storing:
-    block: Block
-    put: "asyncio.Task[bool]"
-    digests: "asyncio.Task[Digests] | None"
-
-
 def conflict(upload: Upload, span: Span) -> Problem:
     """409: other bytes than the stored ones."""
     return Problem(
@@ -80,6 +76,7 @@ class Storing:
     running: Running
     release: Callable[[int], None]
     _locks: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
+    _writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES))
 
     async def held(self, upload: Upload) -> Held:
         """What is stored of an upload, from the index."""
@@ -102,23 +99,28 @@ class Storing:
 
         On an error the chunks that arrived whole are still stored and counted.
         """
-        under_way: deque[_Storing] = deque()
+        under_way: deque[tuple[Span, asyncio.Task[bool]]] = deque()
         latest: asyncio.Task[Digests] | None = None
+
+        async def settle() -> None:
+            span, storing = under_way.popleft()
+            self._count(stored, span, await storing)
+
         try:
             async for block in blocks:
                 latest = self._hash_ahead(upload, block, latest)
-                under_way.append(_Storing(block, asyncio.create_task(self._put(upload, block)), latest))
+                under_way.append((block.span, asyncio.create_task(self._store(upload, block, latest))))
+                del block
                 if len(under_way) >= AT_ONCE:
-                    await self._settle(upload, under_way.popleft(), stored)
+                    await settle()
                     await settled()
             while under_way:
-                await self._settle(upload, under_way.popleft(), stored)
+                await settle()
         finally:
-            for storing in under_way:
-                try:
-                    await self._settle(upload, storing, stored)
-                except Exception:  # noqa: S110 - the first error is already on its way
-                    pass
+            while under_way:
+                # The first error is already on its way.
+                with suppress(Exception):
+                    await settle()
 
     def _hash_ahead(
         self, upload: Upload, block: Block, latest: "asyncio.Task[Digests] | None"
@@ -130,21 +132,25 @@ class Storing:
 
     async def _put(self, upload: Upload, block: Block) -> bool:
         try:
-            return await self.blobs.put_chunk(upload.id, block.span.start // upload.chunk, block.data)
+            async with self._writes:
+                return await self.blobs.put_chunk(upload.id, block.span.start // upload.chunk, block.data)
         except ChunkConflict:
             raise conflict(upload, block.span) from None
 
-    async def _settle(self, upload: Upload, storing: _Storing, stored: Stored) -> None:
-        span = storing.block.span
+    async def _store(self, upload: Upload, block: Block, digests: "asyncio.Task[Digests] | None") -> bool:
+        """Gives the block back once it is stored and hashed, whatever its request is waiting for meanwhile.
+
+        Requests that kept stored blocks until they got the next could wait for each other for ever.
+        """
         try:
-            if storing.digests is not None:
-                await asyncio.wait([storing.put, storing.digests])
-            new = await storing.put
-            if storing.digests is not None:
-                self.running.commit(upload.id, await storing.digests, span.start)
+            new = await self._put(upload, block)
+            if digests is not None:
+                self.running.commit(upload.id, await digests, block.span.start)
+            return new
         finally:
-            self.release(span.stop - span.start)
-        self._count(stored, span, new)
+            if digests is not None:
+                await asyncio.wait([digests])
+            self.release(block.span.stop - block.span.start)
 
     @staticmethod
     def _count(stored: Stored, span: Span, new: bool) -> None:

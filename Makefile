@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos test-containers docs requirements clean
+.PHONY: help setup demo test check bench bench-gateway chaos test-containers docs requirements clean
 
 PYTHON := .venv/bin/python
 PAGE := services/upload/web
@@ -30,8 +30,11 @@ check: setup ## Check style, types, imports between parts, and that generated do
 	.venv/bin/lint-imports
 	$(PYTHON) -m docs.generate --check
 
-bench: setup ## Compare with vips dzsave on the same slide, three pairs
+bench: setup bench-gateway ## Compare with vips dzsave on the same slide, three pairs; and uploads, as bench-gateway
 	$(PYTHON) -m tests.bench
+
+bench-gateway: setup ## Compare uploads with a plain GridFS driver and a tus server, five rounds; and sixteen at once
+	$(PYTHON) -m tests.bench.gateway
 
 chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n)
 	$(PYTHON) -m tests.chaos --faults $(FAULTS)

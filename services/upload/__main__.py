@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 
 from services.upload.app import make_app, make_gateway
+from services.upload.limits import Bounds
 from services.upload.relay import Relay
 from shared.clock import SystemClock
 from shared.http.health import add_health, served
@@ -35,6 +36,12 @@ async def upload(settings: Settings, stop: asyncio.Event) -> None:
                 clock=clock,
                 database=settings.database,
                 public_url=settings.public_url,
+                bounds=Bounds(
+                    file=settings.max_file_bytes,
+                    account=settings.account_bytes,
+                    uploads=settings.account_uploads,
+                    reserve=settings.disk_reserve_bytes,
+                ),
             )
             relay = Relay(gateway, bus, settings.database)
             app = make_app(gateway)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NamedTuple, Protocol, TypeVar
 
 import aiohttp
@@ -17,6 +17,8 @@ READ_SECONDS = 60.0
 PIECE = 256 * 1024
 LONGEST_FIELD = 64 * 1024
 MOST_FIELDS = 100
+# More than the fields and boundaries of any sensible form take.
+AROUND_FILE = 64 * 1024
 
 
 class Broken(Exception):
@@ -56,6 +58,22 @@ class Pieces(Protocol):
         ...
 
 
+class Counted:
+    """Bytes of which `check` is told, before each is passed on, how many have come; it raises what ends them."""
+
+    def __init__(self, body: Pieces, check: Callable[[int], None]) -> None:
+        self._body = body
+        self._check = check
+        self._count = 0
+
+    async def piece(self) -> bytes:
+        """See `Pieces.piece`."""
+        piece = await self._body.piece()
+        self._count += len(piece)
+        self._check(self._count)
+        return piece
+
+
 class Body:
     """A raw body: the request's bytes are the file's."""
 
@@ -65,6 +83,11 @@ class Body:
         self.name: str | None = None
         self.length = request.content_length
         self.limit = request.content_length
+
+    @property
+    def at_least(self) -> int:
+        """How many bytes of the file there are at least, as far as that is known."""
+        return self.length if self.length is not None else max(0, (self.limit or 0) - AROUND_FILE)
 
     async def piece(self) -> bytes:
         """The next bytes, as few as have arrived; b"" at the end. Raises `Broken`, `Invalid` or a 408."""

@@ -3,11 +3,12 @@
 import asyncio
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from services.upload.announcer import Announcer
-from services.upload.body import Block, Body, Broken, Feed, cut
+from services.upload.body import Block, Body, Broken, Counted, Feed, cut
 from services.upload.budget import Budget
 from services.upload.core import (
     LARGEST_CHUNK,
@@ -20,6 +21,7 @@ from services.upload.core import (
 )
 from services.upload.digests import Digests, Running
 from services.upload.known import Known
+from services.upload.limits import Limits
 from services.upload.records import Records
 from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
@@ -51,12 +53,14 @@ class Intake:
         blobs: Blobs,
         announcer: Announcer,
         removing: Removing,
+        limits: Limits,
         clock: Clock,
         database: str,
         budget: Budget,
     ) -> None:
         self.running = Running()
-        self.records = Records(store, blobs, announcer, removing, self.running, clock, database)
+        self.records = Records(store, blobs, announcer, removing, limits, self.running, clock, database)
+        self.limits = limits
         self.known = Known(
             store=store, blobs=blobs, records=self.records, announcer=announcer, clock=clock, database=database
         )
@@ -84,7 +88,9 @@ class Intake:
             raise Invalid(f"The body is {body.length} bytes long, but its range {span.stop - span.start}.")
         if known is not None:
             chunk = known.chunk
+            await self.limits.check_room()
         else:
+            self.limits.check_size(sending.named, sending.total or body.at_least)
             chunk = LARGEST_CHUNK if span is None else chunk_size(span, sending.total or 0)
         async with aclosing(await self._feed(sending, body, chunk)) as feed:
             if known is None:
@@ -171,6 +177,7 @@ class Intake:
         if await body.piece():
             raise Invalid("The request has a body, but its range has no bytes.")
         total = sending.total or 0
+        self.limits.check_size(sending.named, total)
         upload = known or await self.known.take(sending, total) or await self._known(sending)
         if upload is None or upload.state == "receiving":
             raise Problem(
@@ -185,7 +192,8 @@ class Intake:
         """The body's blocks. A range is read before the first is stored wherever only its end tells if it is right."""
         span = sending.span
         if span is None:
-            return Feed(cut(body, 0, None, chunk, self.budget), self.budget)
+            counted = Counted(body, partial(self.limits.check_size, sending.name or "The file"))
+            return Feed(cut(counted, 0, None, chunk, self.budget), self.budget)
         large = span.stop - span.start > PROVEN_RANGE
         if large and sending.range_claims:
             raise Invalid(f"Ranges with a digest of their own may be at most {PROVEN_RANGE} bytes long.")
@@ -249,6 +257,8 @@ class Intake:
         if digests.length == total:
             said |= {"md5": digests.md5, "sha256": digests.sha256}
         upload = await self.records.progress(upload, stored.unnoted(), said)
+        if span is None:
+            await self.limits.check_account(upload)
         if upload.state == "receiving" and (stored.repeated or upload.stored >= upload.total):
             upload = await self.end(upload)
         await self.records.refuse_ended(upload)

@@ -9,12 +9,19 @@ import gridfs
 import pymongo
 import pytest
 
+from services.sync.expiry import expire
 from shared.blobs.gridfs import GridFSBlobs
+from shared.blobs.seal import IDLE
+from shared.clock import ManualClock
 from shared.mongo import connect
+from shared.removal import KEPT
 from shared.store.mongo import MongoStore
 from shared.tiles.mongo import MongoTiles
 from tests.gateway.conftest import MIB, Served, md5, serve, slide
 from tests.gateway.test_deleting import (
+    left,
+    look_after,
+    put_work,
     test_a_deleted_image_is_gone_from_every_address_and_collection,
     test_a_deleted_session_takes_all_its_images_along,
     test_what_a_late_worker_writes_is_swept,
@@ -144,6 +151,40 @@ async def test_a_foreign_driver_reads_what_was_uploaded(gateway: Served, mongod:
         out = gridfs.GridFSBucket(client[database]).open_download_stream(answer.json["_id"])
         assert hashlib.md5(out.read()).hexdigest() == md5(data)
         assert (out.filename, out.length) == ("a.svs", len(data))
+
+
+async def test_after_the_last_sweep_no_collection_holds_anything_of_what_was_deleted(
+    gateway: Served, mongod: str, database: str
+) -> None:
+    """Whole, shared, half sent in odd ranges, cancelled, expired, refused, failed: all of it goes with its session."""
+    session = await gateway.session()
+    data = slide(400_000)
+    whole = await gateway.send(session, data, params={"name": "whole.svs"})
+    await put_work(gateway, whole.json["image"])
+    shared = {"name": "shared.svs", "sha256": whole.json["sha256"]}
+    await gateway.send(session, b"", params=shared, headers={"Content-Range": "bytes */400000"})
+    part = (0, 100_000, 400_000)
+    ids = [
+        (await gateway.send(session, data[:100_000], part, params={"name": f"{how}.svs"})).json["_id"]
+        for how in ("half", "cancelled", "expired")
+    ]
+    await gateway.ask("DELETE", f"/api/v1/sessions/{session}/files/{ids[1]}")
+    await gateway.send(session, b"no slide", params={"name": "refused.svs"})
+    await gateway.send(session, data, params={"name": "failed.svs", "md5": "0" * 32})
+    clock = ManualClock(gateway.gateway.clock.now() + 2 * IDLE)
+    await gateway.store.uploads.update(ids[0], set={"updated": clock.now()})
+    await expire(gateway.store, gateway.blobs, gateway.bus, database="slidemill", limit=100, clock=clock)
+    expired = await left(gateway, files=(ids[2],))
+
+    await gateway.ask("DELETE", f"/api/v1/sessions/{session}")
+    await gateway.gateway.removing.settled()
+    await look_after(gateway, KEPT)
+
+    assert not expired & {"chunks", "files"}
+    with pymongo.MongoClient[dict[str, object]](mongod) as client:
+        names = client[database].list_collection_names()
+        assert {"uploads", "fs.chunks", "fs.files", "tiles", "tombstones"} < set(names)
+        assert {name for name in names if client[database][name].find_one()} == {"accounts", "tokens"}
 
 
 async def test_an_upload_goes_on_at_another_gateway(gateway: Served, tmp_path: Path, page: Path) -> None:

@@ -48,7 +48,7 @@ async def test_the_server_says_what_it_can_do(gateway: Served) -> None:
             "concatenation",
         ]
         assert answer.headers["Tus-Checksum-Algorithm"] == "md5,sha1,sha256"
-        assert "Tus-Max-Size" not in answer.headers
+        assert answer.headers["Tus-Max-Size"] == str(100 * 2**30)
 
 
 # Methods

@@ -69,7 +69,8 @@ class Joining:
                 head += piece
         if sniff(head, upload.name) is None:
             raise await self._intake.records.refuse_upload(upload, head)
-        await self._store.uploads.insert(upload)
+        self._intake.limits.check_size(upload.name, upload.total)
+        await self._intake.limits.admit(upload)
         await self._intake.records.make_file(upload)
         task = self._soon(upload)
         await asyncio.wait([task], timeout=SEAL_SECONDS)

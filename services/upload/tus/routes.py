@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from services.upload.body import Broken, open_body
-from services.upload.core import DigestName, Invalid, digest_hex, display_name
+from services.upload.core import DigestName, Invalid, digest_hex
 from services.upload.gateway import gateway_of, principal_of, session_named
 from services.upload.tus.core import (
     ADDRESS,
@@ -30,6 +30,7 @@ from services.upload.tus.writing import tus_of
 from shared.access import decide
 from shared.blobs.seal import IDLE
 from shared.http.problems import Problem, not_found, require
+from shared.names import display_name
 from shared.store.documents import Tus, Upload
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -83,6 +84,7 @@ async def options(request: web.Request) -> web.Response:
         headers={
             "Tus-Version": VERSION,
             "Tus-Extension": ",".join(EXTENSIONS),
+            "Tus-Max-Size": str(gateway_of(request).intake.limits.bounds.file),
             "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
         },
     )
@@ -105,7 +107,8 @@ async def create(request: web.Request) -> web.Response:
         raise await gateway.intake.records.refuse_upload(draft, b"")
     else:
         upload = draft
-        await gateway.store.uploads.insert(draft)
+        gateway.intake.limits.check_size(draft.name, draft.total)
+        await gateway.intake.limits.admit(draft)
     if brings:
         upload = await _first_bytes(request, draft)
     headers = {"Location": location(upload.id), **_expiry(upload)}

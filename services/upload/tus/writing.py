@@ -9,7 +9,7 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Any
 
-from services.upload.body import Block, Body, Feed, cut
+from services.upload.body import Block, Body, Counted, Feed, cut
 from services.upload.core import SNIFFABLE, Invalid, Span, expected_offset
 from services.upload.intake import PROGRESS_SECONDS, PROVEN_RANGE, Intake
 from services.upload.storing import Stored
@@ -91,6 +91,7 @@ class Writing:
             self._check(upload, offset, body, total)
             if body.length == 0 and total is None:
                 return await self._ended(upload)
+            await self._intake.limits.check_room()
             return await self._append(await self._take(upload, body, total), body, writer, checksum)
 
     async def _current(self, upload: Upload) -> Upload:
@@ -126,6 +127,8 @@ class Writing:
             await self._fold(upload)
         fields: dict[str, Any] = {"updated": self._clock.now()}
         if total is not None:
+            self._intake.limits.check_size(upload.name, total)
+            await self._intake.limits.check_account(upload, more=total - upload.total)
             fields |= {"total": total, "tus.deferred": False}
         if not tus.sized:
             known = total if total is not None or tus.deferred else upload.total
@@ -186,7 +189,8 @@ class Writing:
         """The blocks to store. With a checksum all of them are read and proven before the first is given out."""
         budget = self._intake.budget
         if checksum is None:
-            return Feed(cut(arriving, start, None, upload.chunk, budget), budget)
+            counted = Counted(arriving, lambda count: self._intake.limits.check_size(upload.name, start + count))
+            return Feed(cut(counted, start, None, upload.chunk, budget), budget)
         if body.length is None:
             raise Problem(411, "A request with Upload-Checksum needs a Content-Length.", "Send it with one.")
         if body.length > PROVEN_RANGE:

@@ -57,9 +57,9 @@ class Session(Document):
 class Tus(BaseModel):
     """What an upload by the tus protocol has besides. Its offset is the upload's `stored`.
 
-    `token` is raised by whoever becomes the upload's one writer, and by whoever asks where to go on. `sized` says that
-    `chunk` is settled: from then on there may be chunks. While `deferred`, the upload's `total` is 0 and unknown. A
-    `partial` upload makes no image; a `final` one is made of the partial uploads `parts`, in order.
+    `token` is raised by whoever asks where to go on: nobody who was bringing bytes before moves the offset after that.
+    `sized` says that `chunk` is settled: from then on there may be chunks. While `deferred`, the upload's `total` is 0
+    and unknown. A `partial` upload makes no image; a `final` one is made of the partial uploads `parts`, in order.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -355,7 +355,7 @@ async def test_an_upload_goes_on_at_another_gateway_at_any_byte(gateway: Served,
 
 async def test_many_files_arrive_at_once(gateway: Served) -> None:
     session = await gateway.session()
-    files = [slide(9 * MIB + n, seed=n) for n in range(20)]
+    files = [slide(5 * MIB + n, seed=n) for n in range(8)]
 
     async def send(data: bytes) -> str:
         place = await begin(gateway, session, len(data))

@@ -16,8 +16,6 @@ from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.events import SyncTick
 from shared.mongo import connect
-from shared.stages import STAGE_OF_STATE, announcement, revive
-from shared.store.documents import VersionId
 from shared.store.mongo import MongoStore
 
 _TICK_LIMIT = 600.0
@@ -77,22 +75,3 @@ async def tick(pipeline: Pipeline) -> dict[str, Any]:
     if "error" in ticked.report:
         raise CommandFailed(f"{ticked.report['error']} {ticked.report.get('remedy', '')}".strip())
     return {"due": due.isoformat(), "report": ticked.report}
-
-
-async def replay(pipeline: Pipeline, image_id: str) -> dict[str, Any]:
-    """Announce the latest version of an image again, so that what is missing is made; a whole one stays as it is.
-
-    Returns the image, its version, the event that was published and the state it continues from.
-    """
-    store = pipeline.store
-    image = await store.images.get(image_id)
-    version = await store.versions.get(VersionId(image=image.id, n=image.latest)) if image is not None else None
-    if version is None:
-        raise CommandFailed(f"There is no image {image_id}: list them with ./slidemill images.")
-    version = await revive(store, version, SystemClock())
-    event = announcement(version, DATABASE)
-    if event is None:
-        raise CommandFailed(f"{version.name} never arrived whole, so there is nothing to replay: upload it again.")
-    stage = STAGE_OF_STATE.get(version.state, "dicer")
-    await pipeline.bus.publish_to(stage, "bulk", [Message(event, headers={"x-slidemill-replay": "1"})])
-    return {"image": image_id, "version": version.id.n, "event": event.type, "state": version.state}

@@ -21,7 +21,7 @@ demo: setup ## Run everything here with a sample slide, until Ctrl-C (SLIDE=path
 test: setup ## Run all tests but the containers and the long chaos run (PYTEST="-k name" for some)
 	npm run --silent --prefix $(PAGE) check
 	npm run --silent --prefix $(PAGE) test
-	$(PYTHON) -m pytest tests --ignore=tests/containers $(PYTEST)
+	$(PYTHON) -m pytest tests --ignore=tests/containers -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: setup ## Check style, types, imports between parts, and that generated documents are fresh
 	.venv/bin/ruff check .

@@ -1,5 +1,6 @@
 """Processing an image anew: as a further version beside the one that people see, or its finishing in place."""
 
+from shared.blobs import Blobs, owner_of
 from shared.clock import Clock
 from shared.errors import SlidemillError
 from shared.store import Store
@@ -10,7 +11,7 @@ class CannotReprocess(SlidemillError):
     """The image is not there, not whole, or just being processed."""
 
 
-async def renew(store: Store, image_id: str, clock: Clock) -> Version:
+async def renew(store: Store, blobs: Blobs, image_id: str, clock: Clock) -> Version:
     """Makes version n + 1 from the file of the latest one, with the recipe of today; n stays visible meanwhile.
 
     Of several callers at once one makes it. A call that was broken off between its two writes is completed by the next.
@@ -37,8 +38,11 @@ async def renew(store: Store, image_id: str, clock: Clock) -> Version:
         created=now,
         updated=now,
     )
-    # The version first: an image must not point at one that nobody makes.
+    # The version first: an image must not point at one that nobody makes, and a deletion must find whose file it is.
     await store.versions.insert(fresh)
+    if await blobs.share(fresh.file, owner_of(image_id, fresh.id.n)) is None:
+        await store.versions.take(fresh.id)
+        raise CannotReprocess(f"The file of {latest.name} is gone: upload it again.")
     if await store.images.update(image_id, when={"latest": image.latest}, set={"latest": fresh.id.n}) is None:
         raise CannotReprocess(f"{latest.name} is being processed anew already, or was deleted just now.")
     return await store.versions.get(fresh.id) or fresh

@@ -79,12 +79,13 @@ async def upload_command(given: argparse.Namespace) -> int:
     """Send files; with --wait until each is ready or failed."""
     from services.ops.gateway import PATIENCE, Gateway
     from services.ops.progress import UploadProgress
+    from services.ops.records import Records
     from services.ops.uploading import slides_in, upload
 
-    files = slides_in(given.paths)
+    files, records = slides_in(given.paths), Records(given.data)
     async with Gateway(given.data, PATIENCE) as gateway:
         with UploadProgress() as progress:
-            outcome = await upload(gateway, files, given.session, wait=given.wait, progress=progress)
+            outcome = await upload(gateway, files, given.session, records=records, wait=given.wait, progress=progress)
     for failure in outcome.failures:
         print(failure, file=sys.stderr)
     if given.json:
@@ -207,6 +208,8 @@ def main(arguments: list[str] | None = None) -> int:
         return failure.code
     except (KeyboardInterrupt, asyncio.CancelledError):
         # Ctrl-C is how `up` and `demo` are meant to end; anything else was broken off.
+        if given.command == "upload":
+            print("Stopped. The same command goes on from where this one was.", file=sys.stderr)
         return 0 if given.command in ("up", "demo") else 1
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from deploy.local.layout import DATABASE, PREFIX
 from deploy.local.state import State, read_state
 from services.ops.errors import CommandFailed, StackUnreachable
+from shared.blobs.gridfs import GridFSBlobs
 from shared.bus import Message
 from shared.bus.rabbit import RabbitBus
 from shared.clock import SystemClock
@@ -22,23 +23,35 @@ _TICK_LIMIT = 600.0
 
 
 @dataclass(frozen=True)
+class Database:
+    """The main database of a running stack, and where the rest of it is."""
+
+    state: State
+    store: MongoStore
+    blobs: GridFSBlobs
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """An open stack: its main database and its broker."""
 
     store: MongoStore
+    blobs: GridFSBlobs
     bus: RabbitBus
     amqp: str
 
 
 @asynccontextmanager
-async def database_of(data: Path) -> AsyncIterator[tuple[State, MongoStore]]:
+async def database_of(data: Path) -> AsyncIterator[Database]:
     """The running stack in a data folder and its main database; raises `StackUnreachable`."""
     state = read_state(data)
     if state is None or not state.supervisor.alive():
         raise StackUnreachable(f"No stack runs in {data}: start it with ./slidemill up.")
     client = connect(state.mongodb)
     try:
-        yield state, MongoStore(client, DATABASE)
+        yield Database(
+            state, MongoStore(client, DATABASE), GridFSBlobs(client, DATABASE, data / "scratch", scratch_bytes=0)
+        )
     except Unavailable as error:
         raise StackUnreachable(f"The stack of {data} can't be reached: {error}") from error
     finally:
@@ -48,11 +61,12 @@ async def database_of(data: Path) -> AsyncIterator[tuple[State, MongoStore]]:
 @asynccontextmanager
 async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
     """Connect to the database and the broker of the stack in a data folder; raises `StackUnreachable`."""
-    async with database_of(data) as (state, store):
-        bus = RabbitBus(state.amqp, PREFIX)
+    async with database_of(data) as database:
+        amqp = database.state.amqp
+        bus = RabbitBus(amqp, PREFIX)
         try:
             await bus.connect()
-            yield Pipeline(store, bus, state.amqp)
+            yield Pipeline(database.store, database.blobs, bus, amqp)
         finally:
             await bus.close()
 

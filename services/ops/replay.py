@@ -160,7 +160,10 @@ async def reprocess(pipeline: Pipeline, image: str, *, from_finish: bool, reason
     audited = _audited(pipeline, "reprocess", reason, {"image": image, "from": "finish" if from_finish else "dice"})
     await audited.note(image)
     try:
-        version = await (finish_again if from_finish else renew)(pipeline.store, image, clock)
+        if from_finish:
+            version = await finish_again(pipeline.store, image, clock)
+        else:
+            version = await renew(pipeline.store, pipeline.blobs, image, clock)
     except CannotReprocess as refusal:
         raise CommandFailed(str(refusal)) from refusal
     event = announcement(version, DATABASE)

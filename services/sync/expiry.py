@@ -1,16 +1,13 @@
 """Ends uploads that nobody goes on with, so that their bytes do not stay for ever."""
 
-from datetime import timedelta
-
 from shared.blobs import Blobs
-from shared.blobs.seal import seal
+from shared.blobs.pieces import tail_of
+from shared.blobs.seal import IDLE, seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.stages import appear, fail
 from shared.store import Less, Store
 from shared.store.documents import Upload, VersionId
-
-IDLE = timedelta(hours=24)
 
 
 def why(upload: Upload) -> str:
@@ -52,6 +49,7 @@ async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: 
             clock=clock,
         )
         await blobs.delete(upload.id)
+        await blobs.delete(tail_of(upload.id))
         await bus.publish([Message(event) for event in events])
         await store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
     return expired

@@ -19,12 +19,13 @@ async def upload(settings: Settings, stop: asyncio.Event) -> None:
             gateway = make_gateway(
                 store=main.store,
                 blobs=main.blobs,
+                tiles=main.tiles,
                 bus=bus,
                 clock=clock,
                 database=settings.database,
                 public_url=settings.public_url,
             )
-            relay = Relay(main.store, main.blobs, bus, gateway.intake, clock, settings.database)
+            relay = Relay(gateway, bus, settings.database)
             app = make_app(gateway)
             add_health(app, [main.store.ping])
             async with served(app, settings.http_host, settings.http_port):

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -46,6 +46,14 @@ async def _read(reading: Awaitable[T]) -> T:
         raise Broken(str(error)) from error
     except ValueError as error:
         raise Invalid(f"The form can't be read: {error}.") from error
+
+
+class Pieces(Protocol):
+    """Bytes that arrive in order."""
+
+    async def piece(self) -> bytes:
+        """The next bytes, as few as there are; b"" at the end. Raises `Broken`, `Invalid` or a problem."""
+        ...
 
 
 class Body:
@@ -139,7 +147,7 @@ async def open_body(request: web.Request) -> Body:
 
 
 async def cut(
-    body: Body, start: int, stop: int | None, chunk: int, budget: Budget, *, reserved: bool = False
+    body: Pieces, start: int, stop: int | None, chunk: int, budget: Budget, *, reserved: bool = False
 ) -> AsyncGenerator[Block, None]:
     """The body as blocks cut at chunk boundaries, from offset `start`; `stop` is None for all there is.
 
@@ -187,7 +195,7 @@ class Feed:
         self._ready: deque[Block] = deque()
 
     @classmethod
-    async def proven(cls, body: Body, span: Span, chunk: int, budget: Budget) -> "Feed":
+    async def proven(cls, body: Pieces, span: Span, chunk: int, budget: Budget) -> "Feed":
         """All blocks of a range, read before the first is given out, so that a wrong body changes nothing."""
         size = span.stop - span.start
         await budget.take(size)

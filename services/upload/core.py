@@ -33,21 +33,21 @@ class Span(NamedTuple):
 
 
 class ContentRange(NamedTuple):
-    """The part of a file that one request carries. An empty file is `span` (0, 0) of `total` 0."""
+    """The part of a file that one request carries. Without bytes it is `span` (0, 0): of `total` 0 an empty file."""
 
     span: Span
     total: int
 
 
 _RANGE = re.compile(r"bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII | re.IGNORECASE)
-_EMPTY = re.compile(r"bytes\s+\*/0", re.ASCII | re.IGNORECASE)
+_NO_BYTES = re.compile(r"bytes\s+\*/(\d{1,18})", re.ASCII | re.IGNORECASE)
 
 
 def content_range(header: str) -> ContentRange:
-    """Parses `bytes 0-499/1234` (ends inclusive) or `bytes */0`. Raises `Invalid`."""
+    """Parses `bytes 0-499/1234` (ends inclusive) or, without bytes, `bytes */1234`. Raises `Invalid`."""
     header = header.strip()
-    if _EMPTY.fullmatch(header):
-        return ContentRange(Span(0, 0), 0)
+    if (none := _NO_BYTES.fullmatch(header)) is not None:
+        return ContentRange(Span(0, 0), int(none[1]))
     match = _RANGE.fullmatch(header)
     if match is None:
         raise Invalid(f"Content-Range is '{header}', which is not of the form 'bytes 0-499/1234'.")

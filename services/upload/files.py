@@ -125,7 +125,7 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """Ends an upload that is not whole yet, and removes it with its image."""
+    """Ends an upload that is not whole yet, and deletes its image."""
     intake = gateway_of(request).intake
     await intake.records.cancel(await _upload_of(request, await session_of(request, "change")))
     return web.Response(status=204)

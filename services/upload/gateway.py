@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 from services.upload.announcer import Announcer
 from services.upload.core import Invalid
 from services.upload.intake import Intake
+from services.upload.removing import Removing
+from services.upload.tus.joining import Joining
+from services.upload.tus.writing import Writing
 from services.upload.watching import Watching
 from shared.access import Action, Principal, decide
 from shared.blobs import Blobs
@@ -31,7 +34,10 @@ class Gateway:
     blobs: Blobs
     clock: Clock
     intake: Intake
+    writing: Writing
+    joining: Joining
     announcer: Announcer
+    removing: Removing
     watching: Watching
     public_url: str
     page: Path
@@ -56,8 +62,13 @@ def principal_of(request: web.Request, action: Action = "create") -> Principal:
 
 async def session_of(request: web.Request, action: Action) -> Session:
     """The session that the address names, if this account may do this to it; else 401 or 404."""
+    return await session_named(request, request.match_info["session"], action)
+
+
+async def session_named(request: web.Request, id: str, action: Action) -> Session:
+    """The session of this id, if this account may do this to it; else 401 or 404."""
     principal_of(request)
-    session = await gateway_of(request).store.sessions.get(request.match_info["session"])
+    session = await gateway_of(request).store.sessions.get(id)
     require(decide(request[PRINCIPAL], action, session.owner if session else None), "session")
     if session is None:
         raise not_found("session")

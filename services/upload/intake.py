@@ -20,9 +20,11 @@ from services.upload.core import (
     stored_bytes,
 )
 from services.upload.digests import Digests, Running
+from services.upload.known import Known
 from services.upload.records import Records
+from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
-from services.upload.storing import AT_ONCE, Stored, Storing, tail_of
+from services.upload.storing import AT_ONCE, Stored, Storing
 from shared.blobs import Blobs
 from shared.blobs.seal import seal
 from shared.clock import Clock
@@ -44,17 +46,28 @@ class Intake:
     """The one way in through the gateway."""
 
     def __init__(
-        self, *, store: Store, blobs: Blobs, announcer: Announcer, clock: Clock, database: str, budget: Budget
+        self,
+        *,
+        store: Store,
+        blobs: Blobs,
+        announcer: Announcer,
+        removing: Removing,
+        clock: Clock,
+        database: str,
+        budget: Budget,
     ) -> None:
         self.running = Running()
-        self.records = Records(store, blobs, announcer, self.running, clock, database)
+        self.records = Records(store, blobs, announcer, removing, self.running, clock, database)
+        self.known = Known(
+            store=store, blobs=blobs, records=self.records, announcer=announcer, clock=clock, database=database
+        )
         self.budget = budget
         self._store = store
         self._blobs = blobs
         self._announcer = announcer
         self._clock = clock
         self._database = database
-        self._storing = Storing(blobs, self.running, budget.give)
+        self.storing = Storing(blobs, self.running, budget.give)
         self._sealing: set[asyncio.Task[None]] = set()
 
     async def receive(self, sending: Sending, body: Body) -> Receipt:
@@ -66,6 +79,8 @@ class Intake:
         if sending.total == 0 and known is None:
             raise await self.records.refuse(sending, b"")
         span = sending.span
+        if span is not None and span.stop == 0:
+            return await self._offered(known, sending, body)
         if span is not None and body.length is not None and body.length != span.stop - span.start:
             raise Invalid(f"The body is {body.length} bytes long, but its range {span.stop - span.start}.")
         if known is not None:
@@ -89,9 +104,9 @@ class Intake:
 
     async def held(self, upload: Upload) -> list[Span]:
         """Exactly what is stored of an upload."""
-        if upload.state in ("receiving", "verifying"):
-            return (await self._storing.held(upload)).spans
-        return [Span(0, upload.total)] if upload.state == "complete" else []
+        if upload.state in ("receiving", "verifying") and upload.file is None:
+            return (await self.storing.held(upload)).spans
+        return [Span(0, upload.total)] if upload.state in ("verifying", "complete") else []
 
     async def resume(self) -> None:
         """Ends uploads that were abandoned, and those whose last request stored everything but did not say so."""
@@ -101,12 +116,14 @@ class Intake:
             {"state": "receiving"}, sort="updated", after=(now - RESUMABLE, ""), limit=MOST_RESUMED
         )
         for upload in recent:
+            if upload.tus is not None and upload.tus.partial:
+                continue
             unsaid = upload.total - upload.stored
             if upload.updated > now - UNANSWERED or upload.total == 0 or unsaid > AT_ONCE * upload.chunk:
                 continue
-            spans = (await self._storing.held(upload)).spans
+            spans = (await self.storing.held(upload)).spans
             if expected_offset(spans) == upload.total:
-                await self._end(await self.records.progress(upload, upload.total - upload.stored))
+                await self.end(await self.records.progress(upload, upload.total - upload.stored))
 
     # Beginning and going on
 
@@ -114,6 +131,12 @@ class Intake:
         """The upload that a request goes on with, or repeats the beginning of; None for a new one."""
         if sending.upload is not None:
             upload = await self.find(sending.session, sending.upload)
+            if upload.tus is not None:
+                raise Problem(
+                    409,
+                    f"{upload.name} is being sent by the tus protocol.",
+                    "Go on with it at its tus address, or begin a new upload.",
+                )
             if sending.span is None:
                 raise Invalid("A request that goes on with an upload must say with Content-Range which bytes it holds.")
         else:
@@ -138,6 +161,23 @@ class Intake:
             if earlier is not None and earlier != claim:
                 raise Invalid(f"The {name} is said to be {claim}, but {earlier} when the upload began.")
         return upload
+
+    async def _offered(self, known: Upload | None, sending: Sending, body: Body) -> Receipt:
+        """Answers whoever asks, before the first byte, whether the whole file is stored already."""
+        if sending.upload is not None or "sha256" not in sending.claims:
+            raise Invalid("A range without bytes offers a whole new file: it takes the file's SHA-256 and no _id.")
+        if await body.piece():
+            raise Invalid("The request has a body, but its range has no bytes.")
+        total = sending.total or 0
+        upload = known or await self.known.take(sending, total) or await self._known(sending)
+        if upload is None or upload.state == "receiving":
+            raise Problem(
+                404,
+                f"{sending.named} is not stored whole.",
+                "Send its bytes." if upload is None else "Go on with its upload.",
+                extra={"known": False, **(about(upload) if upload else {})},
+            )
+        return Receipt(upload, Span(0, upload.total), True, self.running.of(upload.id))
 
     async def _feed(self, sending: Sending, body: Body, chunk: int) -> Feed:
         """The body's blocks. A range is read before the first is stored wherever only its end tells if it is right."""
@@ -177,7 +217,8 @@ class Intake:
 
     async def _take(self, upload: Upload, sending: Sending, feed: Feed, *, created: bool) -> Receipt:
         span = sending.span
-        stored = Stored(noted_at=monotonic() if upload.stored else 0.0)
+        start = 0 if span is None else span.start
+        stored = Stored(stop=start, noted_at=monotonic() if upload.stored else 0.0)
 
         async def note() -> None:
             if monotonic() - stored.noted_at >= PROGRESS_SECONDS:
@@ -186,9 +227,9 @@ class Intake:
 
         try:
             if span is None or on_grid(span, upload.chunk, upload.total):
-                await self._storing.whole_chunks(upload, feed, stored, note)
+                await self.storing.whole_chunks(upload, feed, stored, note)
             else:
-                await self._storing.in_order(upload, feed, stored)
+                await self.storing.in_order(upload, feed, stored)
         except BaseException:
             if (new := stored.unnoted()) > 0:
                 await self.records.progress(upload, new)
@@ -200,15 +241,15 @@ class Intake:
             said |= {"md5": digests.md5, "sha256": digests.sha256}
         upload = await self.records.progress(upload, stored.unnoted(), said)
         if upload.state == "receiving" and (stored.repeated or upload.stored >= upload.total):
-            upload = await self._end(upload)
+            upload = await self.end(upload)
         await self.records.refuse_ended(upload)
-        return Receipt(upload, Span(0 if span is None else span.start, stored.stop), created, digests)
+        return Receipt(upload, Span(start, stored.stop), created, digests)
 
     # Ending
 
-    async def _end(self, upload: Upload) -> Upload:
+    async def end(self, upload: Upload) -> Upload:
         """Completes the upload if every byte is there; answers after a while even if the digests take longer."""
-        exact = stored_bytes((await self._storing.held(upload)).spans)
+        exact = stored_bytes((await self.storing.held(upload)).spans)
         if exact != upload.stored:
             changed = await self._store.uploads.update(
                 upload.id, when={"state": "receiving", "stored": upload.stored}, set={"stored": exact}
@@ -229,8 +270,6 @@ class Intake:
         if event is not None:
             self._announcer.soon([event], upload.id)
         self.running.forget(upload.id)
-        if await self._blobs.info(tail_of(upload.id)) is not None:
-            await self._blobs.delete(tail_of(upload.id))
 
 
 async def _prove(sending: Sending, feed: Feed) -> None:

@@ -8,16 +8,17 @@ from services.upload.announcer import Announcer
 from services.upload.body import Broken
 from services.upload.core import LARGEST_CHUNK
 from services.upload.digests import Running
+from services.upload.removing import Removing
 from services.upload.sending import Sending, about, ids_of
-from services.upload.storing import tail_of
-from shared.blobs import Blobs
+from shared.blobs import Blobs, owner_of
+from shared.blobs.pieces import tail_of
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem
 from shared.slides.sniff import FORMATS, unreadable
 from shared.stages import appear, fail
-from shared.store import Store
-from shared.store.documents import Failure, Upload, UploadState, VersionId
+from shared.store import Store, Where
+from shared.store.documents import Failure, Upload, UploadState, Version, VersionId
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Records:
     store: Store
     blobs: Blobs
     announcer: Announcer
+    removing: Removing
     running: Running
     clock: Clock
     database: str
@@ -46,10 +48,18 @@ class Records:
         await self.make_file(upload)
         return upload
 
+    async def create_sharing(self, sending: Sending, version: Version) -> Upload | None:
+        """A new upload that shares the stored file of this version, to be sealed; None if its key is taken."""
+        draft = self._upload(sending, version.length or 0, LARGEST_CHUNK, "verifying")
+        known = {"file": version.file, "stored": draft.total, "md5": version.md5, "sha256": version.sha256}
+        upload = draft.model_copy(update=known)
+        return upload if await self.store.uploads.insert(upload) else None
+
     async def make_file(self, upload: Upload) -> None:
         """The files document, before any chunk. Harmless when repeated."""
-        refs = (f"{upload.image}:{upload.version}",)
-        await self.blobs.create(upload.id, name=upload.name, chunk=upload.chunk, refs=refs)
+        await self.blobs.create(
+            upload.id, name=upload.name, chunk=upload.chunk, refs=(owner_of(upload.image, upload.version),)
+        )
 
     def _upload(self, sending: Sending, total: int, chunk: int, state: UploadState) -> Upload:
         id, image = ids_of(sending)
@@ -77,14 +87,19 @@ class Records:
 
     # Moving on
 
-    async def progress(self, upload: Upload, new: int, fields: dict[str, Any] | None = None) -> Upload:
-        """Counts `new` stored bytes; the image exists from here on.
+    async def progress(
+        self, upload: Upload, new: int, fields: dict[str, Any] | None = None, *, when: Where | None = None
+    ) -> Upload:
+        """Counts `new` stored bytes, if `when` holds; the image exists from here on. Returns the upload as it is then.
 
         Where the upload was cancelled meanwhile, removes its bytes and raises a 410.
         """
         now = self.clock.now()
         changed = await self.store.uploads.update(
-            upload.id, when={"state": "receiving"}, set={**(fields or {}), "updated": now}, inc={"stored": new}
+            upload.id,
+            when={"state": "receiving", **(when or {})},
+            set={**(fields or {}), "updated": now},
+            inc={"stored": new},
         )
         if changed is None:
             return await self._overtaken(upload)
@@ -105,13 +120,15 @@ class Records:
         if current is None or current.state == "expired":
             await self.remove_bytes(upload)
             raise self._gone(upload)
+        # It ended while this request was at work: only pieces that nobody needs any more can be new.
+        await self.blobs.delete(tail_of(upload.id))
         return current
 
     @staticmethod
     def _gone(upload: Upload) -> Problem:
         return Problem(
             410,
-            f"The upload of {upload.name} was cancelled or given up.",
+            f"The upload of {upload.name} was cancelled, given up or deleted.",
             "Send the file again from its beginning.",
         )
 
@@ -132,15 +149,22 @@ class Records:
     # Refusing and giving up
 
     async def refuse(self, sending: Sending, head: bytes) -> Problem:
+        """As `refuse_upload`, of a file whose upload has not begun."""
+        return await self.refuse_upload(self._upload(sending, sending.total or 0, LARGEST_CHUNK, "receiving"), head)
+
+    async def refuse_upload(self, upload: Upload, head: bytes) -> Problem:
         """Records the file as a failed image of its session, where people look for it; returns the problem to raise.
 
-        `head` is how the file begins: empty for an empty file.
+        `head` is how the file begins: empty for an empty file. The upload may have begun, or be a mere draft.
         """
-        reason, remedy = unreadable(sending.named, head)
-        upload = self._upload(sending, sending.total or 0, LARGEST_CHUNK, "failed")
-        if await self.store.uploads.insert(upload):
+        reason, remedy = unreadable(upload.name, head)
+        failed = {"state": "failed", "updated": self.clock.now()}
+        drafted = await self.store.uploads.insert(upload.model_copy(update=failed))
+        if drafted or await self.store.uploads.update(upload.id, when={"state": "receiving"}, set=failed):
             await appear(self.store, upload, self.clock, Failure(stage="upload", reason=reason, remedy=remedy))
             await self._failed(upload, reason, remedy)
+            if not drafted:
+                await self.remove_bytes(upload)
         if not head:
             return Problem(422, reason, remedy, extra=about(upload))
         return Problem(415, reason, remedy, extra={**about(upload), "formats": FORMATS})
@@ -181,14 +205,13 @@ class Records:
                 "Leave it, or delete its image.",
                 extra=about(upload),
             )
-        await self._vanish(upload)
-        await self.remove_bytes(upload)
-        await self.store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
+        self.running.forget(upload.id)
+        await self.removing.image(upload.image)
 
     async def remove_bytes(self, upload: Upload) -> None:
-        """Removes chunks and files documents. Harmless when repeated."""
+        """Removes chunks and files documents, unless another image shares them. Harmless when repeated."""
         self.running.forget(upload.id)
-        await self.blobs.delete(upload.id)
+        await self.blobs.release(upload.id, [owner_of(upload.image, upload.version)])
         await self.blobs.delete(tail_of(upload.id))
 
 

@@ -1,10 +1,10 @@
 """Stores the blocks of one request: whole chunks in any order and several at a time, anything else in order."""
 
 import asyncio
-import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -12,19 +12,20 @@ from services.upload.body import Block
 from services.upload.core import Span, expected_offset, joined
 from services.upload.digests import Digests, Running
 from shared.blobs import Blobs
+from shared.blobs.pieces import tail_of
 from shared.errors import ChunkConflict
 from shared.http.problems import Problem
 from shared.store.documents import Upload
 
 AT_ONCE = 3
-_TAILS = uuid.UUID("5d1c7a52-0b8e-4b6a-9d6e-6c9a1f1f6f0d")
 
 
 @dataclass
 class Stored:
-    """What a request has stored so far: new bytes, whether some were there already, and where it ends.
+    """What a request has stored so far: new bytes, whether some were there already, and how far without a gap.
 
-    `noted` of the new bytes are written down in the upload's document, the last time at `noted_at`.
+    `stop` is where the request begins, to begin with. `noted` of the new bytes are written down in the upload's
+    document, the last time at `noted_at`.
     """
 
     new: int = 0
@@ -49,17 +50,9 @@ class Held(NamedTuple):
 
 @dataclass
 class _Storing:
-    block: Block
+    span: Span
     put: "asyncio.Task[bool]"
     digests: "asyncio.Task[Digests] | None"
-
-
-def tail_of(upload: str) -> str:
-    """The id of the file that holds the pieces of an upload's last chunk until it is whole.
-
-    A piece that begins at byte `b` of the upload is that file's chunk `b`.
-    """
-    return uuid.uuid5(_TAILS, upload).hex
 
 
 def conflict(upload: Upload, span: Span) -> Problem:
@@ -92,10 +85,9 @@ class Storing:
 
     async def held(self, upload: Upload) -> Held:
         """What is stored of an upload, from the index."""
-        chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self.blobs.chunks(tail_of(upload.id)))
-        starts = tuple(Span(piece.n, piece.n + piece.length) for piece in pieces)
+        chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self._pieces(upload))
         spans = [Span(chunk.n * upload.chunk, chunk.n * upload.chunk + chunk.length) for chunk in chunks]
-        return Held(frozenset(chunk.n for chunk in chunks), starts, joined([*spans, *starts]))
+        return Held(frozenset(chunk.n for chunk in chunks), pieces, joined([*spans, *pieces]))
 
     async def whole_chunks(
         self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored, settled: Callable[[], Awaitable[None]]
@@ -109,8 +101,9 @@ class Storing:
         try:
             async for block in blocks:
                 latest = self._hash_ahead(upload, block, latest)
-                under_way.append(_Storing(block, asyncio.create_task(self._put(upload, block)), latest))
-                if len(under_way) >= AT_ONCE:
+                put = asyncio.create_task(self._put(upload, block, latest))
+                under_way.append(_Storing(block.span, put, latest))
+                while under_way and (under_way[0].put.done() or len(under_way) >= AT_ONCE):
                     await self._settle(upload, under_way.popleft(), stored)
                     await settled()
             while under_way:
@@ -130,29 +123,31 @@ class Storing:
         known = self.running.of(upload.id)
         return asyncio.create_task(known.after(block.data)) if known.length == block.span.start else None
 
-    async def _put(self, upload: Upload, block: Block) -> bool:
+    async def _put(self, upload: Upload, block: Block, digests: "asyncio.Task[Digests] | None") -> bool:
+        # The bytes are given back here, not when the block is settled: its sender may be waiting for room by then.
         try:
             return await self.blobs.put_chunk(upload.id, block.span.start // upload.chunk, block.data)
         except ChunkConflict:
             raise conflict(upload, block.span) from None
+        finally:
+            try:
+                if digests is not None:
+                    await asyncio.wait([digests])
+            finally:
+                self.release(block.span.stop - block.span.start)
 
     async def _settle(self, upload: Upload, storing: _Storing, stored: Stored) -> None:
-        span = storing.block.span
-        try:
-            if storing.digests is not None:
-                await asyncio.wait([storing.put, storing.digests])
-            new = await storing.put
-            if storing.digests is not None:
-                self.running.commit(upload.id, await storing.digests, span.start)
-        finally:
-            self.release(span.stop - span.start)
-        self._count(stored, span, new)
+        new = await storing.put
+        if storing.digests is not None:
+            self.running.commit(upload.id, await storing.digests, storing.span.start)
+        self._count(stored, storing.span, new)
 
     @staticmethod
     def _count(stored: Stored, span: Span, new: bool) -> None:
         stored.new += span.stop - span.start if new else 0
         stored.repeated = stored.repeated or not new
-        stored.stop = max(stored.stop, span.stop)
+        if span.start <= stored.stop:
+            stored.stop = max(stored.stop, span.stop)
 
     async def in_order(self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored) -> None:
         """Stores blocks that need not be whole chunks, each after everything before it. Raises `gap`'s problem."""
@@ -184,12 +179,41 @@ class Storing:
         if span.start // upload.chunk in held.chunks:
             return await self.blobs.read(upload.id, span.start, span.stop - span.start)
         tail, parts = tail_of(upload.id), []
-        for piece in sorted(held.pieces):
-            start, stop = max(piece.start, span.start), min(piece.stop, span.stop)
+        # What a piece holds beyond the next one's beginning was never counted.
+        for piece, following in pairwise([*sorted(held.pieces), Span(span.stop, span.stop)]):
+            start, stop = max(piece.start, span.start), min(piece.stop, span.stop, max(following.start, piece.start))
             if start < stop:
                 offset = piece.start * upload.chunk + start - piece.start
                 parts.append(await self.blobs.read(tail, offset, stop - start))
         return b"".join(parts)
+
+    async def begun(self, upload: Upload, span: Span) -> bytes:
+        """Stored bytes of the chunk that is not whole yet: its beginning."""
+        pieces = await self._pieces(upload) if span.start < span.stop else ()
+        return await self._read(upload, Held(frozenset(), pieces, []), span)
+
+    async def begin(self, upload: Upload, start: int, data: bytes) -> None:
+        """Keeps bytes of a chunk that is not whole yet. Some of them may be there already."""
+        tail = await self._tail(upload)
+        while data:
+            try:
+                await self.blobs.put_chunk(tail, start, data)
+                return
+            except ChunkConflict:
+                # Somebody who was not heard of again stored another number of bytes from the same place on.
+                length = next((piece.stop - start for piece in await self._pieces(upload) if piece.start == start), 0)
+            known = await self.blobs.read(tail, start * upload.chunk, min(length, len(data)))
+            if known != data[: len(known)]:
+                raise conflict(upload, Span(start, start + len(known)))
+            start, data = start + len(known), data[len(known) :]
+
+    async def _pieces(self, upload: Upload) -> tuple[Span, ...]:
+        return tuple(Span(piece.n, piece.n + piece.length) for piece in await self.blobs.chunks(tail_of(upload.id)))
+
+    async def _tail(self, upload: Upload) -> str:
+        tail = tail_of(upload.id)
+        await self.blobs.create(tail, name=upload.name, chunk=upload.chunk, refs=())
+        return tail
 
     async def _append(self, upload: Upload, held: Held, start: int, block: Block, stored: Stored) -> Held:
         n = start // upload.chunk
@@ -202,9 +226,7 @@ class Storing:
                 new = await self.blobs.put_chunk(upload.id, n, before + data)
                 held = held._replace(chunks=held.chunks | {n})
             else:
-                tail = tail_of(upload.id)
-                await self.blobs.create(tail, name=upload.name, chunk=upload.chunk, refs=())
-                new = await self.blobs.put_chunk(tail, start, data)
+                new = await self.blobs.put_chunk(await self._tail(upload), start, data)
                 held = held._replace(pieces=(*held.pieces, span))
         except ChunkConflict:
             raise conflict(upload, span) from None

@@ -21,6 +21,7 @@ from shared.store.documents import (
     Thumbnail,
     Tick,
     Token,
+    Tombstone,
     Upload,
     Version,
 )
@@ -119,6 +120,7 @@ class Store(Protocol):
     audits: Collection[Audit]
     thumbnails: Collection[Thumbnail]
     ticks: Collection[Tick]
+    tombstones: Collection[Tombstone]
     deployments: Collection[Deployment]
 
     async def prepare(self) -> None:

@@ -244,6 +244,7 @@ class MemoryStore(Store):
         self.audits = MemoryCollection(schema.AUDITS)
         self.thumbnails = MemoryCollection(schema.THUMBNAILS)
         self.ticks = MemoryCollection(schema.TICKS)
+        self.tombstones = MemoryCollection(schema.TOMBSTONES)
         self.deployments = MemoryCollection(schema.DEPLOYMENTS)
 
     async def prepare(self) -> None:

@@ -33,11 +33,13 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("owner", "key", unique=True, only={"key": {"$type": "string"}}),
         _index("state", "updated"),
         _index("session"),
+        _index("image"),
     ],
     "images": [_index("session", "created", "_id")],
     "versions": [
         _index("_id.image", "_id.n"),
         _index("session", "updated"),
+        _index("sha256"),
         _index("state", "updated", only={"state": {"$in": list(STAGE_OF_STATE)}}),
     ],
     "blocks": [
@@ -46,6 +48,7 @@ INDEXES: dict[str, list[IndexModel]] = {
     ],
     "audits": [_index("at")],
     "ticks": [_index("started")],
+    "tombstones": [_index("due")],
 }
 
 
@@ -202,6 +205,7 @@ class MongoStore(Store):
         self.audits = MongoCollection(self._database, schema.AUDITS)
         self.thumbnails = MongoCollection(self._database, schema.THUMBNAILS)
         self.ticks = MongoCollection(self._database, schema.TICKS)
+        self.tombstones = MongoCollection(self._database, schema.TOMBSTONES)
         self.deployments = MongoCollection(self._database, schema.DEPLOYMENTS)
 
     async def prepare(self) -> None:

@@ -18,6 +18,7 @@ from shared.store.documents import (
     Thumbnail,
     Tick,
     Token,
+    Tombstone,
     Upload,
     Version,
 )
@@ -48,6 +49,7 @@ BLOCKS = Kind("blocks", Block)
 AUDITS = Kind("audits", Audit)
 THUMBNAILS = Kind("thumbnails", Thumbnail)
 TICKS = Kind("ticks", Tick)
+TOMBSTONES = Kind("tombstones", Tombstone)
 DEPLOYMENTS = Kind("deployments", Deployment)
 
 

@@ -1,6 +1,5 @@
 import asyncio
 import hashlib
-import inspect
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from shared.store.documents import Upload, Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
 from tests.contract.conftest import Real
+from tests.crashing import Crash, Fuse, Fused
 
 CHUNK = 1000
 DATA = bytes(range(256)) * 10
@@ -42,47 +42,6 @@ class Told:
         if self.broken and messages:
             raise Unavailable("The broker is away.")
         self.events += [message.event for message in messages]
-
-
-class Crash(BaseException):
-    """The death of a gateway: nothing may catch it."""
-
-
-@dataclass
-class Fuse:
-    """Counts the steps that touch a store, and kills at step `at`."""
-
-    at: int = 0
-    steps: int = 0
-
-    def burn(self) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            raise Crash
-
-
-class Fused:
-    """A port each of whose calls burns the fuse before and after it is carried out."""
-
-    def __init__(self, port: object, fuse: Fuse) -> None:
-        self._port = port
-        self._fuse = fuse
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._port, name)
-        if not callable(value):
-            return Fused(value, self._fuse)
-        if not inspect.iscoroutinefunction(value):
-            self._fuse.burn()
-            return value
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            self._fuse.burn()
-            result = await value(*args, **kwargs)
-            self._fuse.burn()
-            return result
-
-        return call
 
 
 @dataclass
@@ -328,6 +287,39 @@ async def test_the_relay_finishes_whatever_a_crash_at_any_step_left(house: House
         assert await house.relay() == []
 
     assert await crashed_at_every_step(house, house.upload, finish) > 12
+
+
+async def test_a_shared_file_is_sealed_whatever_a_crash_at_any_step_left(house: House) -> None:
+    original = await house.upload()
+    await house.seal(original)
+
+    async def offered() -> Upload:
+        upload = original.model_copy(
+            update={
+                "id": uuid.uuid4().hex,
+                "image": uuid.uuid4().hex,
+                "file": original.id,
+                "stored": len(DATA),
+                "state": "verifying",
+                "md5": MD5,
+                "sha256": SHA256,
+                "created": house.clock.now(),
+                "updated": house.clock.now(),
+            }
+        )
+        await house.store.uploads.insert(upload)
+        house.clock.advance(STALE.total_seconds() + 1)
+        return upload
+
+    async def finish(upload: Upload) -> None:
+        told = await house.relay()
+        version, state = await house.version(upload), await house.state(upload)
+        assert [event.correlation for event in told if event.correlation == upload.image] == [upload.image]
+        assert (version.state, version.file, version.sha256) == ("dicing", original.id, SHA256)
+        assert (state.state, state.announced) == ("complete", True)
+        assert await house.blobs.release(original.id, [f"{original.image}:1"]) is False
+
+    assert await crashed_at_every_step(house, offered, finish) > 8
 
 
 async def test_a_mismatch_is_told_once_whatever_a_crash_at_any_step_left(house: House) -> None:

@@ -25,6 +25,8 @@ from shared.http.identity import ensure_admin, fingerprint
 from shared.store import Store
 from shared.store.documents import Account, Token, Upload
 from shared.store.memory import MemoryStore
+from shared.tiles import Tiles
+from shared.tiles.memory import MemoryTiles
 
 ADMIN = "token-of-the-administrator"
 ANNA = "token-of-anna"
@@ -99,6 +101,10 @@ class Served:
     def blobs(self) -> Blobs:
         return self.gateway.blobs
 
+    @property
+    def tiles(self) -> Tiles:
+        return self.gateway.removing.tiles
+
     async def ask(self, method: str, path: str, token: str | None = ADMIN, **arguments: Any) -> Answer:
         headers = dict(arguments.pop("headers", None) or {})
         if isinstance(arguments.get("data"), bytes):
@@ -153,7 +159,7 @@ class Served:
         return self.bus.broker.journal
 
 
-async def serve(store: Store, blobs: Blobs, page: Path) -> AsyncIterator[Served]:
+async def serve(store: Store, blobs: Blobs, page: Path, tiles: Tiles | None = None) -> AsyncIterator[Served]:
     clock = SystemClock()
     await ensure_admin(store, ADMIN, clock)
     await store.accounts.insert(Account(id="a" * 32, name="Anna", created=clock.now()))
@@ -162,6 +168,7 @@ async def serve(store: Store, blobs: Blobs, page: Path) -> AsyncIterator[Served]
     gateway = make_gateway(
         store=store,
         blobs=blobs,
+        tiles=tiles or MemoryTiles(),
         bus=bus,
         clock=clock,
         database="slidemill",

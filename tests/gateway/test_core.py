@@ -16,10 +16,11 @@ MIB = 1024 * 1024
 def test_a_range_header_becomes_offsets_with_an_exclusive_end() -> None:
     assert core.content_range("bytes 0-499/1234") == ContentRange(Span(0, 500), 1234)
     assert core.content_range("bytes */0") == ContentRange(Span(0, 0), 0)
+    assert core.content_range("bytes */7") == ContentRange(Span(0, 0), 7)
 
 
 @pytest.mark.parametrize(
-    "header", ["", "bytes", "bytes 5-4/10", "bytes 0-10/10", "bytes 0-9/*", "items 0-9/10", "bytes */7", "bytes -1-2/3"]
+    "header", ["", "bytes", "bytes 5-4/10", "bytes 0-10/10", "bytes 0-9/*", "items 0-9/10", "bytes */x", "bytes -1-2/3"]
 )
 def test_a_wrong_range_header_is_refused_and_quoted(header: str) -> None:
     with pytest.raises(Invalid) as refused:

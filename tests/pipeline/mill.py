@@ -6,7 +6,6 @@ message comes again. What must not change is the end.
 
 import asyncio
 import hashlib
-import inspect
 import random
 import uuid
 from collections.abc import Callable
@@ -39,51 +38,11 @@ from shared.store.documents import Image, Session, Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.tiles.keys import version_range
 from shared.tiles.memory import MemoryTiles
+from tests.crashing import Crash, Fuse, Fused
 
 DATABASE = "slidemill"
 CHUNK = 256 * 1024
 MOST_DELIVERIES = 20_000
-
-
-class Crash(BaseException):
-    """The worker's death: nothing in the code under test may catch it."""
-
-
-@dataclass
-class Fuse:
-    """Counts the steps that touch the outside world and kills the worker at step `at`."""
-
-    at: int | None = None
-    steps: int = 0
-
-    def burn(self) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            raise Crash
-
-
-class Fused:
-    """A port whose every call burns the fuse before and after it is carried out."""
-
-    def __init__(self, port: object, fuse: Fuse) -> None:
-        self._port = port
-        self._fuse = fuse
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._port, name)
-        if not callable(value):
-            return Fused(value, self._fuse)
-        if not inspect.iscoroutinefunction(value):
-            self._fuse.burn()
-            return value
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            self._fuse.burn()
-            result = await value(*args, **kwargs)
-            self._fuse.burn()
-            return result
-
-        return call
 
 
 async def store_upload(path: Path, image: str, *, store: Store, blobs: Blobs, now: datetime) -> None:
@@ -124,6 +83,7 @@ class Mill:
     block_bytes: int = 256 * 1024
     facts: list[Event] = field(default_factory=list)
     journal: list[Event] = field(default_factory=list)
+    rejected: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.clock = ManualClock(datetime(2026, 1, 2, tzinfo=UTC))
@@ -218,6 +178,7 @@ class Mill:
             return [event]
         except Reject as rejection:
             assert isinstance(event, ImageEvent)
+            self.rejected.append(event)
             failed: list[Event] = await self._failed[type(event)](
                 event, rejection.reason, rejection.remedy, store=self.store
             )

@@ -152,12 +152,12 @@ async def test_an_image_is_processed_anew_beside_the_version_that_people_see(
     await mill.run()
     old = await mill.stored(image)
 
-    version = await renew(mill.store, image, mill.clock)
+    version = await renew(mill.store, mill.blobs, image, mill.clock)
     shown = await mill.store.images.get(image)
     assert shown is not None
     assert (version.id.n, version.state, version.recipe, shown.current, shown.latest) == (2, "dicing", None, 1, 2)
     with pytest.raises(CannotReprocess, match="being processed already"):
-        await renew(mill.store, image, mill.clock)
+        await renew(mill.store, mill.blobs, image, mill.clock)
 
     event = stages.announcement(version, DATABASE)
     assert event is not None
@@ -177,13 +177,18 @@ async def test_a_further_version_that_was_left_half_made_is_completed(decoders: 
     mill = Mill(decoders, tmp_path)
     image = await mill.upload(plain.write("one-pixel", tmp_path))
     await mill.run()
-    await renew(mill.store, image, mill.clock)
+    await renew(mill.store, mill.blobs, image, mill.clock)
     # As a crash between its two writes leaves it.
     await mill.store.images.update(image, set={"latest": 1})
 
-    version = await renew(mill.store, image, mill.clock)
+    version = await renew(mill.store, mill.blobs, image, mill.clock)
 
     assert version.id == VersionId(image=image, n=2)
+    info = await mill.blobs.info(image)
+    assert info is not None
+    # Both versions own the file: it goes with the last of them.
+    assert not await mill.blobs.release(image, [f"{image}:1"])
+    assert await mill.blobs.release(image, [f"{image}:2"])
     assert await mill.store.versions.count({}) == 2
 
 

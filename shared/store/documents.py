@@ -170,12 +170,15 @@ class Recipe(BaseModel):
     tile: int
 
 
+Reader = Literal["tiff-tiles", "dicom-frames", "openslide", "vips-random", "vips-sequential"]
+
+
 class Source(BaseModel):
     """What the slide's header says. `reader` names the way its pixels are read; `layout` is that reader's own data."""
 
     model_config = ConfigDict(frozen=True)
 
-    reader: Literal["tiff-tiles", "openslide", "vips-random", "vips-sequential"]
+    reader: Reader
     suffix: str
     vendor: str | None = None
     mpp: float | None = None

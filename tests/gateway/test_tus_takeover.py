@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from services.upload.app import BYTES_IN_FLIGHT
 from services.upload.tus.checks import tus_of
 from tests.gateway.conftest import ADMIN, MIB, Served, serve, sha256, slide
 from tests.gateway.tus import MEDIA, ask, begin, id_of, offset_of, patch
@@ -85,7 +86,7 @@ async def stored_chunks(gateway: Served, place: str, count: int) -> None:
 async def received(gateway: Served, taken: int) -> None:
     """Waits until the gateway holds bytes of a block that is not whole: all but `taken` of them are taken."""
     async with asyncio.timeout(30):
-        while gateway.gateway.intake.budget.free > 128 * MIB - taken:
+        while gateway.gateway.intake.budget.free > BYTES_IN_FLIGHT - taken:
             await asyncio.sleep(0.005)
 
 
@@ -272,4 +273,4 @@ async def test_a_checked_request_that_breaks_leaves_nothing(gateway: Served) -> 
 
     assert await offset_of(gateway, place) == 0
     assert await gateway.blobs.chunks(id_of(place)) == []
-    assert gateway.gateway.intake.budget.free == 128 * MIB
+    assert gateway.gateway.intake.budget.free == BYTES_IN_FLIGHT

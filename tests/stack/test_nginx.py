@@ -145,17 +145,32 @@ async def test_events_arrive_one_by_one(address: str, upstreams: dict[str, Upstr
     assert (first, second) == (b"data: first\n\n", b"data: second\n\n")
 
 
-async def test_a_dead_service_is_told_in_problem_details(tmp_path: Path) -> None:
-    """While a service restarts the answer says so in the form that every other error has."""
+@pytest.fixture
+async def nobody(tmp_path: Path) -> AsyncIterator[str]:
+    """nginx in front of services that are not there."""
     nginx = Nginx(tmp_path, free_port(), gateways=[free_port()], viewers=[free_port()])
     child = Child(nginx.program, tmp_path / "nginx.log")
     child.start()
     async with asyncio.timeout(20):
         while not nginx.ready():
             await asyncio.sleep(0.02)
-    async with aiohttp.ClientSession() as http, http.get(f"{nginx.url}/api/v1/sessions") as answer:
-        told = await answer.json(content_type="application/problem+json")
+    yield nginx.url
     await asyncio.to_thread(child.stop)
+
+
+async def test_a_dead_service_is_told_in_problem_details(nobody: str) -> None:
+    """While a service restarts the answer says so in the form that every other error has."""
+    async with aiohttp.ClientSession() as http, http.get(f"{nobody}/api/v1/sessions") as answer:
+        told = await answer.json(content_type="application/problem+json")
 
     assert (answer.status, told["status"], answer.headers["Retry-After"]) == (503, 503, "1")
     assert told["remedy"] == "Try again in a few seconds."
+
+
+async def test_whoever_asks_a_dead_gateway_where_to_go_on_asks_again(nobody: str) -> None:
+    """An error answer would make tus clients send the file from its beginning; without any they try again."""
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await http.head(f"{nobody}/api/v1/tus/0af1")
+        async with http.patch(f"{nobody}/api/v1/tus/0af1", data=b"x") as answer:
+            assert answer.status == 503

@@ -160,9 +160,10 @@ async def test_a_step_with_its_checksum_is_stored_and_one_with_another_leaves_no
     after = await offset_of(gateway, place)
     held = await gateway.gateway.intake.held(await gateway.upload(id_of(place)))
     none = await patch(gateway, place, 1000, b"", headers=checksum(algorithm, b""))
+    other = await patch(gateway, place, 1000, b"", headers=checksum(algorithm, b"other"))
     right = await patch(gateway, place, 1000, data[1000:], headers=checksum(algorithm, data[1000:]))
 
-    assert (first.status, wrong.status, none.status, right.status) == (204, 460, 204, 204)
+    assert [answer.status for answer in (first, wrong, none, other, right)] == [204, 460, 204, 460, 204]
     assert (after, held) == (1000, [(0, 1000)])
     assert wrong.json["title"] == "Checksum Mismatch"
     assert algorithm in wrong.json["detail"]

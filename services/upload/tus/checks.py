@@ -43,6 +43,16 @@ def elsewhere(upload: Upload) -> Problem:
     )
 
 
+def mismatch(upload: Upload, algorithm: str) -> Problem:
+    """460: other bytes arrived than were sent."""
+    return Problem(
+        460,
+        f"The bytes that arrived do not have the {algorithm} that Upload-Checksum names.",
+        "Send them again: nothing of them was kept.",
+        headers={"Upload-Offset": str(upload.stored)},
+    )
+
+
 def check_step(upload: Upload, offset: int, length: int | None, total: int | None) -> None:
     """Raises what is wrong with appending `length` bytes at `offset`; `total` is the file's length, if it is told now.
 

@@ -59,7 +59,7 @@ class Checksum(NamedTuple):
     algorithm: str
     digest: bytes
 
-    def proves(self, pieces: Iterable[bytes]) -> bool:
+    def proves(self, pieces: Iterable[bytes | memoryview]) -> bool:
         """Whether these bytes are the ones that were sent."""
         found = hashlib.new(self.algorithm, usedforsecurity=False)
         for piece in pieces:

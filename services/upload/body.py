@@ -129,15 +129,17 @@ class FormBody(Body):
             if piece:
                 return bytes(piece)
         self._part = None
-        for _ in range(MOST_FIELDS):
-            part = await _read(self._form.next())
-            if part is None:
-                return b""
-            if isinstance(part, aiohttp.MultipartReader) or part_filename(part.headers.get("Content-Disposition", "")):
-                # Found out before the first file's last block is stored, so nothing is lost without a word.
-                raise Invalid("The form holds more than one file.")
-            await self._field(part)
-        raise Invalid(f"The form holds more than {MOST_FIELDS} fields after its file.")
+        # Found out before the file's last block is stored, so nothing is lost without a word.
+        part = await _read(self._form.next())
+        if part is None:
+            return b""
+        if isinstance(part, aiohttp.MultipartReader) or part_filename(part.headers.get("Content-Disposition", "")):
+            raise Problem(400, "The form holds more than one file.", "Send each file in a form of its own.")
+        raise Problem(
+            400,
+            f"The form's field '{part.name}' comes after its file, where it can't be heeded.",
+            "Put all fields before the file, and send the form again.",
+        )
 
     @staticmethod
     async def _field(part: aiohttp.BodyPartReader) -> str:
@@ -185,11 +187,13 @@ async def cut(
             await budget.take(size)
         have = 0
         try:
-            pieces = []
+            # Filled as bytes come, since a block joined of its pieces would be there twice.
+            buffer = bytearray(size)
             while have < size and (piece := ahead or await body.piece()):
-                pieces.append(piece[: size - have])
-                ahead = piece[size - have :]
-                have += len(pieces[-1])
+                taken = min(len(piece), size - have)
+                buffer[have : have + taken] = piece if taken == len(piece) else piece[:taken]
+                ahead = piece[taken:]
+                have += taken
             if have == size and (stop is None or offset + size == stop):
                 ahead = ahead or await body.piece()
             last = have < size or not ahead if stop is None else offset + size == stop
@@ -197,7 +201,8 @@ async def cut(
                 raise Invalid(f"The body is {offset + have - start} bytes long, but its range {stop - start}.")
             if stop is not None and last and ahead:
                 raise Invalid(f"The body is longer than its range of {stop - start} bytes.")
-            data = b"".join(pieces)
+            data = bytes(memoryview(buffer)[:have])
+            del buffer
         except BaseException:
             if not reserved:
                 budget.give(size)
@@ -206,6 +211,8 @@ async def cut(
             budget.give(size - have)
         if data:
             yield Block(Span(offset, offset + have), data, last)
+        # Or the block would be kept, and nobody would count it, until the next one has come.
+        del data
         offset += have
 
 

@@ -102,6 +102,11 @@ def expected_offset(spans: list[Span]) -> int:
     return spans[0].stop if spans and spans[0].start == 0 else 0
 
 
+def held_until(spans: list[Span], start: int) -> int:
+    """Where what is stored from `start` on ends: `start` itself if nothing is; `spans` are joined."""
+    return next((span.stop for span in spans if span.start <= start < span.stop), start)
+
+
 def stored_bytes(spans: list[Span]) -> int:
     """How many bytes joined spans hold."""
     return sum(span.stop - span.start for span in spans)

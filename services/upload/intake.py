@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from services.upload.announcer import Announcer
-from services.upload.body import Body, Broken, Counted, Feed, cut
+from services.upload.body import Block, Body, Broken, Counted, Feed, cut
 from services.upload.budget import Budget
 from services.upload.core import (
     LARGEST_CHUNK,
@@ -17,7 +17,6 @@ from services.upload.core import (
     Span,
     chunk_size,
     expected_offset,
-    on_grid,
     stored_bytes,
 )
 from services.upload.digests import Digests, Running
@@ -26,7 +25,7 @@ from services.upload.limits import Limits
 from services.upload.records import Records
 from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
-from services.upload.storing import AT_ONCE, Stored, Storing
+from services.upload.storing import AT_ONCE, Stored, Storing, conflict
 from shared.blobs import Blobs
 from shared.blobs.seal import seal
 from shared.clock import Clock
@@ -169,6 +168,9 @@ class Intake:
             earlier = getattr(upload, f"claimed_{name}")
             if earlier is not None and earlier != claim:
                 raise Invalid(f"The {name} is said to be {claim}, but {earlier} when the upload began.")
+            found = getattr(upload, name)
+            if upload.state == "complete" and found != claim:
+                raise Invalid(f"The {name} is said to be {claim}, but {upload.name} arrived whole with {found}.")
         return upload
 
     async def _feed(self, sending: Sending, body: Body, chunk: int) -> Feed:
@@ -191,12 +193,7 @@ class Intake:
         return feed
 
     async def _begin(self, sending: Sending, feed: Feed, chunk: int, limit: int | None) -> Receipt:
-        first = await feed.peek()
-        if first is None:
-            raise await self.records.refuse(sending, b"")
-        whole = first.last and (sending.span is None or sending.span.stop == sending.total)
-        if (whole or len(first.data) >= SNIFFABLE) and sniff(first.data, sending.named) is None:
-            raise await self.records.refuse(sending, first.data)
+        await self._look_into(sending, await feed.peek())
         upload = await self.records.create(sending, chunk, limit) or await self._known(sending)
         if upload is None or upload.chunk != chunk:
             raise Problem(409, f"{sending.named} is beginning to be sent with this Idempotency-Key.", "Try again.")
@@ -207,6 +204,14 @@ class Intake:
             if sending.key is None:
                 await self.records.abandon(upload, error)
             raise
+
+    async def _look_into(self, sending: Sending, first: Block | None) -> None:
+        """Refuses a file by how it begins."""
+        if first is None:
+            raise await self.records.refuse(sending, b"")
+        whole = first.last and (sending.span is None or sending.span.stop == sending.total)
+        if (whole or len(first.data) >= SNIFFABLE) and sniff(first.data, sending.named) is None:
+            raise await self.records.refuse(sending, first.data)
 
     async def _take(self, upload: Upload, sending: Sending, feed: Feed, *, created: bool) -> Receipt:
         span = sending.span
@@ -219,7 +224,9 @@ class Intake:
                 await self.records.progress(upload, stored.unnoted())
 
         try:
-            if span is None or on_grid(span, upload.chunk, upload.total):
+            if upload.state != "receiving":
+                await self.storing.repeated(upload, feed, stored)
+            elif span is None or await self.storing.in_any_order(upload, span):
                 await self.storing.whole_chunks(upload, feed, stored, note)
             else:
                 await self.storing.in_order(upload, feed, stored)
@@ -229,6 +236,8 @@ class Intake:
             raise
         digests = self.running.of(upload.id)
         total = stored.stop if span is None else upload.total
+        if span is None and stored.repeated:
+            await self._refuse_shorter(upload, total)
         said: dict[str, Any] = {"total": total, **{f"claimed_{name}": claim for name, claim in sending.claims.items()}}
         if digests.length == total:
             said |= {"md5": digests.md5, "sha256": digests.sha256}
@@ -239,6 +248,12 @@ class Intake:
             upload = await self.end(upload)
         await self.records.refuse_ended(upload)
         return Receipt(upload, Span(start, stored.stop), created, digests)
+
+    async def _refuse_shorter(self, upload: Upload, total: int) -> None:
+        """A whole file sent again must reach at least as far as what is stored."""
+        spans = await self.held(upload)
+        if spans and spans[-1].stop > total:
+            raise conflict(upload, Span(total, spans[-1].stop))
 
     # Ending
 

@@ -13,6 +13,7 @@ from services.upload.removing import Removing
 from services.upload.sending import Sending, about, ids_of
 from shared.blobs import Blobs, owner_of
 from shared.blobs.pieces import tail_of
+from shared.blobs.seal import remove
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem
@@ -122,13 +123,18 @@ class Records:
 
     async def _overtaken(self, upload: Upload) -> Upload:
         current = await self.store.uploads.get(upload.id)
-        if current is None or current.state == "expired":
-            await self.remove_bytes(upload)
-            raise self._gone(upload)
-        if current.state != "receiving":
+        if current is not None and current.state == "receiving":
+            # Another request has become its one writer.
+            return current
+        if current is not None and current.state in ("verifying", "complete"):
             # It ended while this request was at work: only pieces that nobody needs any more can be new.
             await self.blobs.delete(tail_of(upload.id))
-        return current
+            return current
+        # Whoever ended it has removed its bytes, but not these.
+        await self.remove_bytes(upload)
+        if current is not None:
+            await self.refuse_ended(current)
+        raise self._gone(upload)
 
     @staticmethod
     def _gone(upload: Upload) -> Problem:
@@ -218,8 +224,7 @@ class Records:
     async def remove_bytes(self, upload: Upload) -> None:
         """Removes chunks and files documents, unless another image shares them. Harmless when repeated."""
         self.running.forget(upload.id)
-        await self.blobs.release(upload.id, [owner_of(upload.image, upload.version)])
-        await self.blobs.delete(tail_of(upload.id))
+        await remove(upload, self.blobs)
 
 
 def _why(upload: Upload, error: Exception) -> tuple[str, str]:

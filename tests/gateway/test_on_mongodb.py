@@ -32,6 +32,14 @@ from tests.gateway.test_known import (
     test_an_offer_while_the_file_is_deleted_is_whole_or_unknown,
     test_deleting_one_leaves_the_other_and_the_last_takes_the_file,
 )
+from tests.gateway.test_ranges import (
+    test_a_finished_file_that_was_removed_is_not_begun_again_by_a_late_repeat,
+    test_a_finished_upload_takes_repeats_and_nothing_else,
+    test_a_range_that_is_not_on_the_grid_meets_a_chunk_that_came_early,
+    test_a_whole_chunk_over_an_acknowledged_piece_of_it_must_agree_with_it,
+    test_a_whole_file_sent_again_with_its_key_must_be_the_same,
+    test_an_expired_upload_is_gone_with_all_its_bytes,
+)
 from tests.gateway.test_relay import test_a_gateway_that_died_at_any_moment_after_the_last_byte_is_finished_for
 from tests.gateway.test_sessions import (
     test_a_list_is_read_page_by_page_in_order_of_creation,
@@ -74,6 +82,8 @@ __all__ = [
     "test_a_deleted_image_is_gone_from_every_address_and_collection",
     "test_a_deleted_session_takes_all_its_images_along",
     "test_a_file_that_is_not_what_its_sender_says_fails_with_both_digests",
+    "test_a_finished_file_that_was_removed_is_not_begun_again_by_a_late_repeat",
+    "test_a_finished_upload_takes_repeats_and_nothing_else",
     "test_a_first_request_repeated_with_its_key_makes_one_upload",
     "test_a_gap_in_ranges_that_need_order_names_the_expected_byte",
     "test_a_gateway_that_died_at_any_moment_after_the_last_byte_is_finished_for",
@@ -81,13 +91,17 @@ __all__ = [
     "test_a_link_works_once",
     "test_a_list_is_read_page_by_page_in_order_of_creation",
     "test_a_piece_that_a_dead_gateway_did_not_note_is_made_use_of",
+    "test_a_range_that_is_not_on_the_grid_meets_a_chunk_that_came_early",
     "test_a_repeated_range_changes_nothing_and_gets_the_same_answer",
     "test_a_session_counts_its_images_by_their_latest_state",
     "test_a_stream_begins_with_every_image_and_goes_on_with_what_changes",
     "test_a_terminated_upload_is_gone_with_all_its_bytes",
+    "test_a_whole_chunk_over_an_acknowledged_piece_of_it_must_agree_with_it",
     "test_a_whole_file_is_sent_by_a_form",
+    "test_a_whole_file_sent_again_with_its_key_must_be_the_same",
     "test_a_whole_file_with_a_key_is_sent_again_after_the_connection_broke",
     "test_an_empty_file_is_refused_and_seen_as_failed",
+    "test_an_expired_upload_is_gone_with_all_its_bytes",
     "test_an_offer_while_the_file_is_deleted_is_whole_or_unknown",
     "test_an_upload_goes_on_at_another_gateway_at_any_byte",
     "test_another_gateway_takes_over_and_the_late_bytes_of_the_first_do_no_harm",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.upload.app import BYTES_IN_FLIGHT
 from shared.blobs.memory import MemoryBlobs
 from shared.errors import Unavailable
 from shared.events import FileComplete, ImageFailed
@@ -538,7 +539,7 @@ async def test_a_connection_that_breaks_in_a_whole_file_fails_it_with_a_reason(g
         "reason": "The connection broke while a.svs was being sent.",
         "remedy": "Send the file again.",
     }
-    assert gateway.gateway.intake.budget.free == 128 * MIB
+    assert gateway.gateway.intake.budget.free == BYTES_IN_FLIGHT
 
 
 async def test_a_whole_file_with_a_key_is_sent_again_after_the_connection_broke(gateway: Served) -> None:

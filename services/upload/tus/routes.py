@@ -8,6 +8,7 @@ from aiohttp import web
 from services.upload.body import Broken, open_body
 from services.upload.core import DigestName, Invalid, digest_hex
 from services.upload.gateway import gateway_of, principal_of, session_named
+from services.upload.tus.checks import tus_of, whole_part
 from services.upload.tus.core import (
     ADDRESS,
     ALGORITHMS,
@@ -25,8 +26,6 @@ from services.upload.tus.core import (
     progress,
     settled_chunk,
 )
-from services.upload.tus.joining import whole_part
-from services.upload.tus.writing import tus_of
 from shared.access import decide
 from shared.blobs.seal import IDLE
 from shared.http.problems import Problem, not_found, require

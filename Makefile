@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos test-containers docs requirements clean
+.PHONY: help setup demo test check bench bench-gateway chaos test-containers docs requirements clean
 
 PYTHON := .venv/bin/python
 PAGE := services/upload/web
@@ -22,7 +22,7 @@ demo: setup ## Run everything here with a sample slide, until Ctrl-C (SLIDE=path
 test: setup ## Run all tests but the containers and the long chaos run (PYTEST="-k name" for some)
 	npm run --silent --prefix $(PAGE) check
 	npm run --silent --prefix $(PAGE) test
-	$(PYTHON) -m pytest tests --ignore=tests/containers $(PYTEST)
+	$(PYTHON) -m pytest tests --ignore=tests/containers -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: setup ## Check style, types, imports between parts, and that generated documents are fresh
 	.venv/bin/ruff check .
@@ -31,8 +31,12 @@ check: setup ## Check style, types, imports between parts, and that generated do
 	.venv/bin/lint-imports
 	$(PYTHON) -m docs.generate --check
 
-bench: setup ## Compare with vips dzsave on the same slide, three pairs (CASES=all, or names; SLIDE=path)
+bench: setup ## Compare with vips dzsave on the same slide, three pairs (CASES=all, or names; SLIDE=path); then uploads
 	$(PYTHON) -m tests.bench $(CASES) $(if $(SLIDE),--slide "$(SLIDE)")
+	$(if $(CASES)$(SLIDE),,$(PYTHON) -m tests.bench.gateway)
+
+bench-gateway: setup ## Compare uploads with a plain GridFS driver and a tus server, five rounds; and sixteen at once
+	$(PYTHON) -m tests.bench.gateway
 
 chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n)
 	$(PYTHON) -m tests.chaos --faults $(FAULTS)

@@ -1,30 +1,34 @@
 """Stores the blocks of one request: whole chunks in any order and several at a time, anything else in order."""
 
 import asyncio
-import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from services.upload.body import Block
-from services.upload.core import Span, expected_offset, joined
+from services.upload.core import Span, expected_offset, held_until, joined, on_grid
 from services.upload.digests import Digests, Running
 from shared.blobs import Blobs
+from shared.blobs.pieces import tail_of
 from shared.errors import ChunkConflict
 from shared.http.problems import Problem
 from shared.store.documents import Upload
 
 AT_ONCE = 3
-_TAILS = uuid.UUID("5d1c7a52-0b8e-4b6a-9d6e-6c9a1f1f6f0d")
+# Of all requests together: the driver copies a chunk twice to write it, which the budget does not see.
+WRITES = 4
 
 
 @dataclass
 class Stored:
-    """What a request has stored so far: new bytes, whether some were there already, and where it ends.
+    """What a request has stored so far: new bytes, whether some were there already, and how far without a gap.
 
-    `noted` of the new bytes are written down in the upload's document, the last time at `noted_at`.
+    `stop` is where the request begins, to begin with. `noted` of the new bytes are written down in the upload's
+    document, the last time at `noted_at`.
     """
 
     new: int = 0
@@ -45,21 +49,6 @@ class Held(NamedTuple):
     chunks: frozenset[int]
     pieces: tuple[Span, ...]
     spans: list[Span]
-
-
-@dataclass
-class _Storing:
-    block: Block
-    put: "asyncio.Task[bool]"
-    digests: "asyncio.Task[Digests] | None"
-
-
-def tail_of(upload: str) -> str:
-    """The id of the file that holds the pieces of an upload's last chunk until it is whole.
-
-    A piece that begins at byte `b` of the upload is that file's chunk `b`.
-    """
-    return uuid.uuid5(_TAILS, upload).hex
 
 
 def conflict(upload: Upload, span: Span) -> Problem:
@@ -89,13 +78,20 @@ class Storing:
     running: Running
     release: Callable[[int], None]
     _locks: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
+    _writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES))
 
     async def held(self, upload: Upload) -> Held:
         """What is stored of an upload, from the index."""
-        chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self.blobs.chunks(tail_of(upload.id)))
-        starts = tuple(Span(piece.n, piece.n + piece.length) for piece in pieces)
+        chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self._pieces(upload))
         spans = [Span(chunk.n * upload.chunk, chunk.n * upload.chunk + chunk.length) for chunk in chunks]
-        return Held(frozenset(chunk.n for chunk in chunks), starts, joined([*spans, *starts]))
+        return Held(frozenset(chunk.n for chunk in chunks), pieces, joined([*spans, *pieces]))
+
+    async def in_any_order(self, upload: Upload, span: Span) -> bool:
+        """Whether the range consists of whole chunks of which no piece is stored, so that no order matters."""
+        if not on_grid(span, upload.chunk, upload.total):
+            return False
+        pieces = await self.blobs.chunks(tail_of(upload.id))
+        return not any(piece.n < span.stop and piece.n + piece.length > span.start for piece in pieces)
 
     async def whole_chunks(
         self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored, settled: Callable[[], Awaitable[None]]
@@ -104,23 +100,28 @@ class Storing:
 
         On an error the chunks that arrived whole are still stored and counted.
         """
-        under_way: deque[_Storing] = deque()
+        under_way: deque[tuple[Span, asyncio.Task[bool]]] = deque()
         latest: asyncio.Task[Digests] | None = None
+
+        async def settle() -> None:
+            span, storing = under_way.popleft()
+            self._count(stored, span, await storing)
+
         try:
             async for block in blocks:
                 latest = self._hash_ahead(upload, block, latest)
-                under_way.append(_Storing(block, asyncio.create_task(self._put(upload, block)), latest))
-                if len(under_way) >= AT_ONCE:
-                    await self._settle(upload, under_way.popleft(), stored)
+                under_way.append((block.span, asyncio.create_task(self._store(upload, block, latest))))
+                del block
+                while under_way and (under_way[0][1].done() or len(under_way) >= AT_ONCE):
+                    await settle()
                     await settled()
             while under_way:
-                await self._settle(upload, under_way.popleft(), stored)
+                await settle()
         finally:
-            for storing in under_way:
-                try:
-                    await self._settle(upload, storing, stored)
-                except Exception:  # noqa: S110 - the first error is already on its way
-                    pass
+            while under_way:
+                # The first error is already on its way.
+                with suppress(Exception):
+                    await settle()
 
     def _hash_ahead(
         self, upload: Upload, block: Block, latest: "asyncio.Task[Digests] | None"
@@ -132,47 +133,62 @@ class Storing:
 
     async def _put(self, upload: Upload, block: Block) -> bool:
         try:
-            return await self.blobs.put_chunk(upload.id, block.span.start // upload.chunk, block.data)
+            async with self._writes:
+                return await self.blobs.put_chunk(upload.id, block.span.start // upload.chunk, block.data)
         except ChunkConflict:
             raise conflict(upload, block.span) from None
 
-    async def _settle(self, upload: Upload, storing: _Storing, stored: Stored) -> None:
-        span = storing.block.span
+    async def _store(self, upload: Upload, block: Block, digests: "asyncio.Task[Digests] | None") -> bool:
+        """Gives the block back once it is stored and hashed, whatever its request is waiting for meanwhile.
+
+        Requests that kept stored blocks until they got the next could wait for each other for ever.
+        """
         try:
-            if storing.digests is not None:
-                await asyncio.wait([storing.put, storing.digests])
-            new = await storing.put
-            if storing.digests is not None:
-                self.running.commit(upload.id, await storing.digests, span.start)
+            new = await self._put(upload, block)
+            if digests is not None:
+                self.running.commit(upload.id, await digests, block.span.start)
+            return new
         finally:
-            self.release(span.stop - span.start)
-        self._count(stored, span, new)
+            if digests is not None:
+                await asyncio.wait([digests])
+            self.release(block.span.stop - block.span.start)
 
     @staticmethod
     def _count(stored: Stored, span: Span, new: bool) -> None:
         stored.new += span.stop - span.start if new else 0
         stored.repeated = stored.repeated or not new
-        stored.stop = max(stored.stop, span.stop)
+        if span.start <= stored.stop:
+            stored.stop = max(stored.stop, span.stop)
 
     async def in_order(self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored) -> None:
         """Stores blocks that need not be whole chunks, each after everything before it. Raises `gap`'s problem."""
         lock = self._locks.setdefault(upload.id, asyncio.Lock())
         async with lock:
             held = await self.held(upload)
-            expected = expected_offset(held.spans)
             async for block in blocks:
                 try:
-                    if block.span.start > expected:
-                        raise gap(upload, block.span.start, expected)
-                    known = min(expected, block.span.stop)
+                    known = min(held_until(held.spans, block.span.start), block.span.stop)
+                    expected = expected_offset(held.spans)
+                    if known < block.span.stop and known > expected:
+                        raise gap(upload, known, expected)
                     if block.span.start < known:
                         await self._compare(upload, held, Span(block.span.start, known), block.data)
                         self._count(stored, Span(block.span.start, known), False)
                     if known < block.span.stop:
                         held = await self._append(upload, held, known, block, stored)
-                        expected = block.span.stop
                 finally:
                     self.release(block.span.stop - block.span.start)
+
+    async def repeated(self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored) -> None:
+        """Compares blocks with a file that is whole already: nothing is written any more."""
+        async for block in blocks:
+            try:
+                span = block.span
+                if await self.blobs.read(upload.stored_as, span.start, span.stop - span.start) != block.data:
+                    raise conflict(upload, span)
+                self._count(stored, span, False)
+            finally:
+                self.release(block.span.stop - block.span.start)
 
     async def _compare(self, upload: Upload, held: Held, span: Span, data: bytes) -> None:
         known = await self._read(upload, held, span)
@@ -184,12 +200,41 @@ class Storing:
         if span.start // upload.chunk in held.chunks:
             return await self.blobs.read(upload.id, span.start, span.stop - span.start)
         tail, parts = tail_of(upload.id), []
-        for piece in sorted(held.pieces):
-            start, stop = max(piece.start, span.start), min(piece.stop, span.stop)
+        # What a piece holds beyond the next one's beginning was never counted.
+        for piece, following in pairwise([*sorted(held.pieces), Span(span.stop, span.stop)]):
+            start, stop = max(piece.start, span.start), min(piece.stop, span.stop, max(following.start, piece.start))
             if start < stop:
                 offset = piece.start * upload.chunk + start - piece.start
                 parts.append(await self.blobs.read(tail, offset, stop - start))
         return b"".join(parts)
+
+    async def begun(self, upload: Upload, span: Span) -> bytes:
+        """Stored bytes of the chunk that is not whole yet: its beginning."""
+        pieces = await self._pieces(upload) if span.start < span.stop else ()
+        return await self._read(upload, Held(frozenset(), pieces, []), span)
+
+    async def begin(self, upload: Upload, start: int, data: bytes) -> None:
+        """Keeps bytes of a chunk that is not whole yet. Some of them may be there already."""
+        tail = await self._tail(upload)
+        while data:
+            try:
+                await self.blobs.put_chunk(tail, start, data)
+                return
+            except ChunkConflict:
+                # Somebody who was not heard of again stored another number of bytes from the same place on.
+                length = next((piece.stop - start for piece in await self._pieces(upload) if piece.start == start), 0)
+            known = await self.blobs.read(tail, start * upload.chunk, min(length, len(data)))
+            if known != data[: len(known)]:
+                raise conflict(upload, Span(start, start + len(known)))
+            start, data = start + len(known), data[len(known) :]
+
+    async def _pieces(self, upload: Upload) -> tuple[Span, ...]:
+        return tuple(Span(piece.n, piece.n + piece.length) for piece in await self.blobs.chunks(tail_of(upload.id)))
+
+    async def _tail(self, upload: Upload) -> str:
+        tail = tail_of(upload.id)
+        await self.blobs.create(tail, name=upload.name, chunk=upload.chunk, refs=())
+        return tail
 
     async def _append(self, upload: Upload, held: Held, start: int, block: Block, stored: Stored) -> Held:
         n = start // upload.chunk
@@ -200,12 +245,10 @@ class Storing:
             if span.stop % upload.chunk == 0 or span.stop == upload.total:
                 before = await self._read(upload, held, Span(n * upload.chunk, start))
                 new = await self.blobs.put_chunk(upload.id, n, before + data)
-                held = held._replace(chunks=held.chunks | {n})
+                held = held._replace(chunks=held.chunks | {n}, spans=joined([*held.spans, span]))
             else:
-                tail = tail_of(upload.id)
-                await self.blobs.create(tail, name=upload.name, chunk=upload.chunk, refs=())
-                new = await self.blobs.put_chunk(tail, start, data)
-                held = held._replace(pieces=(*held.pieces, span))
+                new = await self.blobs.put_chunk(await self._tail(upload), start, data)
+                held = held._replace(pieces=(*held.pieces, span), spans=joined([*held.spans, span]))
         except ChunkConflict:
             raise conflict(upload, span) from None
         if digests.length == start:

@@ -39,7 +39,7 @@ async def seen(mill: Mill) -> AsyncIterator[Callable[[str, Position], Awaitable[
     await mill.store.tokens.insert(
         Token(id=fingerprint("owner"), account="0" * 32, kind="api", created=mill.clock.now())
     )
-    server = TestServer(viewer(mill.store, mill.tiles, mill.clock))
+    server = TestServer(viewer(mill.store, mill.blobs, mill.tiles, mill.clock))
     async with server, ClientSession(headers={"Authorization": "Bearer owner"}) as http:
 
         async def ask(image: str, position: Position) -> bytes:

@@ -45,6 +45,8 @@ class Found:
     vendor: str | None = None
     mpp: float | None = None
     objective: float | None = None
+    barcode: str | None = None
+    scanned: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
     layout: dict[str, Any] = field(default_factory=dict)
     offsets: Sequence[int] = ()
@@ -70,6 +72,8 @@ class Found:
             vendor=self.vendor,
             mpp=self.mpp,
             objective=self.objective,
+            barcode=self.barcode,
+            scanned=self.scanned,
             properties=self.properties,
             layout=self.layout,
         )

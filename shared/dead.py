@@ -64,7 +64,7 @@ async def groups(letters: DeadLetters, selection: Selection) -> list[Group]:
 
 
 async def select(letters: DeadLetters, selection: Selection) -> AsyncGenerator[Letter, None]:
-    """The selected letters, oldest first; they stay where they are."""
+    """The selected letters, about in their order; they stay where they are."""
     async for held in _each(letters, selection):
         yield held.letter
 

@@ -3,6 +3,8 @@
 Each look counts as a delivery; the queue's own limit, a million, is made for that.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,9 @@ from shared.bus.link import outcome
 from shared.bus.rabbit.bus import RabbitBus
 from shared.bus.rabbit.connecting import ANSWER_SECONDS, BROKEN, answered, connect, unavailable
 
+# Asked for one by one, letters come slowly; each is in memory until it is looked at, and may be of megabytes.
+AHEAD = 8
+
 
 class RabbitDeadLetters:
     """See `shared.bus.letters.DeadLetters`. It reads on a connection of its own and publishes through the bus."""
@@ -28,21 +33,29 @@ class RabbitDeadLetters:
     async def each(self, stage: str) -> AsyncGenerator[HeldLetter, None]:
         """See `DeadLetters.each`."""
         connection = await connect(self._url, f"{self._prefix} dead letters")
+        getting: deque[asyncio.Task[AbstractIncomingMessage | None]] = deque()
         try:
             channel = await connection.channel(publisher_confirms=False)
-            queue = await channel.declare_queue(table.dead_queue(self._prefix, stage), passive=True)
+            found = await channel.declare_queue(table.dead_queue(self._prefix, stage), passive=True)
             # No further than what lies there now: what is sent again may die again meanwhile.
-            for _ in range(queue.declaration_result.message_count or 0):
-                message = await queue.get(no_ack=False, fail=False, timeout=ANSWER_SECONDS)
-                if message is None:
-                    return
-                yield _RabbitLetter(message, Letter.read(stage, message.headers, message.body))
+            count = found.declaration_result.message_count or 0
+            channels = [await connection.channel(publisher_confirms=False) for _ in range(min(AHEAD, count))]
+            queues = [await channel.get_queue(found.name, ensure=False) for channel in channels]
+            for number in range(count):
+                queue = queues[number % len(queues)]
+                getting.append(asyncio.create_task(queue.get(no_ack=False, fail=False, timeout=ANSWER_SECONDS)))
+                while getting and (len(getting) == len(queues) or number == count - 1):
+                    message = await getting.popleft()
+                    if message is not None:
+                        yield _RabbitLetter(message, Letter.read(stage, message.headers, message.body))
         except ChannelNotFoundEntity:
             # No such service has ever run here.
             return
         except BROKEN as error:
             raise unavailable("The dead letters can't be read", error) from error
         finally:
+            # Those on their way would only be broken off together with their channel.
+            await asyncio.gather(*getting, return_exceptions=True)
             await outcome(connection.close(), ANSWER_SECONDS)
 
     async def send(self, stage: str, headers: Mapping[str, Any], body: bytes) -> None:

@@ -278,7 +278,8 @@ async def test_a_retry_that_is_broken_off_loses_nothing(
 
     audited = place.audited("dead-retry")
     if step == "remove":
-        held = await anext(place.letters.each("dicer"))
+        async with aclosing(place.letters.each("dicer")) as letters:
+            held = await anext(letters)
         original = type(held).remove
         calls = 0
 

@@ -8,10 +8,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, Task, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Column
+from rich.text import Text
 
 # Files that have a bar at the same time, however many are sent.
 ROWS = 10
 _STAGES = {"uploading": "upload", "dicing": "dice", "folding": "fold", "finishing": "finish"}
+
+
+class _Rate(TransferSpeedColumn):
+    """The speed of what is still being sent; nothing for the rest."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.finished or task.speed is None else super().render(task)
 
 
 class UploadProgress:
@@ -31,7 +39,7 @@ class UploadProgress:
             TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             BarColumn(bar_width=20),
             DownloadColumn(table_column=Column(no_wrap=True)),
-            TransferSpeedColumn(table_column=Column(no_wrap=True)),
+            _Rate(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[stage]}", table_column=Column(no_wrap=True, min_width=12)),
             console=self._console,
             disable=not self._console.is_terminal,
@@ -75,15 +83,17 @@ class UploadProgress:
         self._delivered[file] = int(self._task(self._bars[file]).total or 0)
         if last:
             self.finished(file, "sent")
+        else:
+            self._progress.update(self._bars[file], stage="sent")
 
     def at(self, file: Path, image: dict[str, Any]) -> None:
         """Show the stage that the file's image is in, with its count of tiles."""
         name = _STAGES.get(image["state"])
         if name is None:
             self.finished(file, image["state"])
-        elif file in self._bars and file not in self._done:
+        elif name != "upload" and file in self._bars and file not in self._done:
             stage = image["stages"][name]
-            count = f" {stage['done']}/{stage['total']}" if stage["total"] and name != "upload" else ""
+            count = f" {stage['done']}/{stage['total']}" if stage["total"] else ""
             self._progress.update(self._bars[file], stage=f"{name}{count}")
 
     def finished(self, file: Path, state: str) -> None:
@@ -106,7 +116,8 @@ class UploadProgress:
             self._console.print(f"{escape(file.name)}: {state}", highlight=False, soft_wrap=True)
 
     def _show(self, file: Path, total: int, stored: int) -> None:
-        self._bars[file] = self._progress.add_task(escape(file.name), total=total, completed=stored, stage="upload")
+        stage = "sent" if file in self._delivered else "upload"
+        self._bars[file] = self._progress.add_task(escape(file.name), total=total, completed=stored, stage=stage)
 
     def _end_one(self) -> bool:
         """Take away the bar of the file that ended first; false if none has."""

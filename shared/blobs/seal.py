@@ -5,7 +5,6 @@ Each step is recorded before the next, and any of them may have been done alread
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +26,12 @@ IDLE = timedelta(hours=24)
 _AGAIN = "Send the file again; if it happens again, the file changes or is damaged on its way."
 
 
+async def remove(upload: Upload, blobs: Blobs) -> None:
+    """Removes the bytes of an upload that came to nothing, unless another image shares them. Harmless when repeated."""
+    await blobs.release(upload.id, [owner_of(upload.image, upload.version)])
+    await blobs.delete(tail_of(upload.id))
+
+
 async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clock: Clock) -> FileComplete | None:
     """Does every step that is still missing; returns the fact while it is not announced.
 
@@ -37,7 +42,7 @@ async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clo
     if upload is not None and upload.state == "receiving":
         upload = await _begin(upload, store, blobs, clock)
     if upload is not None and upload.state == "verifying":
-        upload = await _unless_deleted(upload, store, _verify(upload, store, blobs, database, clock))
+        upload = await _verified(upload, store, blobs, database, clock)
     if upload is None or upload.state != "complete" or upload.announced:
         return None
     version = await _hand_over(upload, store, clock)
@@ -55,8 +60,12 @@ async def _begin(upload: Upload, store: Store, blobs: Blobs, clock: Clock) -> Up
     stored = await blobs.chunks(upload.id)
     count = -(-upload.total // upload.chunk)
     last = upload.total - (count - 1) * upload.chunk
-    whole = [(n, upload.chunk if n < count - 1 else last) for n in range(count)]
-    if not whole or stored != whole:
+    # Counted first: a client may have announced a file of any length.
+    if (
+        not stored
+        or len(stored) != count
+        or stored != [*((n, upload.chunk) for n in range(count - 1)), (count - 1, last)]
+    ):
         return upload
     changed = await store.uploads.update(
         upload.id,
@@ -66,14 +75,14 @@ async def _begin(upload: Upload, store: Store, blobs: Blobs, clock: Clock) -> Up
     return changed or await store.uploads.get(upload.id)
 
 
-async def _unless_deleted(upload: Upload, store: Store, verifying: Awaitable[Upload | None]) -> Upload | None:
-    """What comes of verifying; None where it found no file because the upload was deleted meanwhile."""
+async def _verified(upload: Upload, store: Store, blobs: Blobs, database: str, clock: Clock) -> Upload | None:
+    """As `_verify`. An upload whose bytes are not there has failed, unless it has ended or was deleted meanwhile."""
     try:
-        return await verifying
-    except Reject:
+        return await _verify(upload, store, blobs, database, clock)
+    except Reject as error:
         current = await store.uploads.get(upload.id)
-        if current is not None and current.state != "expired":
-            raise
+        if current is not None and current.state == "verifying":
+            await _fail(upload, error.reason, store, blobs, database, clock)
         return None
 
 
@@ -145,8 +154,7 @@ async def _fail(upload: Upload, reason: str, store: Store, blobs: Blobs, databas
     version = VersionId(image=upload.image, n=upload.version)
     events = await fail(store, version, "upload", reason, _AGAIN, database=database, clock=clock)
     await store.uploads.update(upload.id, when={"state": "verifying"}, set={"state": "failed", "updated": clock.now()})
-    await blobs.delete(upload.id)
-    await _delete_tail(upload, blobs)
+    await remove(upload, blobs)
     return events
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
-from tests.browser.conftest import PATIENCE_MS, Open, Watched, picture
+from tests.browser.conftest import PATIENCE_MS, Case, Open, Watched, picture
 from tests.running import RunningStack
 
 pytestmark = [pytest.mark.browser, pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(400)]
@@ -235,3 +235,49 @@ def test_a_cancelled_upload_leaves_nothing(open_page: Open, mill: RunningStack, 
     assert images_of(mill, session) == []
     page.reload()
     expect(page.get_by_test_id("empty")).to_be_visible()
+
+
+def test_a_slide_and_a_session_are_deleted_after_a_question(
+    open_page: Open, mill: RunningStack, slide: Path, tmp_path: Path
+) -> None:
+    kept, gone = tmp_path / "kept.svs", tmp_path / "gone.svs"
+    for file in (kept, gone):
+        file.symlink_to(slide)
+    title = "Deleted"
+    session = mill.upload(kept, gone, session=title)[kept.name]["session"]
+    page = open_page()
+    page.goto(f"/sessions/{session}")
+    row = row_of(page, gone.name)
+    row.get_by_test_id("more").click()
+    row.get_by_test_id("delete-image").click()
+    expect(page.get_by_test_id("confirm")).to_contain_text(gone.name)
+
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("confirm")).to_be_hidden()
+    expect(row).to_be_visible()
+    row.get_by_test_id("more").click()
+    row.get_by_test_id("delete-image").click()
+    page.get_by_test_id("confirm-yes").click()
+    expect(row).to_have_count(0)
+    page.reload()
+    expect(row_of(page, kept.name)).to_be_visible()
+    assert [image["name"] for image in images_of(mill, session)] == [kept.name]
+
+    page.get_by_role("button", name=f"More about {title}").click()
+    page.get_by_test_id("delete-session").click()
+    expect(page.get_by_test_id("confirm")).to_contain_text("1 slide")
+    page.get_by_test_id("confirm-yes").click()
+    expect(page.get_by_test_id("create-session")).to_be_visible()
+    expect(page.get_by_test_id("session-row").filter(has_text=title)).to_have_count(0)
+    assert mill.request("GET", f"/sessions/{session}")[0] == 404
+
+
+def test_the_original_is_downloaded_under_its_name(open_page: Open, case: Case, slide: Path) -> None:
+    page = open_page()
+    page.goto(f"/images/{case.image}")
+
+    with page.expect_download() as download:
+        page.get_by_test_id("download-original").click()
+
+    assert download.value.suggested_filename == slide.name
+    assert download.value.path().read_bytes() == slide.read_bytes()

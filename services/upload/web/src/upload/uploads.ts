@@ -4,7 +4,7 @@ import { asProblem, type Problem } from "../api/problem";
 import { plural } from "../model/format";
 import { RateMeter } from "../model/rate";
 import { canGoOn } from "../model/retrying";
-import { complain, mention } from "../parts/toasts";
+import { announce, complain, mention } from "../parts/toasts";
 import { forget, type Interrupted, lookForInterrupted, takeUp } from "./notes";
 import { answerWith } from "./other-tabs";
 import type { Sender, SenderEvents } from "./sender";
@@ -90,6 +90,7 @@ function eventsOf(session: string): SenderEvents {
         entry.upload ??= problem.about?.upload ?? null;
         entry.image.value ??= problem.about?.image ?? null;
         enter(entry, { kind: "failed", problem });
+        announce(`${entry.file.name} failed. ${problem.message}`);
       }),
   };
 }

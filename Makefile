@@ -1,12 +1,13 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos test-containers docs requirements clean
+.PHONY: help setup demo test check bench bench-gateway chaos test-containers docs requirements clean
 
 PYTHON := .venv/bin/python
 PAGE := services/upload/web
 LOCKS := upload dicer pyramid sync viewer ops local
 SLIDE ?=
 FAULTS ?= 100
+CASES ?=
 PYTEST ?=
 
 help: ## Show this help
@@ -30,8 +31,12 @@ check: setup ## Check style, types, imports between parts, and that generated do
 	.venv/bin/lint-imports
 	$(PYTHON) -m docs.generate --check
 
-bench: setup ## Compare with vips dzsave on the same slide, three pairs
-	$(PYTHON) -m tests.bench
+bench: setup ## Compare with vips dzsave on the same slide, three pairs (CASES=all, or names; SLIDE=path); then uploads
+	$(PYTHON) -m tests.bench $(CASES) $(if $(SLIDE),--slide "$(SLIDE)")
+	$(if $(CASES)$(SLIDE),,$(PYTHON) -m tests.bench.gateway)
+
+bench-gateway: setup ## Compare uploads with a plain GridFS driver and a tus server, five rounds; and sixteen at once
+	$(PYTHON) -m tests.bench.gateway
 
 chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n)
 	$(PYTHON) -m tests.chaos --faults $(FAULTS)

@@ -242,25 +242,33 @@ async def fail(
     ]
 
 
-async def revive(store: Store, version: Version, clock: Clock) -> Version:
-    """Puts a failed version back to the stage that it failed in, its blocks with all their tries; any other as it is.
+def revived(version: Version, now: datetime) -> Version:
+    """A failed version as it is when it goes on from the stage that it failed in; any other as it is. Pure.
 
     A version whose upload failed has nothing to continue from and stays failed.
     """
     failure = version.failure
     if version.state != "failed" or failure is None or failure.stage == "upload":
         return version
+    changes = {"state": WORKING[failure.stage], "failure": None, "reissues": 0, "updated": now}
+    return version.model_copy(update=changes)
+
+
+async def revive(store: Store, version: Version, clock: Clock) -> Version:
+    """Makes a version what `revived` says, its blocks with all their tries."""
+    goal = revived(version, clock.now())
+    if goal is version:
+        return version
     stages: tuple[BlockStage, ...] = ("dice", "fold")
     for stage in stages:
         for block in await open_blocks(store, version.id, stage):
             if block.deaths:
                 await store.blocks.update(block.id, when={"done": False}, set={"deaths": 0})
-    revived = await store.versions.update(
-        version.id,
-        when={"state": "failed"},
-        set={"state": WORKING[failure.stage], "failure": None, "reissues": 0, "updated": clock.now()},
+    fields = ("state", "failure", "reissues", "updated")
+    changed = await store.versions.update(
+        version.id, when={"state": "failed"}, set={name: getattr(goal, name) for name in fields}
     )
-    return revived or version
+    return changed or version
 
 
 def announcement(version: Version, database: str) -> Event | None:

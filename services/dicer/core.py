@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from shared.events import Base
-from shared.store.documents import Block, BlockId, Recipe, Source, Version
+from shared.store.documents import Block, BlockId, Reader, Recipe, Source, Version
 from shared.tiles.geometry import Geometry, Position, Rect
 
 COPIED_BYTES = 32 * 2**20
@@ -25,6 +25,7 @@ READ_BYTES = 4 * 2**20
 READ_GAP = 256 * 2**10
 FEW_BLOCKS = 8
 DECODED_TILE = 256
+COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
 
 # A constant of the imaging code: raised when the same source and settings give other bytes.
 REVISION = 1
@@ -37,7 +38,7 @@ class Found:
     `offsets` and `lengths` (all tiles, row by row) are only there where the base can be copied; `reason` says why not.
     """
 
-    reader: Literal["tiff-tiles", "openslide", "vips-random", "vips-sequential"]
+    reader: Reader
     suffix: str
     width: int
     height: int
@@ -59,7 +60,7 @@ class Found:
     @property
     def base(self) -> Base:
         """How its base level is made."""
-        return "copied" if self.reader == "tiff-tiles" else "encoded"
+        return "copied" if self.reader in COPYING else "encoded"
 
     @property
     def source(self) -> Source:
@@ -203,7 +204,7 @@ def plan(version: Version, found: Found, issued: datetime, block_bytes: int) -> 
     """Every block of a slide's base level, numbered from 0: a pure function of the version and what was found."""
     geometry = found.geometry
     extents: list[bytes | None]
-    if found.reader == "tiff-tiles":
+    if found.reader in COPYING:
         share = max(LEAST_COPIED_BYTES, sum(found.lengths) // SHARES)
         rects = copied_rects(geometry, found.lengths, min(block_bytes, share))
         cols = geometry.grid(0)[0]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from services.dicer import pixels
-from services.dicer.core import Read, interior, reads, unpack_extents
+from services.dicer.core import COPYING, Read, interior, reads, unpack_extents
 from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import Reject
@@ -29,7 +29,7 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
     source, geometry, recipe = version.source, version.geometry, version.recipe
     if source is None or geometry is None or recipe is None:
         raise RuntimeError(f"block {block.id} was planned without a source")
-    if source.reader == "tiff-tiles":
+    if source.reader in COPYING:
         return await _copy(block, version, source, geometry, recipe, blobs=blobs, tiles=tiles, decoders=decoders)
     async with blobs.local(version.file, source.suffix) as path, TileWriter(tiles) as writer:
         if source.reader == "openslide":

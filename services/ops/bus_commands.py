@@ -1,10 +1,10 @@
-"""The commands about messages: `topology`, `replay`. Each imports what it needs itself, as in `__main__`."""
+"""The commands about messages; `topology` is here. Each imports what it needs itself, as in `__main__`."""
 
 import argparse
 import json
 import sys
 
-from services.ops import dead_commands
+from services.ops import dead_commands, replay_commands
 from services.ops.commandline import Commands
 from services.ops.tables import print_table
 
@@ -16,8 +16,7 @@ def register(commands: Commands) -> None:
     topology.add("apply", topology_apply, "topology apply")
     topology.add("check", topology_check, "topology check")
     dead_commands.register(commands)
-    replaying = commands.add("replay", replay_command, "replay 5f0c2f6a9d3e4b7c8a1d2e3f4a5b6c7d")
-    replaying.add_argument("image", metavar="IMAGE", help="the image's id")
+    replay_commands.register(commands)
 
 
 async def topology_show(given: argparse.Namespace) -> int:
@@ -60,13 +59,3 @@ async def topology_check(given: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 1
-
-
-async def replay_command(given: argparse.Namespace) -> int:
-    """Announce an image again."""
-    from services.ops.pipeline import pipeline_of, replay
-
-    async with pipeline_of(given.data) as pipeline:
-        told = await replay(pipeline, given.image)
-    print(json.dumps(told) if given.json else f"{told['event']} announced again; the image is {told['state']}.")
-    return 0

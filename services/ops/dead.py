@@ -1,9 +1,7 @@
 """`dead`: the dead letters of the stack in a data folder, and letters in a file."""
 
 import base64
-import getpass
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -13,6 +11,7 @@ from typing import Any
 
 from deploy.local.layout import DATABASE, PREFIX
 from services.ops.errors import CommandFailed, Misused
+from services.ops.operator import operator
 from services.ops.pipeline import Pipeline, pipeline_of
 from shared import dead
 from shared.audit import Audited
@@ -42,11 +41,6 @@ async def graveyard_of(data: Path) -> AsyncIterator[Graveyard]:
     """The dead letters of the stack in a data folder; raises `StackUnreachable`."""
     async with pipeline_of(data) as pipeline:
         yield Graveyard(pipeline, RabbitDeadLetters(pipeline.amqp, PREFIX, pipeline.bus))
-
-
-def operator() -> str:
-    """Who gives the command: user and host."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 async def groups(graveyard: Graveyard, stage: str | None) -> list[dict[str, Any]]:

@@ -27,10 +27,10 @@ def show() -> dict[str, Any]:
 
 async def make(data: Path) -> dict[str, Any]:
     """Make every exchange, queue and binding that is missing on the broker."""
-    async with database_of(data) as (state, store):
-        claim = await deployment_claim(store)
+    async with database_of(data) as database:
+        claim = await deployment_claim(database.store)
         try:
-            await apply(state.amqp, PREFIX, claim)
+            await apply(database.state.amqp, PREFIX, claim)
         except (TopologyMismatch, ForeignPrefix) as refusal:
             raise CommandFailed(str(refusal)) from refusal
     return {"prefix": PREFIX, "claim": claim}
@@ -39,9 +39,9 @@ async def make(data: Path) -> dict[str, Any]:
 async def check(data: Path) -> dict[str, Any]:
     """Compare the broker with the table; touches nothing. `{"prefix", "differences": [...]}`."""
     # No bus: connecting one would make part of what is missing.
-    async with database_of(data) as (state, store):
-        claim = table.Exchange(table.claim_exchange(PREFIX, await deployment_claim(store)), "fanout")
-        actual = await broker_has(state.amqp, state.management)
+    async with database_of(data) as database:
+        claim = table.Exchange(table.claim_exchange(PREFIX, await deployment_claim(database.store)), "fanout")
+        actual = await broker_has(database.state.amqp, database.state.management)
     found = differences([*table.exchanges(PREFIX), claim], table.queues(PREFIX), actual, PREFIX)
     return {"prefix": PREFIX, "differences": [asdict(difference) for difference in found]}
 

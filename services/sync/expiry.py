@@ -1,8 +1,7 @@
 """Ends uploads that nobody goes on with, so that their bytes do not stay for ever."""
 
 from shared.blobs import Blobs
-from shared.blobs.pieces import tail_of
-from shared.blobs.seal import IDLE, seal
+from shared.blobs.seal import IDLE, remove, seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.stages import appear, fail
@@ -48,8 +47,7 @@ async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: 
             database=database,
             clock=clock,
         )
-        await blobs.delete(upload.id)
-        await blobs.delete(tail_of(upload.id))
+        await remove(upload, blobs)
         await bus.publish([Message(event) for event in events])
         await store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
     return expired

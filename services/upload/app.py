@@ -9,6 +9,7 @@ from services.upload.budget import Budget
 from services.upload.files import understood
 from services.upload.gateway import GATEWAY, Gateway
 from services.upload.intake import Intake
+from services.upload.limits import Bounds, Limits
 from services.upload.removing import Removing
 from services.upload.routes import add_routes
 from services.upload.tus.joining import Joining
@@ -24,7 +25,7 @@ from shared.http.problems import problems
 from shared.store import Store
 from shared.tiles import Tiles
 
-BYTES_IN_FLIGHT = 128 * 1024 * 1024
+BYTES_IN_FLIGHT = 64 * 1024 * 1024
 PAGE = Path(__file__).parent / "web" / "dist"
 
 
@@ -37,6 +38,7 @@ def make_gateway(
     clock: Clock,
     database: str,
     public_url: str,
+    bounds: Bounds | None = None,
     page: Path = PAGE,
 ) -> Gateway:
     """The gateway's parts around these stores and this bus."""
@@ -47,6 +49,7 @@ def make_gateway(
         blobs=blobs,
         announcer=announcer,
         removing=removing,
+        limits=Limits(store, clock, bounds or Bounds()),
         clock=clock,
         database=database,
         budget=Budget(BYTES_IN_FLIGHT),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NamedTuple, Protocol, TypeVar
 
 import aiohttp
@@ -17,6 +17,8 @@ READ_SECONDS = 60.0
 PIECE = 256 * 1024
 LONGEST_FIELD = 64 * 1024
 MOST_FIELDS = 100
+# More than the fields and boundaries of any sensible form take.
+AROUND_FILE = 64 * 1024
 
 
 class Broken(Exception):
@@ -56,6 +58,22 @@ class Pieces(Protocol):
         ...
 
 
+class Counted:
+    """Bytes of which `check` is told, before each is passed on, how many have come; it raises what ends them."""
+
+    def __init__(self, body: Pieces, check: Callable[[int], None]) -> None:
+        self._body = body
+        self._check = check
+        self._count = 0
+
+    async def piece(self) -> bytes:
+        """See `Pieces.piece`."""
+        piece = await self._body.piece()
+        self._count += len(piece)
+        self._check(self._count)
+        return piece
+
+
 class Body:
     """A raw body: the request's bytes are the file's."""
 
@@ -65,6 +83,11 @@ class Body:
         self.name: str | None = None
         self.length = request.content_length
         self.limit = request.content_length
+
+    @property
+    def at_least(self) -> int:
+        """How many bytes of the file there are at least, as far as that is known."""
+        return self.length if self.length is not None else max(0, (self.limit or 0) - AROUND_FILE)
 
     async def piece(self) -> bytes:
         """The next bytes, as few as have arrived; b"" at the end. Raises `Broken`, `Invalid` or a 408."""
@@ -106,15 +129,17 @@ class FormBody(Body):
             if piece:
                 return bytes(piece)
         self._part = None
-        for _ in range(MOST_FIELDS):
-            part = await _read(self._form.next())
-            if part is None:
-                return b""
-            if isinstance(part, aiohttp.MultipartReader) or part_filename(part.headers.get("Content-Disposition", "")):
-                # Found out before the first file's last block is stored, so nothing is lost without a word.
-                raise Invalid("The form holds more than one file.")
-            await self._field(part)
-        raise Invalid(f"The form holds more than {MOST_FIELDS} fields after its file.")
+        # Found out before the file's last block is stored, so nothing is lost without a word.
+        part = await _read(self._form.next())
+        if part is None:
+            return b""
+        if isinstance(part, aiohttp.MultipartReader) or part_filename(part.headers.get("Content-Disposition", "")):
+            raise Problem(400, "The form holds more than one file.", "Send each file in a form of its own.")
+        raise Problem(
+            400,
+            f"The form's field '{part.name}' comes after its file, where it can't be heeded.",
+            "Put all fields before the file, and send the form again.",
+        )
 
     @staticmethod
     async def _field(part: aiohttp.BodyPartReader) -> str:
@@ -162,11 +187,13 @@ async def cut(
             await budget.take(size)
         have = 0
         try:
-            pieces = []
+            # Filled as bytes come, since a block joined of its pieces would be there twice.
+            buffer = bytearray(size)
             while have < size and (piece := ahead or await body.piece()):
-                pieces.append(piece[: size - have])
-                ahead = piece[size - have :]
-                have += len(pieces[-1])
+                taken = min(len(piece), size - have)
+                buffer[have : have + taken] = piece if taken == len(piece) else piece[:taken]
+                ahead = piece[taken:]
+                have += taken
             if have == size and (stop is None or offset + size == stop):
                 ahead = ahead or await body.piece()
             last = have < size or not ahead if stop is None else offset + size == stop
@@ -174,7 +201,8 @@ async def cut(
                 raise Invalid(f"The body is {offset + have - start} bytes long, but its range {stop - start}.")
             if stop is not None and last and ahead:
                 raise Invalid(f"The body is longer than its range of {stop - start} bytes.")
-            data = b"".join(pieces)
+            data = bytes(memoryview(buffer)[:have])
+            del buffer
         except BaseException:
             if not reserved:
                 budget.give(size)
@@ -183,6 +211,8 @@ async def cut(
             budget.give(size - have)
         if data:
             yield Block(Span(offset, offset + have), data, last)
+        # Or the block would be kept, and nobody would count it, until the next one has come.
+        del data
         offset += have
 
 

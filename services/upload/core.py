@@ -14,7 +14,7 @@ SMALLEST_CHUNK = 256 * 1024
 LARGEST_CHUNK = 4 * MIB
 IN_ORDER_CHUNK = MIB
 SNIFFABLE = 512
-LONGEST_NAME = 255
+LONGEST_KEY = 255
 
 DigestName = Literal["md5", "sha256"]
 DIGEST_BYTES: Mapping[DigestName, int] = {"md5": 16, "sha256": 32}
@@ -102,6 +102,11 @@ def expected_offset(spans: list[Span]) -> int:
     return spans[0].stop if spans and spans[0].start == 0 else 0
 
 
+def held_until(spans: list[Span], start: int) -> int:
+    """Where what is stored from `start` on ends: `start` itself if nothing is; `spans` are joined."""
+    return next((span.stop for span in spans if span.start <= start < span.stop), start)
+
+
 def stored_bytes(spans: list[Span]) -> int:
     """How many bytes joined spans hold."""
     return sum(span.stop - span.start for span in spans)
@@ -168,24 +173,9 @@ def header_filename(header: str) -> str | None:
 
 def idempotency_key(text: str) -> str:
     """A client's key for a first request that it may repeat. Raises `Invalid`."""
-    if not text.isascii() or not text.isprintable() or len(text) > LONGEST_NAME:
-        raise Invalid(f"The Idempotency-Key is not at most {LONGEST_NAME} printable ASCII characters.")
+    if not text.isascii() or not text.isprintable() or len(text) > LONGEST_KEY:
+        raise Invalid(f"The Idempotency-Key is not at most {LONGEST_KEY} printable ASCII characters.")
     return text
-
-
-# Control characters, and those that turn the writing direction and so make a name look like another one.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-def display_name(name: str) -> str | None:
-    """A client's file name as we show it: without folders and control characters, at most 255 characters.
-
-    None if nothing is left of it. It is never used as a path, an id or a key.
-    """
-    last = re.split(r"[/\\]", name)[-1]
-    shown = _UNSEEN.sub("", last).strip()
-    encodable = shown.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return encodable[:LONGEST_NAME] if encodable.strip(".") else None
 
 
 _ID = re.compile("[0-9a-f]{32}")

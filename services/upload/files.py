@@ -6,12 +6,12 @@ from aiohttp import web
 
 from services.upload.body import Body, Broken, open_body
 from services.upload.core import (
+    DIGEST_BYTES,
     DigestName,
     Invalid,
     content_range,
     digest_field,
     digest_hex,
-    display_name,
     header_filename,
     idempotency_key,
     stored_bytes,
@@ -19,6 +19,7 @@ from services.upload.core import (
 from services.upload.gateway import gateway_of, principal_of, session_of
 from services.upload.sending import Receipt, Sending
 from shared.http.problems import Problem
+from shared.names import display_name
 from shared.store.documents import Session, Upload
 
 
@@ -35,17 +36,24 @@ async def receive(request: web.Request) -> web.Response:
 def sending_of(request: web.Request, session: Session, account: str, body: Body) -> Sending:
     """What a request says about its body, in headers, query and form fields."""
     said = {**request.query, **body.fields}
+
+    def told(name: str) -> str:
+        return request.headers.get(name) or said.get(name) or ""
+
     header = request.headers.get("Content-Range")
     part = content_range(header) if header is not None else None
-    claims: dict[DigestName, str] = digest_field(request.headers.get("Repr-Digest", ""))
-    names: tuple[DigestName, ...] = ("md5", "sha256")
-    claims |= {name: digest_hex(name, said[name]) for name in names if said.get(name)}
-    range_claims: dict[DigestName, str] = digest_field(request.headers.get("Content-Digest", ""))
-    if "Content-MD5" in request.headers:
-        range_claims["md5"] = digest_hex("md5", request.headers["Content-MD5"])
-    key = request.headers.get("Idempotency-Key") or said.get("Idempotency-Key") or said.get("idempotency_key")
+    claims = digest_field(told("Repr-Digest"))
+    for name in DIGEST_BYTES:
+        if said.get(name):
+            _claim(claims, name, said[name])
+    range_claims = digest_field(told("Content-Digest"))
+    if told("Content-MD5"):
+        _claim(range_claims, "md5", told("Content-MD5"))
+    key = told("Idempotency-Key") or said.get("idempotency_key")
     if part is None:
-        claims, range_claims = {**range_claims, **claims}, {}
+        for name, value in range_claims.items():
+            _claim(claims, name, value)
+        range_claims = {}
     return Sending(
         session=session,
         account=account,
@@ -57,6 +65,12 @@ def sending_of(request: web.Request, session: Session, account: str, body: Body)
         claims=claims,
         range_claims=range_claims,
     )
+
+
+def _claim(claims: dict[DigestName, str], name: DigestName, value: str) -> None:
+    digest = digest_hex(name, value)
+    if claims.setdefault(name, digest) != digest:
+        raise Invalid(f"The {name} is said to be {digest}, and {claims[name]} in the same request.")
 
 
 def name_of(request: web.Request, body: Body) -> str | None:

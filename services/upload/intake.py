@@ -3,11 +3,12 @@
 import asyncio
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from services.upload.announcer import Announcer
-from services.upload.body import Body, Broken, Feed, cut
+from services.upload.body import Block, Body, Broken, Counted, Feed, cut
 from services.upload.budget import Budget
 from services.upload.core import (
     LARGEST_CHUNK,
@@ -16,15 +17,15 @@ from services.upload.core import (
     Span,
     chunk_size,
     expected_offset,
-    on_grid,
     stored_bytes,
 )
 from services.upload.digests import Digests, Running
 from services.upload.known import Known
+from services.upload.limits import Limits
 from services.upload.records import Records
 from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
-from services.upload.storing import AT_ONCE, Stored, Storing
+from services.upload.storing import AT_ONCE, Stored, Storing, conflict
 from shared.blobs import Blobs
 from shared.blobs.seal import seal
 from shared.clock import Clock
@@ -52,12 +53,14 @@ class Intake:
         blobs: Blobs,
         announcer: Announcer,
         removing: Removing,
+        limits: Limits,
         clock: Clock,
         database: str,
         budget: Budget,
     ) -> None:
         self.running = Running()
-        self.records = Records(store, blobs, announcer, removing, self.running, clock, database)
+        self.records = Records(store, blobs, announcer, removing, limits, self.running, clock, database)
+        self.limits = limits
         self.known = Known(
             store=store, blobs=blobs, records=self.records, announcer=announcer, clock=clock, database=database
         )
@@ -85,7 +88,9 @@ class Intake:
             raise Invalid(f"The body is {body.length} bytes long, but its range {span.stop - span.start}.")
         if known is not None:
             chunk = known.chunk
+            await self.limits.check_room()
         else:
+            self.limits.check_size(sending.named, sending.total or body.at_least)
             chunk = LARGEST_CHUNK if span is None else chunk_size(span, sending.total or 0)
         async with aclosing(await self._feed(sending, body, chunk)) as feed:
             if known is None:
@@ -160,6 +165,9 @@ class Intake:
             earlier = getattr(upload, f"claimed_{name}")
             if earlier is not None and earlier != claim:
                 raise Invalid(f"The {name} is said to be {claim}, but {earlier} when the upload began.")
+            found = getattr(upload, name)
+            if upload.state == "complete" and found != claim:
+                raise Invalid(f"The {name} is said to be {claim}, but {upload.name} arrived whole with {found}.")
         return upload
 
     async def _offered(self, known: Upload | None, sending: Sending, body: Body) -> Receipt:
@@ -169,6 +177,7 @@ class Intake:
         if await body.piece():
             raise Invalid("The request has a body, but its range has no bytes.")
         total = sending.total or 0
+        self.limits.check_size(sending.named, total)
         upload = known or await self.known.take(sending, total) or await self._known(sending)
         if upload is None or upload.state == "receiving":
             raise Problem(
@@ -183,7 +192,8 @@ class Intake:
         """The body's blocks. A range is read before the first is stored wherever only its end tells if it is right."""
         span = sending.span
         if span is None:
-            return Feed(cut(body, 0, None, chunk, self.budget), self.budget)
+            counted = Counted(body, partial(self.limits.check_size, sending.name or "The file"))
+            return Feed(cut(counted, 0, None, chunk, self.budget), self.budget)
         large = span.stop - span.start > PROVEN_RANGE
         if large and sending.range_claims:
             raise Invalid(f"Ranges with a digest of their own may be at most {PROVEN_RANGE} bytes long.")
@@ -198,12 +208,7 @@ class Intake:
         return feed
 
     async def _begin(self, sending: Sending, feed: Feed, chunk: int, limit: int | None) -> Receipt:
-        first = await feed.peek()
-        if first is None:
-            raise await self.records.refuse(sending, b"")
-        whole = first.last and (sending.span is None or sending.span.stop == sending.total)
-        if (whole or len(first.data) >= SNIFFABLE) and sniff(first.data, sending.named) is None:
-            raise await self.records.refuse(sending, first.data)
+        await self._look_into(sending, await feed.peek())
         upload = await self.records.create(sending, chunk, limit) or await self._known(sending)
         if upload is None or upload.chunk != chunk:
             raise Problem(409, f"{sending.named} is beginning to be sent with this Idempotency-Key.", "Try again.")
@@ -214,6 +219,14 @@ class Intake:
             if sending.key is None:
                 await self.records.abandon(upload, error)
             raise
+
+    async def _look_into(self, sending: Sending, first: Block | None) -> None:
+        """Refuses a file by how it begins."""
+        if first is None:
+            raise await self.records.refuse(sending, b"")
+        whole = first.last and (sending.span is None or sending.span.stop == sending.total)
+        if (whole or len(first.data) >= SNIFFABLE) and sniff(first.data, sending.named) is None:
+            raise await self.records.refuse(sending, first.data)
 
     async def _take(self, upload: Upload, sending: Sending, feed: Feed, *, created: bool) -> Receipt:
         span = sending.span
@@ -226,7 +239,9 @@ class Intake:
                 await self.records.progress(upload, stored.unnoted())
 
         try:
-            if span is None or on_grid(span, upload.chunk, upload.total):
+            if upload.state != "receiving":
+                await self.storing.repeated(upload, feed, stored)
+            elif span is None or await self.storing.in_any_order(upload, span):
                 await self.storing.whole_chunks(upload, feed, stored, note)
             else:
                 await self.storing.in_order(upload, feed, stored)
@@ -236,14 +251,24 @@ class Intake:
             raise
         digests = self.running.of(upload.id)
         total = stored.stop if span is None else upload.total
+        if span is None and stored.repeated:
+            await self._refuse_shorter(upload, total)
         said: dict[str, Any] = {"total": total, **{f"claimed_{name}": claim for name, claim in sending.claims.items()}}
         if digests.length == total:
             said |= {"md5": digests.md5, "sha256": digests.sha256}
         upload = await self.records.progress(upload, stored.unnoted(), said)
+        if span is None:
+            await self.limits.check_account(upload)
         if upload.state == "receiving" and (stored.repeated or upload.stored >= upload.total):
             upload = await self.end(upload)
         await self.records.refuse_ended(upload)
         return Receipt(upload, Span(start, stored.stop), created, digests)
+
+    async def _refuse_shorter(self, upload: Upload, total: int) -> None:
+        """A whole file sent again must reach at least as far as what is stored."""
+        spans = await self.held(upload)
+        if spans and spans[-1].stop > total:
+            raise conflict(upload, Span(total, spans[-1].stop))
 
     # Ending
 

@@ -8,10 +8,12 @@ from services.upload.announcer import Announcer
 from services.upload.body import Broken
 from services.upload.core import LARGEST_CHUNK
 from services.upload.digests import Running
+from services.upload.limits import Limits
 from services.upload.removing import Removing
 from services.upload.sending import Sending, about, ids_of
 from shared.blobs import Blobs, owner_of
 from shared.blobs.pieces import tail_of
+from shared.blobs.seal import remove
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem
@@ -19,6 +21,9 @@ from shared.slides.sniff import FORMATS, unreadable
 from shared.stages import appear, fail
 from shared.store import Store, Where
 from shared.store.documents import Failure, Upload, UploadState, Version, VersionId
+
+OVER_LIMIT = (413, 507)
+AGAIN = "Send the file again."
 
 
 @dataclass
@@ -29,6 +34,7 @@ class Records:
     blobs: Blobs
     announcer: Announcer
     removing: Removing
+    limits: Limits
     running: Running
     clock: Clock
     database: str
@@ -43,7 +49,7 @@ class Records:
         """
         total = (limit or 0) if sending.total is None else sending.total
         upload = self._upload(sending, total, chunk, "receiving")
-        if not await self.store.uploads.insert(upload):
+        if not await self.limits.admit(upload):
             return None
         await self.make_file(upload)
         return upload
@@ -53,7 +59,7 @@ class Records:
         draft = self._upload(sending, version.length or 0, LARGEST_CHUNK, "verifying")
         known = {"file": version.file, "stored": draft.total, "md5": version.md5, "sha256": version.sha256}
         upload = draft.model_copy(update=known)
-        return upload if await self.store.uploads.insert(upload) else None
+        return upload if await self.limits.admit(upload) else None
 
     async def make_file(self, upload: Upload) -> None:
         """The files document, before any chunk. Harmless when repeated."""
@@ -117,12 +123,18 @@ class Records:
 
     async def _overtaken(self, upload: Upload) -> Upload:
         current = await self.store.uploads.get(upload.id)
-        if current is None or current.state == "expired":
-            await self.remove_bytes(upload)
-            raise self._gone(upload)
-        # It ended while this request was at work: only pieces that nobody needs any more can be new.
-        await self.blobs.delete(tail_of(upload.id))
-        return current
+        if current is not None and current.state == "receiving":
+            # Another request has become its one writer.
+            return current
+        if current is not None and current.state in ("verifying", "complete"):
+            # It ended while this request was at work: only pieces that nobody needs any more can be new.
+            await self.blobs.delete(tail_of(upload.id))
+            return current
+        # Whoever ended it has removed its bytes, but not these.
+        await self.remove_bytes(upload)
+        if current is not None:
+            await self.refuse_ended(current)
+        raise self._gone(upload)
 
     @staticmethod
     def _gone(upload: Upload) -> Problem:
@@ -162,9 +174,9 @@ class Records:
         drafted = await self.store.uploads.insert(upload.model_copy(update=failed))
         if drafted or await self.store.uploads.update(upload.id, when={"state": "receiving"}, set=failed):
             await appear(self.store, upload, self.clock, Failure(stage="upload", reason=reason, remedy=remedy))
-            await self._failed(upload, reason, remedy)
             if not drafted:
                 await self.remove_bytes(upload)
+            await self._failed(upload, reason, remedy)
         if not head:
             return Problem(422, reason, remedy, extra=about(upload))
         return Problem(415, reason, remedy, extra={**about(upload), "formats": FORMATS})
@@ -187,8 +199,9 @@ class Records:
                 upload.id, when={"state": "receiving"}, set={"state": "failed", "updated": self.clock.now()}
             )
             if failed is not None:
-                await self._failed(upload, _why(upload, error), "Send the file again.")
+                # In this order: as long as nothing is announced, the relay takes the bytes of whoever dies here.
                 await self.remove_bytes(upload)
+                await self._failed(upload, *_why(upload, error))
             self._abandoned.pop(upload.id, None)
 
     async def cancel(self, upload: Upload) -> None:
@@ -211,13 +224,15 @@ class Records:
     async def remove_bytes(self, upload: Upload) -> None:
         """Removes chunks and files documents, unless another image shares them. Harmless when repeated."""
         self.running.forget(upload.id)
-        await self.blobs.release(upload.id, [owner_of(upload.image, upload.version)])
-        await self.blobs.delete(tail_of(upload.id))
+        await remove(upload, self.blobs)
 
 
-def _why(upload: Upload, error: Exception) -> str:
+def _why(upload: Upload, error: Exception) -> tuple[str, str]:
+    """(reason, remedy) of an upload that this error ended."""
+    if isinstance(error, Problem) and error.status in OVER_LIMIT:
+        return error.detail, error.remedy
     if isinstance(error, Broken):
-        return f"The connection broke while {upload.name} was being sent."
+        return f"The connection broke while {upload.name} was being sent.", AGAIN
     if isinstance(error, Unavailable):
-        return f"The database could not be reached while {upload.name} was being sent."
-    return str(error)
+        return f"The database could not be reached while {upload.name} was being sent.", AGAIN
+    return str(error), AGAIN

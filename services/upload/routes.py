@@ -42,10 +42,10 @@ UPLOAD_HEADERS = {
     "offers a file by its `sha256`: 201 if it is stored already, as an image of the session's owner, else 404 with "
     "`known: false`; then send it. `bytes */0` is an empty file.",
     "Content-Disposition": 'The file\'s name, as `attachment; filename="slide.svs"`.',
-    "Idempotency-Key": "A first request that is sent again with the same key goes on with the same upload.",
-    "Content-MD5": "MD5 of this request's bytes of the file, in base64.",
-    "Content-Digest": "Digests of this request's bytes of the file (RFC 9530).",
-    "Repr-Digest": "Digests of the whole file (RFC 9530).",
+    "Idempotency-Key": "A first request sent again with the same key goes on with the same upload. Also a form field.",
+    "Content-MD5": "MD5 of this request's bytes of the file, in hex or base64. Also a form field.",
+    "Content-Digest": "Digests of this request's bytes of the file (RFC 9530). Also a form field.",
+    "Repr-Digest": "Digests of the whole file (RFC 9530). Also a form field.",
 }
 TUS_HEADERS = {
     "Tus-Resumable": "`1.0.0`, the version of the protocol.",

@@ -3,13 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from services.upload.body import Block
-from services.upload.core import Span, expected_offset, joined
+from services.upload.core import Span, expected_offset, held_until, joined, on_grid
 from services.upload.digests import Digests, Running
 from shared.blobs import Blobs
 from shared.blobs.pieces import tail_of
@@ -18,6 +19,8 @@ from shared.http.problems import Problem
 from shared.store.documents import Upload
 
 AT_ONCE = 3
+# Of all requests together: the driver copies a chunk twice to write it, which the budget does not see.
+WRITES = 4
 
 
 @dataclass
@@ -48,13 +51,6 @@ class Held(NamedTuple):
     spans: list[Span]
 
 
-@dataclass
-class _Storing:
-    span: Span
-    put: "asyncio.Task[bool]"
-    digests: "asyncio.Task[Digests] | None"
-
-
 def conflict(upload: Upload, span: Span) -> Problem:
     """409: other bytes than the stored ones."""
     return Problem(
@@ -82,12 +78,20 @@ class Storing:
     running: Running
     release: Callable[[int], None]
     _locks: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
+    _writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES))
 
     async def held(self, upload: Upload) -> Held:
         """What is stored of an upload, from the index."""
         chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self._pieces(upload))
         spans = [Span(chunk.n * upload.chunk, chunk.n * upload.chunk + chunk.length) for chunk in chunks]
         return Held(frozenset(chunk.n for chunk in chunks), pieces, joined([*spans, *pieces]))
+
+    async def in_any_order(self, upload: Upload, span: Span) -> bool:
+        """Whether the range consists of whole chunks of which no piece is stored, so that no order matters."""
+        if not on_grid(span, upload.chunk, upload.total):
+            return False
+        pieces = await self.blobs.chunks(tail_of(upload.id))
+        return not any(piece.n < span.stop and piece.n + piece.length > span.start for piece in pieces)
 
     async def whole_chunks(
         self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored, settled: Callable[[], Awaitable[None]]
@@ -96,24 +100,28 @@ class Storing:
 
         On an error the chunks that arrived whole are still stored and counted.
         """
-        under_way: deque[_Storing] = deque()
+        under_way: deque[tuple[Span, asyncio.Task[bool]]] = deque()
         latest: asyncio.Task[Digests] | None = None
+
+        async def settle() -> None:
+            span, storing = under_way.popleft()
+            self._count(stored, span, await storing)
+
         try:
             async for block in blocks:
                 latest = self._hash_ahead(upload, block, latest)
-                put = asyncio.create_task(self._put(upload, block, latest))
-                under_way.append(_Storing(block.span, put, latest))
-                while under_way and (under_way[0].put.done() or len(under_way) >= AT_ONCE):
-                    await self._settle(upload, under_way.popleft(), stored)
+                under_way.append((block.span, asyncio.create_task(self._store(upload, block, latest))))
+                del block
+                while under_way and (under_way[0][1].done() or len(under_way) >= AT_ONCE):
+                    await settle()
                     await settled()
             while under_way:
-                await self._settle(upload, under_way.popleft(), stored)
+                await settle()
         finally:
-            for storing in under_way:
-                try:
-                    await self._settle(upload, storing, stored)
-                except Exception:  # noqa: S110 - the first error is already on its way
-                    pass
+            while under_way:
+                # The first error is already on its way.
+                with suppress(Exception):
+                    await settle()
 
     def _hash_ahead(
         self, upload: Upload, block: Block, latest: "asyncio.Task[Digests] | None"
@@ -123,24 +131,27 @@ class Storing:
         known = self.running.of(upload.id)
         return asyncio.create_task(known.after(block.data)) if known.length == block.span.start else None
 
-    async def _put(self, upload: Upload, block: Block, digests: "asyncio.Task[Digests] | None") -> bool:
-        # The bytes are given back here, not when the block is settled: its sender may be waiting for room by then.
+    async def _put(self, upload: Upload, block: Block) -> bool:
         try:
-            return await self.blobs.put_chunk(upload.id, block.span.start // upload.chunk, block.data)
+            async with self._writes:
+                return await self.blobs.put_chunk(upload.id, block.span.start // upload.chunk, block.data)
         except ChunkConflict:
             raise conflict(upload, block.span) from None
-        finally:
-            try:
-                if digests is not None:
-                    await asyncio.wait([digests])
-            finally:
-                self.release(block.span.stop - block.span.start)
 
-    async def _settle(self, upload: Upload, storing: _Storing, stored: Stored) -> None:
-        new = await storing.put
-        if storing.digests is not None:
-            self.running.commit(upload.id, await storing.digests, storing.span.start)
-        self._count(stored, storing.span, new)
+    async def _store(self, upload: Upload, block: Block, digests: "asyncio.Task[Digests] | None") -> bool:
+        """Gives the block back once it is stored and hashed, whatever its request is waiting for meanwhile.
+
+        Requests that kept stored blocks until they got the next could wait for each other for ever.
+        """
+        try:
+            new = await self._put(upload, block)
+            if digests is not None:
+                self.running.commit(upload.id, await digests, block.span.start)
+            return new
+        finally:
+            if digests is not None:
+                await asyncio.wait([digests])
+            self.release(block.span.stop - block.span.start)
 
     @staticmethod
     def _count(stored: Stored, span: Span, new: bool) -> None:
@@ -154,20 +165,30 @@ class Storing:
         lock = self._locks.setdefault(upload.id, asyncio.Lock())
         async with lock:
             held = await self.held(upload)
-            expected = expected_offset(held.spans)
             async for block in blocks:
                 try:
-                    if block.span.start > expected:
-                        raise gap(upload, block.span.start, expected)
-                    known = min(expected, block.span.stop)
+                    known = min(held_until(held.spans, block.span.start), block.span.stop)
+                    expected = expected_offset(held.spans)
+                    if known < block.span.stop and known > expected:
+                        raise gap(upload, known, expected)
                     if block.span.start < known:
                         await self._compare(upload, held, Span(block.span.start, known), block.data)
                         self._count(stored, Span(block.span.start, known), False)
                     if known < block.span.stop:
                         held = await self._append(upload, held, known, block, stored)
-                        expected = block.span.stop
                 finally:
                     self.release(block.span.stop - block.span.start)
+
+    async def repeated(self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored) -> None:
+        """Compares blocks with a file that is whole already: nothing is written any more."""
+        async for block in blocks:
+            try:
+                span = block.span
+                if await self.blobs.read(upload.stored_as, span.start, span.stop - span.start) != block.data:
+                    raise conflict(upload, span)
+                self._count(stored, span, False)
+            finally:
+                self.release(block.span.stop - block.span.start)
 
     async def _compare(self, upload: Upload, held: Held, span: Span, data: bytes) -> None:
         known = await self._read(upload, held, span)
@@ -224,10 +245,10 @@ class Storing:
             if span.stop % upload.chunk == 0 or span.stop == upload.total:
                 before = await self._read(upload, held, Span(n * upload.chunk, start))
                 new = await self.blobs.put_chunk(upload.id, n, before + data)
-                held = held._replace(chunks=held.chunks | {n})
+                held = held._replace(chunks=held.chunks | {n}, spans=joined([*held.spans, span]))
             else:
                 new = await self.blobs.put_chunk(await self._tail(upload), start, data)
-                held = held._replace(pieces=(*held.pieces, span))
+                held = held._replace(pieces=(*held.pieces, span), spans=joined([*held.spans, span]))
         except ChunkConflict:
             raise conflict(upload, span) from None
         if digests.length == start:

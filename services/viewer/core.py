@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from shared.names import visible
 from shared.store.documents import Image, Version
 from shared.tiles.geometry import Geometry, Position
 
@@ -135,8 +136,9 @@ def byte_range(header: str, length: int) -> range | None:
 
 def attachment(name: str) -> str:
     """A Content-Disposition that saves a file under its own name (RFC 6266), in ASCII for those who know no better."""
-    plain = re.sub(r"[^ !#$&-\[\]-~]", "_", name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='!#$&+-.^_`|~', errors='replace')}"
+    shown = visible(name)
+    plain = re.sub(r"[^ !#$&-\[\]-~]", "_", shown)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(shown, safe='!#$&+-.^_`|~')}"
 
 
 def repr_digest(sha256: str) -> str:

@@ -27,6 +27,12 @@ IDLE = timedelta(hours=24)
 _AGAIN = "Send the file again; if it happens again, the file changes or is damaged on its way."
 
 
+async def remove(upload: Upload, blobs: Blobs) -> None:
+    """Removes the bytes of an upload that came to nothing, unless another image shares them. Harmless when repeated."""
+    await blobs.release(upload.id, [owner_of(upload.image, upload.version)])
+    await blobs.delete(tail_of(upload.id))
+
+
 async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clock: Clock) -> FileComplete | None:
     """Does every step that is still missing; returns the fact while it is not announced.
 
@@ -55,8 +61,12 @@ async def _begin(upload: Upload, store: Store, blobs: Blobs, clock: Clock) -> Up
     stored = await blobs.chunks(upload.id)
     count = -(-upload.total // upload.chunk)
     last = upload.total - (count - 1) * upload.chunk
-    whole = [(n, upload.chunk if n < count - 1 else last) for n in range(count)]
-    if not whole or stored != whole:
+    # Counted first: a client may have announced a file of any length.
+    if (
+        not stored
+        or len(stored) != count
+        or stored != [*((n, upload.chunk) for n in range(count - 1)), (count - 1, last)]
+    ):
         return upload
     changed = await store.uploads.update(
         upload.id,
@@ -145,8 +155,7 @@ async def _fail(upload: Upload, reason: str, store: Store, blobs: Blobs, databas
     version = VersionId(image=upload.image, n=upload.version)
     events = await fail(store, version, "upload", reason, _AGAIN, database=database, clock=clock)
     await store.uploads.update(upload.id, when={"state": "verifying"}, set={"state": "failed", "updated": clock.now()})
-    await blobs.delete(upload.id)
-    await _delete_tail(upload, blobs)
+    await remove(upload, blobs)
     return events
 
 

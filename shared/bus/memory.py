@@ -7,11 +7,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from shared.bus import Delivery, Message
 from shared.bus import topology as table
 from shared.bus.envelope import ATTEMPT, copied, dead, decode, encode, is_replay, received
+from shared.bus.journal import Entry
 from shared.bus.letters import HeldLetter, Letter
 from shared.clock import Clock, SystemClock
 from shared.errors import Unavailable
@@ -238,6 +240,18 @@ class MemoryDeadLetters:
     async def bury(self, stage: str, headers: Mapping[str, Any], body: bytes) -> None:
         """See `DeadLetters.bury`."""
         self._broker.dead[stage].append(Stored(headers, body, f"{table.dead_exchange(_PREFIX)}:{stage}"))
+
+
+class MemoryJournal:
+    """The journal of a `MemoryBroker`. See `shared.bus.journal.Journal`."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def read(self, since: datetime | None = None) -> AsyncGenerator[Entry, None]:
+        """See `Journal.read`."""
+        for offset, event in enumerate(list(self._broker.journal)):
+            yield Entry(offset, encode(Message(event))[0], event)
 
 
 @dataclass(frozen=True)

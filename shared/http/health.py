@@ -7,6 +7,8 @@ from aiohttp import web
 
 from shared.errors import Unavailable
 
+# Bytes of a body that are read before they are asked for: as many as one look at a busy socket brings.
+READ_AHEAD = 256 * 1024
 Check = Callable[[], Awaitable[None]]
 
 
@@ -35,7 +37,14 @@ async def served(app: web.Application, host: str, port: int) -> AsyncIterator[No
 
     A body is left as it was sent, compressed or not. Raises OSError if the port is taken.
     """
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False, keepalive_timeout=60.0, shutdown_timeout=10.0)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=60.0,
+        shutdown_timeout=10.0,
+        read_bufsize=READ_AHEAD,
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

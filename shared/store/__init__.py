@@ -82,6 +82,10 @@ class Collection(Protocol[D]):
         """Counts of the matching documents grouped by the values at the paths `by`."""
         ...
 
+    async def total(self, where: Where, path: str) -> int:
+        """The sum of the whole numbers at `path` in the matching documents; what is missing or null counts nothing."""
+        ...
+
     async def update(
         self,
         id: Any,
@@ -125,6 +129,10 @@ class Store(Protocol):
 
     async def prepare(self) -> None:
         """Makes collections and indexes (idempotent). Called once at the start of every service."""
+        ...
+
+    async def free_bytes(self) -> int | None:
+        """How much more the database can take: what is free on its disk and in its files; None if it does not say."""
         ...
 
     async def ping(self) -> None:

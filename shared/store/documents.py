@@ -57,9 +57,9 @@ class Session(Document):
 class Tus(BaseModel):
     """What an upload by the tus protocol has besides. Its offset is the upload's `stored`.
 
-    `token` is raised by whoever becomes the upload's one writer, and by whoever asks where to go on. `sized` says that
-    `chunk` is settled: from then on there may be chunks. While `deferred`, the upload's `total` is 0 and unknown. A
-    `partial` upload makes no image; a `final` one is made of the partial uploads `parts`, in order.
+    `token` is raised by whoever asks where to go on: nobody who was bringing bytes before moves the offset after that.
+    `sized` says that `chunk` is settled: from then on there may be chunks. While `deferred`, the upload's `total` is 0
+    and unknown. A `partial` upload makes no image; a `final` one is made of the partial uploads `parts`, in order.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -170,12 +170,15 @@ class Recipe(BaseModel):
     tile: int
 
 
+Reader = Literal["tiff-tiles", "dicom-frames", "openslide", "vips-random", "vips-sequential"]
+
+
 class Source(BaseModel):
     """What the slide's header says. `reader` names the way its pixels are read; `layout` is that reader's own data."""
 
     model_config = ConfigDict(frozen=True)
 
-    reader: Literal["tiff-tiles", "openslide", "vips-random", "vips-sequential"]
+    reader: Reader
     suffix: str
     vendor: str | None = None
     mpp: float | None = None

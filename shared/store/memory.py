@@ -187,6 +187,10 @@ class MemoryCollection(Generic[D]):
             counts[group] = counts.get(group, 0) + 1
         return counts
 
+    async def total(self, where: Where, path: str) -> int:
+        """See `Collection.total`."""
+        return sum(_at(document, path) or 0 for document in self._matching(where))
+
     async def update(
         self,
         id: Any,
@@ -249,6 +253,10 @@ class MemoryStore(Store):
 
     async def prepare(self) -> None:
         """See `Store.prepare`."""
+
+    async def free_bytes(self) -> int | None:
+        """See `Store.free_bytes`."""
+        return None
 
     async def ping(self) -> None:
         """See `Store.ping`."""

@@ -179,6 +179,14 @@ async def test_a_file_whose_last_chunk_is_short_goes_on_being_received(house: Ho
     assert await house.state(upload) == upload
 
 
+async def test_a_file_may_be_said_to_be_of_any_length(house: House) -> None:
+    upload = await house.upload()
+    await house.store.uploads.update(upload.id, set={"total": 10**17})
+
+    assert await house.seal(upload) is None
+    assert (await house.state(upload)).state == "receiving"
+
+
 async def test_digests_that_the_gateway_has_made_are_not_made_again(house: House) -> None:
     upload = await house.upload(md5="5" * 32, sha256="6" * 64)
 

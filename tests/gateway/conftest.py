@@ -14,6 +14,7 @@ from aiohttp import web
 
 from services.upload.app import make_app, make_gateway
 from services.upload.gateway import Gateway
+from services.upload.limits import Bounds
 from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.bus import Message
@@ -159,7 +160,9 @@ class Served:
         return self.bus.broker.journal
 
 
-async def serve(store: Store, blobs: Blobs, page: Path, tiles: Tiles | None = None) -> AsyncIterator[Served]:
+async def serve(
+    store: Store, blobs: Blobs, page: Path, tiles: Tiles | None = None, bounds: Bounds | None = None
+) -> AsyncIterator[Served]:
     clock = SystemClock()
     await ensure_admin(store, ADMIN, clock)
     await store.accounts.insert(Account(id="a" * 32, name="Anna", created=clock.now()))
@@ -173,6 +176,7 @@ async def serve(store: Store, blobs: Blobs, page: Path, tiles: Tiles | None = No
         clock=clock,
         database="slidemill",
         public_url="http://slides.example",
+        bounds=bounds,
         page=page,
     )
     runner = web.AppRunner(make_app(gateway), auto_decompress=False, shutdown_timeout=5)

@@ -1,13 +1,12 @@
 """Bytes in memory are bounded, and nobody waits for ever."""
 
 import asyncio
-import datetime
-from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from services.upload.body import Feed, cut
+from services.upload.body import Body, Feed, cut
 from services.upload.budget import Budget
 from services.upload.digests import Running
 from services.upload.storing import Stored, Storing
@@ -56,35 +55,45 @@ async def test_more_than_there_is_can_not_be_had() -> None:
         await Budget(10).take(11)
 
 
-class Bytes:
-    """Ten bytes, one at a time, as a slow line brings them."""
+class Sent(Body):
+    """A body that has arrived."""
 
-    left = 10
+    def __init__(self, data: bytes) -> None:
+        self._pieces = [data[at : at + 700] for at in range(0, len(data), 700)]
 
     async def piece(self) -> bytes:
-        await asyncio.sleep(0)
-        self.left -= 1
-        return b"x" if self.left >= 0 else b""
+        return self._pieces.pop(0) if self._pieces else b""
 
 
-async def test_senders_whose_blocks_are_stored_leave_each_other_room(tmp_path: Path) -> None:
-    budget = Budget(4)
+async def test_requests_that_fill_the_budget_together_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    budget = Budget(4000)
     blobs = MemoryBlobs(tmp_path)
     storing = Storing(blobs, Running(), budget.give)
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    data = bytes(9500)
 
     async def nothing() -> None:
         pass
 
-    async def send(id: str) -> None:
+    async def send(n: int) -> None:
         upload = Upload(
-            id=id, session="", image="", version=1, owner="", name="", total=10, chunk=1, created=now, updated=now
+            id=f"{n:032x}",
+            session="s",
+            image="i",
+            version=1,
+            owner="o",
+            name="a.svs",
+            total=len(data),
+            chunk=1000,
+            created=now,
+            updated=now,
         )
-        async with aclosing(Feed(cut(Bytes(), 0, 10, 1, budget), budget)) as feed:
-            await storing.whole_chunks(upload, feed, Stored(), nothing)
+        await blobs.create(upload.id, name="a.svs", chunk=1000, refs=())
+        feed = Feed(cut(Sent(data), 0, len(data), 1000, budget), budget)
+        await storing.whole_chunks(upload, feed, Stored(), nothing)
 
-    async with asyncio.timeout(10):
-        await asyncio.gather(*(send(str(n)) for n in range(4)))
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(send(n) for n in range(8)))
 
-    assert [len(await blobs.chunks(str(n))) for n in range(4)] == [10] * 4
-    assert budget.free == 4
+    assert budget.free == 4000
+    assert [len(await blobs.chunks(f"{n:032x}")) for n in range(8)] == [10] * 8

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from services.sync.expiry import expire
+from services.upload.app import BYTES_IN_FLIGHT
 from services.upload.intake import PROVEN_RANGE
 from shared.blobs.pieces import tail_of
 from shared.blobs.seal import IDLE
@@ -47,7 +48,7 @@ async def test_the_server_says_what_it_can_do(gateway: Served) -> None:
             "concatenation",
         ]
         assert answer.headers["Tus-Checksum-Algorithm"] == "md5,sha1,sha256"
-        assert "Tus-Max-Size" not in answer.headers
+        assert answer.headers["Tus-Max-Size"] == str(100 * 2**30)
 
 
 # Methods
@@ -108,7 +109,7 @@ async def test_a_step_with_its_checksum_is_stored_and_one_with_another_leaves_no
     assert wrong.json["title"] == "Checksum Mismatch"
     assert algorithm in wrong.json["detail"]
     assert (await gateway.upload(id_of(place))).sha256 == sha256(data)
-    assert gateway.gateway.intake.budget.free == 128 * MIB
+    assert gateway.gateway.intake.budget.free == BYTES_IN_FLIGHT
 
 
 async def test_a_first_step_with_a_wrong_checksum_leaves_no_upload(gateway: Served) -> None:

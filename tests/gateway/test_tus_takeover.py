@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from services.upload.tus.writing import tus_of
+from services.upload.app import BYTES_IN_FLIGHT
+from services.upload.tus.checks import tus_of
 from tests.gateway.conftest import ADMIN, MIB, Served, serve, sha256, slide
 from tests.gateway.tus import MEDIA, ask, begin, id_of, offset_of, patch
 
@@ -63,10 +64,10 @@ async def patching(
         writer.close()
 
 
-async def taken_up(gateway: Served, place: str, token: int) -> None:
-    """Waits until a request has become the upload's writer."""
+async def taken_up(gateway: Served, place: str) -> None:
+    """Waits until a first request has begun to bring bytes."""
     async with asyncio.timeout(30):
-        while tus_of(await gateway.upload(id_of(place))).token < token:
+        while not tus_of(await gateway.upload(id_of(place))).sized:
             await asyncio.sleep(0.005)
 
 
@@ -85,7 +86,7 @@ async def stored_chunks(gateway: Served, place: str, count: int) -> None:
 async def received(gateway: Served, taken: int) -> None:
     """Waits until the gateway holds bytes of a block that is not whole: all but `taken` of them are taken."""
     async with asyncio.timeout(30):
-        while gateway.gateway.intake.budget.free > 128 * MIB - taken:
+        while gateway.gateway.intake.budget.free > BYTES_IN_FLIGHT - taken:
             await asyncio.sleep(0.005)
 
 
@@ -131,7 +132,7 @@ async def test_a_request_without_head_takes_over_too(gateway: Served) -> None:
     place = await begin(gateway, session, len(data))
 
     async with patching(gateway, place, 0, len(data)):
-        await taken_up(gateway, place, 1)
+        await taken_up(gateway, place)
         answer = await patch(gateway, place, 0, data)
 
     assert (answer.status, answer.headers["Upload-Offset"]) == (204, str(MIB))
@@ -148,7 +149,7 @@ async def test_another_gateway_takes_over_and_the_late_bytes_of_the_first_do_no_
     async for other in serve(gateway.store, gateway.blobs, page):
         async with patching(gateway, place, 0, len(data)) as late:
             await late.send(data[:300_000])
-            await taken_up(gateway, place, 1)
+            await taken_up(gateway, place)
             offset = await offset_of(other, place)
             first = await patch(other, place, offset, data[offset : offset + 200_000])
             await late.send(data[300_000:])
@@ -208,6 +209,39 @@ async def test_chunks_that_a_dead_gateway_did_not_note_are_counted(gateway: Serv
     assert (await gateway.upload(id_of(place))).sha256 == sha256(data)
 
 
+async def test_what_a_dead_gateway_had_stored_whole_is_completed_by_asking(gateway: Served) -> None:
+    session = await gateway.session()
+    data = slide(2 * MIB)
+    place = await begin(gateway, session, len(data))
+    await patch(gateway, place, 0, data[:MIB])
+    await gateway.blobs.put_chunk(id_of(place), 1, data[MIB:])
+
+    assert await offset_of(gateway, place) == len(data)
+
+    upload = await gateway.upload(id_of(place))
+    assert (upload.state, upload.sha256) == ("complete", sha256(data))
+
+
+async def test_of_many_who_go_on_at_once_one_brings_the_bytes(gateway: Served) -> None:
+    session = await gateway.session()
+    data = slide(MIB)
+    place = await begin(gateway, session, len(data))
+
+    async def go_on() -> int:
+        return (await patch(gateway, place, 0, data)).status
+
+    statuses = await asyncio.gather(*(go_on() for _ in range(8)))
+    if await offset_of(gateway, place) < len(data):
+        offset = await offset_of(gateway, place)
+        await patch(gateway, place, offset, data[offset:])
+
+    assert statuses.count(204) <= 1
+    assert set(statuses) <= {204, 409}
+    assert (await gateway.upload(id_of(place))).sha256 == sha256(data)
+    assert len(await gateway.published()) == 1
+    assert gateway.gateway.intake.budget.free == 128 * MIB
+
+
 async def test_an_upload_can_be_ended_while_its_bytes_come(gateway: Served) -> None:
     session = await gateway.session()
     data = slide(6 * MIB)
@@ -239,4 +273,4 @@ async def test_a_checked_request_that_breaks_leaves_nothing(gateway: Served) -> 
 
     assert await offset_of(gateway, place) == 0
     assert await gateway.blobs.chunks(id_of(place)) == []
-    assert gateway.gateway.intake.budget.free == 128 * MIB
+    assert gateway.gateway.intake.budget.free == BYTES_IN_FLIGHT

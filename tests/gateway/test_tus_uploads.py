@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.upload.app import BYTES_IN_FLIGHT
 from shared.events import FileComplete
 from tests.gateway.conftest import ANNA, MIB, Served, md5, serve, sha256, slide
 from tests.gateway.tus import ADDRESS, MEDIA, ask, begin, create, id_of, metadata, offset_of, patch
@@ -354,7 +355,7 @@ async def test_an_upload_goes_on_at_another_gateway_at_any_byte(gateway: Served,
 
 async def test_many_files_arrive_at_once(gateway: Served) -> None:
     session = await gateway.session()
-    files = [slide(9 * MIB + n, seed=n) for n in range(20)]
+    files = [slide(5 * MIB + n, seed=n) for n in range(8)]
 
     async def send(data: bytes) -> str:
         place = await begin(gateway, session, len(data))
@@ -365,4 +366,4 @@ async def test_many_files_arrive_at_once(gateway: Served) -> None:
 
     uploads = [await gateway.upload(id) for id in ids]
     assert [upload.sha256 for upload in uploads] == [sha256(data) for data in files]
-    assert gateway.gateway.intake.budget.free == 128 * MIB
+    assert gateway.gateway.intake.budget.free == BYTES_IN_FLIGHT

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.upload.app import BYTES_IN_FLIGHT
 from shared.blobs.memory import MemoryBlobs
 from shared.errors import Unavailable
 from shared.events import FileComplete, ImageFailed
@@ -164,6 +165,16 @@ async def test_odd_ranges_may_be_repeated_and_may_overlap(gateway: Served) -> No
 
     assert answer.json["done"] is True
     assert await stored(gateway, id, len(data)) == md5(data)
+
+
+async def test_a_request_that_was_overtaken_takes_nothing_of_an_upload_that_goes_on(gateway: Served) -> None:
+    session = await gateway.session()
+    data = slide(300_000)
+    id = (await gateway.send(session, data[:100_000], (0, 100_000, 300_000), params={"name": "a.svs"})).json["_id"]
+
+    await gateway.gateway.intake.records.progress(await gateway.upload(id), 0, when={"stored": 99_999})
+
+    assert (await gateway.status(session, id))["stored"] == 100_000
 
 
 async def test_odd_ranges_with_other_bytes_are_refused(gateway: Served) -> None:
@@ -528,7 +539,7 @@ async def test_a_connection_that_breaks_in_a_whole_file_fails_it_with_a_reason(g
         "reason": "The connection broke while a.svs was being sent.",
         "remedy": "Send the file again.",
     }
-    assert gateway.gateway.intake.budget.free == 128 * MIB
+    assert gateway.gateway.intake.budget.free == BYTES_IN_FLIGHT
 
 
 async def test_a_whole_file_with_a_key_is_sent_again_after_the_connection_broke(gateway: Served) -> None:

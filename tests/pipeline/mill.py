@@ -82,6 +82,7 @@ class Mill:
     fuse: Fuse = field(default_factory=Fuse)
     block_bytes: int = 256 * 1024
     facts: list[Event] = field(default_factory=list)
+    journal: list[Event] = field(default_factory=list)
     rejected: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ class Mill:
         """Publishes the fact that the version's next step waits for, as an upload, a relay or a replay does."""
         event = stages.announcement(await self.version(image), DATABASE)
         assert event is not None
-        self._publish([event])
+        self.publish([event])
 
     async def version(self, image: str) -> Version:
         version = await self.store.versions.get(VersionId(image=image, n=1))
@@ -136,7 +137,7 @@ class Mill:
             batch = self._take()
             deliveries += len(batch)
             for outcome in await asyncio.gather(*(self._deliver(event) for event in batch)):
-                self._publish(outcome)
+                self.publish(outcome)
         return deliveries
 
     def _take(self) -> list[Event]:
@@ -152,8 +153,11 @@ class Mill:
             self._pending.append(batch[-1])
         return batch
 
-    def _publish(self, events: list[Event]) -> None:
+    def publish(self, events: list[Event]) -> None:
+        """Takes events as a broker does; facts that are new are kept in `journal`."""
         for event in events:
+            if event.route.startswith("fact.") and event not in self.journal:
+                self.journal.append(event)
             if isinstance(event, ImageReady | ImageFailed):
                 self.facts.append(event)
             # A message that is waiting already says nothing new when it is sent again.

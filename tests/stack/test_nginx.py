@@ -40,7 +40,8 @@ class Upstream:
             await response.write(b"data: second\n\n")
             return response
         headers = {name: request.headers.get(name) for name in ("Range", "Upload-Offset", "Host", "X-Forwarded-Proto")}
-        return web.json_response({"by": self.name, "method": request.method, "path": request.raw_path, **headers})
+        told = {"by": self.name, "method": request.method, "path": request.raw_path, **headers}
+        return web.json_response(told, headers={"Method": request.method})
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ async def address(tmp_path: Path, upstreams: dict[str, Upstream]) -> AsyncIterat
         ("/iiif/3/0af1/info.json", "viewer"),
         ("/api/v1/images/0af1", "gateway"),
         ("/api/v1/sessions/0af1/files/5?name=a%20%C3%A4.svs", "gateway"),
-        ("/tus/", "gateway"),
+        ("/api/v1/tus/", "gateway"),
         ("/", "gateway"),
     ],
 )
@@ -101,14 +102,21 @@ async def test_paths_go_to_the_service_that_answers_them(address: str, path: str
     assert (told["by"], told["path"]) == (by, path)
 
 
-async def test_patch_range_and_host_pass(address: str) -> None:
+@pytest.mark.parametrize("method", ["PATCH", "HEAD", "OPTIONS", "DELETE"])
+async def test_methods_ranges_and_host_pass(address: str, method: str) -> None:
     """tus and partial reads need their method and headers to arrive as sent."""
     headers = {"Range": "bytes=5-9", "Upload-Offset": "5"}
-    async with aiohttp.ClientSession() as http, http.patch(f"{address}/tus/1", data=b"x", headers=headers) as answer:
-        told = await answer.json()
+    data = b"x" if method == "PATCH" else None
+    async with (
+        aiohttp.ClientSession() as http,
+        http.request(method, f"{address}/api/v1/tus/1", data=data, headers=headers) as answer,
+    ):
+        told = {"method": answer.headers["Method"]} if method == "HEAD" else await answer.json()
 
-    assert (told["method"], told["Range"], told["Upload-Offset"]) == ("PATCH", "bytes=5-9", "5")
-    assert (told["Host"], told["X-Forwarded-Proto"]) == (address.removeprefix("http://"), "http")
+    assert told["method"] == method
+    if method != "HEAD":
+        assert (told["Range"], told["Upload-Offset"]) == ("bytes=5-9", "5")
+        assert (told["Host"], told["X-Forwarded-Proto"]) == (address.removeprefix("http://"), "http")
 
 
 async def test_a_body_reaches_the_gateway_while_it_is_still_being_sent(

@@ -11,11 +11,11 @@ from services.upload.body import Feed, cut
 from services.upload.core import SNIFFABLE, Invalid
 from services.upload.intake import PROGRESS_SECONDS, SEAL_SECONDS, UNANSWERED, Intake
 from services.upload.storing import Stored
-from services.upload.tus.writing import tus_of
+from services.upload.tus.checks import tus_of
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.errors import Reject, Unavailable
-from shared.http.problems import Problem, not_found
+from shared.http.problems import Problem
 from shared.slides.sniff import sniff
 from shared.store import Less, Store
 from shared.store.documents import Upload
@@ -69,7 +69,8 @@ class Joining:
                 head += piece
         if sniff(head, upload.name) is None:
             raise await self._intake.records.refuse_upload(upload, head)
-        await self._store.uploads.insert(upload)
+        self._intake.limits.check_size(upload.name, upload.total)
+        await self._intake.limits.admit(upload)
         await self._intake.records.make_file(upload)
         task = self._soon(upload)
         await asyncio.wait([task], timeout=SEAL_SECONDS)
@@ -127,15 +128,3 @@ class Joining:
         digests = self._intake.running.of(upload.id)
         proven = {"md5": digests.md5, "sha256": digests.sha256} if digests.length == upload.total else None
         await self._intake.end(await self._intake.records.progress(upload, stored.unnoted(), proven))
-
-
-def whole_part(upload: Upload | None, id: str) -> Upload:
-    """The upload, if it is a part that is whole; else the problem."""
-    if upload is None:
-        raise not_found("part")
-    tus = tus_of(upload)
-    if not tus.partial:
-        raise Invalid(f"{id} is a file of its own, not a part of one.")
-    if upload.state != "receiving" or tus.deferred or upload.stored != upload.total:
-        raise Problem(409, f"The part {id} is not stored whole.", "Send it to its end first, or begin it again.")
-    return upload

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from services.upload.body import Broken, open_body
-from services.upload.core import DigestName, Invalid, digest_hex, display_name
+from services.upload.core import DigestName, Invalid, digest_hex
 from services.upload.gateway import gateway_of, principal_of, session_named
+from services.upload.tus.checks import tus_of, whole_part
 from services.upload.tus.core import (
     ADDRESS,
     ALGORITHMS,
@@ -25,11 +26,10 @@ from services.upload.tus.core import (
     progress,
     settled_chunk,
 )
-from services.upload.tus.joining import whole_part
-from services.upload.tus.writing import tus_of
 from shared.access import decide
 from shared.blobs.seal import IDLE
 from shared.http.problems import Problem, not_found, require
+from shared.names import display_name
 from shared.store.documents import Tus, Upload
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -83,6 +83,7 @@ async def options(request: web.Request) -> web.Response:
         headers={
             "Tus-Version": VERSION,
             "Tus-Extension": ",".join(EXTENSIONS),
+            "Tus-Max-Size": str(gateway_of(request).intake.limits.bounds.file),
             "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
         },
     )
@@ -105,7 +106,8 @@ async def create(request: web.Request) -> web.Response:
         raise await gateway.intake.records.refuse_upload(draft, b"")
     else:
         upload = draft
-        await gateway.store.uploads.insert(draft)
+        gateway.intake.limits.check_size(draft.name, draft.total)
+        await gateway.intake.limits.admit(draft)
     if brings:
         upload = await _first_bytes(request, draft)
     headers = {"Location": location(upload.id), **_expiry(upload)}

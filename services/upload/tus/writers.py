@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from shared.http.problems import Problem
@@ -48,15 +48,11 @@ class Writers:
 
     async def displace(self, upload: str) -> None:
         """Ends the request that is bringing bytes of this upload. One that can't end soon is no longer waited for."""
-        writer = self._current.get(upload)
-        if writer is None:
-            return
-        writer.stop()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                await writer.gone.wait()
-        except TimeoutError:
-            return
+                while (writer := self._current.get(upload)) is not None:
+                    writer.stop()
+                    await writer.gone.wait()
 
     @asynccontextmanager
     async def only(self, upload: str) -> AsyncIterator[Writer]:

@@ -9,36 +9,22 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Any
 
-from services.upload.body import Block, Body, Feed, cut
-from services.upload.core import SNIFFABLE, Invalid, Span, expected_offset
+from services.upload.body import Block, Body, Counted, Feed, cut
+from services.upload.core import SNIFFABLE, Span, expected_offset
 from services.upload.intake import PROGRESS_SECONDS, PROVEN_RANGE, Intake
-from services.upload.storing import Stored
+from services.upload.storing import Stored, conflict
 from services.upload.tus.arriving import Arriving
+from services.upload.tus.checks import check_step, elsewhere, is_whole, room_of, tus_of
 from services.upload.tus.core import Checksum, settled_chunk
 from services.upload.tus.writers import Writer, Writers
 from shared.blobs import Blobs
 from shared.blobs.pieces import tail_of
 from shared.clock import Clock
+from shared.errors import ChunkConflict
 from shared.http.problems import Problem
 from shared.slides.sniff import sniff
 from shared.store import Store
-from shared.store.documents import Tus, Upload
-
-
-def tus_of(upload: Upload) -> Tus:
-    """What only uploads by this protocol have."""
-    if upload.tus is None:
-        raise ValueError(f"{upload.id} is no upload by tus.")
-    return upload.tus
-
-
-def _elsewhere(upload: Upload) -> Problem:
-    return Problem(
-        409,
-        f"Another request goes on with {upload.name}.",
-        "Ask with HEAD where to go on.",
-        headers={"Upload-Offset": str(upload.stored)},
-    )
+from shared.store.documents import Upload
 
 
 class Writing:
@@ -59,7 +45,8 @@ class Writing:
             return await self._current(upload)
         reached = expected_offset((await self._intake.storing.held(taken)).spans)
         # More than was noted, if a gateway died or was overtaken between storing and saying so.
-        return await self._move(taken, reached) if reached > taken.stored else taken
+        moved = await self._move(taken, reached) if reached > taken.stored else taken
+        return await self._ended(moved)
 
     async def cancel(self, upload: Upload) -> None:
         """Ends an upload that is not whole and removes what there is of it."""
@@ -84,72 +71,51 @@ class Writing:
 
         What came of a body that broke off is kept. Raises a `Problem`, `Invalid`, `Broken` or `Unavailable`.
         """
-        self._check(upload, offset, body, total)
+        check_step(upload, offset, body.length, total)
         async with self._writers.only(upload.id) as writer:
             upload = await self._current(upload)
             await self._intake.records.refuse_ended(upload)
-            self._check(upload, offset, body, total)
-            if body.length == 0 and total is None:
+            check_step(upload, offset, body.length, total)
+            if body.length == 0 and (total is None or not tus_of(upload).deferred):
                 return await self._ended(upload)
-            return await self._append(await self._take(upload, body, total), body, writer, checksum)
+            await self._intake.limits.check_room()
+            upload = await self._prepared(upload, body, total)
+            if upload.stored == 0:
+                await self._intake.records.make_file(upload)
+            return await self._append(upload, body, writer, checksum)
 
     async def _current(self, upload: Upload) -> Upload:
         return await self._store.uploads.get(upload.id) or upload
 
-    @staticmethod
-    def _check(upload: Upload, offset: int, body: Body, total: int | None) -> None:
+    async def _prepared(self, upload: Upload, body: Body, total: int | None) -> Upload:
+        """The upload with its chunk size settled, its length as it is known now, and its file."""
         tus = tus_of(upload)
-        if tus.final:
-            raise Problem(403, f"{upload.name} is made of its parts and takes no bytes.", "Send its parts instead.")
-        if offset != upload.stored:
-            raise Problem(
-                409,
-                f"{upload.name} is stored up to byte {upload.stored}, but this request begins at byte {offset}.",
-                "Ask with HEAD where to go on.",
-                headers={"Upload-Offset": str(upload.stored)},
-            )
-        if total is not None and (total < offset if tus.deferred else total != upload.total):
-            known = f"{offset} are stored" if tus.deferred else f"{upload.total} were announced before"
-            raise Invalid(f"Upload-Length is {total} bytes, but {known}.")
-        room = total if total is not None else None if tus.deferred else upload.total
-        if room is not None and body.length is not None and body.length > room - offset:
-            raise Problem(
-                413,
-                f"The request brings {body.length} bytes, but {upload.name} lacks only {room - offset}.",
-                "Send no more than the announced length, or begin a new upload.",
-            )
-
-    async def _take(self, upload: Upload, body: Body, total: int | None) -> Upload:
-        """Becomes the upload's one writer."""
-        tus = tus_of(upload)
+        if tus.sized and total is None:
+            return upload
         if tus.deferred and total == upload.stored:
             await self._fold(upload)
         fields: dict[str, Any] = {"updated": self._clock.now()}
         if total is not None:
+            self._intake.limits.check_size(upload.name, total)
+            await self._intake.limits.check_account(upload, more=total - upload.total)
             fields |= {"total": total, "tus.deferred": False}
         if not tus.sized:
             known = total if total is not None or tus.deferred else upload.total
             fields |= {"chunk": settled_chunk(body.length or None, known), "tus.sized": True}
-        taken = await self._store.uploads.update(
-            upload.id,
-            when={"state": "receiving", "stored": upload.stored, "tus.token": tus.token},
-            set=fields,
-            inc={"tus.token": 1},
-        )
-        if taken is None:
-            raise _elsewhere(upload)
-        if taken.total == 0 and not tus_of(taken).deferred:
-            raise await self._intake.records.refuse_upload(taken, b"")
-        if taken.stored == 0:
-            await self._intake.records.make_file(taken)
-        return taken
+        # Of several at once one settles it: chunks of two sizes would never fit together.
+        seen = {"state": "receiving", "stored": upload.stored, "tus.sized": tus.sized, "tus.deferred": tus.deferred}
+        prepared = await self._store.uploads.update(upload.id, when={**seen, "tus.token": tus.token}, set=fields)
+        if prepared is None:
+            raise elsewhere(upload)
+        if prepared.total == 0 and not tus_of(prepared).deferred and not tus.partial:
+            raise await self._intake.records.refuse_upload(prepared, b"")
+        return prepared
 
     async def _append(self, upload: Upload, body: Body, writer: Writer, checksum: Checksum | None) -> Upload:
         offset = upload.stored
         start = offset - offset % upload.chunk
         before = await self._intake.storing.begun(upload, Span(start, offset))
-        room = None if tus_of(upload).deferred else upload.total - offset
-        arriving = Arriving(before, body, writer, room, whole=checksum is not None)
+        arriving = Arriving(before, body, writer, room_of(upload), whole=checksum is not None)
         stored = Stored(stop=start, noted_at=monotonic() if offset else 0.0)
         moved = upload
 
@@ -176,7 +142,7 @@ class Writing:
         if before:
             await self._drop_tail(moved)
         moved = await self._ended(moved)
-        if arriving.broken is not None and moved.stored < moved.total:
+        if arriving.broken is not None and not is_whole(moved):
             raise arriving.broken
         return moved
 
@@ -186,7 +152,8 @@ class Writing:
         """The blocks to store. With a checksum all of them are read and proven before the first is given out."""
         budget = self._intake.budget
         if checksum is None:
-            return Feed(cut(arriving, start, None, upload.chunk, budget), budget)
+            counted = Counted(arriving, lambda count: self._intake.limits.check_size(upload.name, start + count))
+            return Feed(cut(counted, start, None, upload.chunk, budget), budget)
         if body.length is None:
             raise Problem(411, "A request with Upload-Checksum needs a Content-Length.", "Send it with one.")
         if body.length > PROVEN_RANGE:
@@ -234,12 +201,15 @@ class Writing:
         """Makes the last chunk of what is kept in the tail, before anybody takes the upload for whole."""
         start = upload.stored - upload.stored % upload.chunk
         last = await self._intake.storing.begun(upload, Span(start, upload.stored))
-        if last:
-            await self._blobs.put_chunk(upload.id, start // upload.chunk, last)
+        try:
+            if last:
+                await self._blobs.put_chunk(upload.id, start // upload.chunk, last)
+        except ChunkConflict:
+            raise conflict(upload, Span(start, upload.stored)) from None
 
     async def _drop_tail(self, upload: Upload) -> None:
         """Removes what is kept in the tail of chunks that are whole."""
-        if upload.stored == upload.total:
+        if is_whole(upload):
             await self._blobs.delete(tail_of(upload.id))
         else:
             await self._blobs.trim(tail_of(upload.id), upload.stored - upload.stored % upload.chunk)
@@ -255,13 +225,12 @@ class Writing:
             when={"stored": upload.stored, "tus.token": tus_of(upload).token},
         )
         if moved.stored != stop or tus_of(moved).token != tus_of(upload).token:
-            raise _elsewhere(moved)
+            raise elsewhere(moved)
         return moved
 
     async def _ended(self, upload: Upload) -> Upload:
         """Completes the file if every byte is there."""
-        tus = tus_of(upload)
-        if upload.state == "receiving" and not tus.partial and not tus.deferred and upload.stored == upload.total:
+        if upload.state == "receiving" and is_whole(upload) and not tus_of(upload).partial:
             upload = await self._intake.end(upload)
             await self._intake.records.refuse_ended(upload)
         return upload

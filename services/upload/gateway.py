@@ -20,7 +20,7 @@ from shared.clock import Clock
 from shared.http.identity import PRINCIPAL
 from shared.http.problems import Problem, not_found, require, sign_in
 from shared.store import Store
-from shared.store.documents import Image, Session
+from shared.store.documents import Image, Session, Upload
 
 B = TypeVar("B", bound=BaseModel)
 MOST_ITEMS = 1000
@@ -85,6 +85,20 @@ async def image_of(request: web.Request, action: Action) -> Image:
     if image is None or session is None:
         raise not_found("image")
     return image
+
+
+async def tus_upload(request: web.Request, id: str) -> Upload:
+    """The upload of this id by the tus protocol, if this account may go on with it; else 401 or 404."""
+    principal = principal_of(request)
+    store = gateway_of(request).store
+    upload = await store.uploads.get(id)
+    if upload is None or upload.tus is None:
+        raise not_found("upload")
+    session = await store.sessions.get(upload.session) if upload.session else None
+    # Parts without a session are their sender's.
+    owner = upload.owner if not upload.session else session.owner if session else None
+    require(decide(principal, "change", owner), "upload")
+    return upload
 
 
 def limit_of(request: web.Request) -> int:

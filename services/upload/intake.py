@@ -61,9 +61,7 @@ class Intake:
         self.running = Running()
         self.records = Records(store, blobs, announcer, removing, limits, self.running, clock, database)
         self.limits = limits
-        self.known = Known(
-            store=store, blobs=blobs, records=self.records, announcer=announcer, clock=clock, database=database
-        )
+        self.known = Known(store, blobs, self.records, limits, announcer, clock, database)
         self.budget = budget
         self._store = store
         self._blobs = blobs
@@ -81,9 +79,10 @@ class Intake:
         known = await self._known(sending)
         if sending.total == 0 and known is None:
             raise await self.records.refuse(sending, b"")
+        if sending.offers:
+            upload = await self.known.offered(sending, body, known)
+            return Receipt(upload, Span(0, upload.total), True, self.running.of(upload.id))
         span = sending.span
-        if span is not None and span.stop == 0:
-            return await self._offered(known, sending, body)
         if span is not None and body.length is not None and body.length != span.stop - span.start:
             raise Invalid(f"The body is {body.length} bytes long, but its range {span.stop - span.start}.")
         if known is not None:
@@ -159,6 +158,10 @@ class Intake:
                     extra=about(upload),
                 )
         await self.records.refuse_ended(upload)
+        if upload.file is not None and not sending.offers:
+            raise Problem(
+                409, f"{upload.name} was stored already.", "There is nothing to be sent of it.", extra=about(upload)
+            )
         if sending.total is not None and sending.total != upload.total:
             raise Invalid(f"The file is said to have {sending.total} bytes, but {upload.total} when it began.")
         for name, claim in sending.claims.items():
@@ -169,24 +172,6 @@ class Intake:
             if upload.state == "complete" and found != claim:
                 raise Invalid(f"The {name} is said to be {claim}, but {upload.name} arrived whole with {found}.")
         return upload
-
-    async def _offered(self, known: Upload | None, sending: Sending, body: Body) -> Receipt:
-        """Answers whoever asks, before the first byte, whether the whole file is stored already."""
-        if sending.upload is not None or "sha256" not in sending.claims:
-            raise Invalid("A range without bytes offers a whole new file: it takes the file's SHA-256 and no _id.")
-        if await body.piece():
-            raise Invalid("The request has a body, but its range has no bytes.")
-        total = sending.total or 0
-        self.limits.check_size(sending.named, total)
-        upload = known or await self.known.take(sending, total) or await self._known(sending)
-        if upload is None or upload.state == "receiving":
-            raise Problem(
-                404,
-                f"{sending.named} is not stored whole.",
-                "Send its bytes." if upload is None else "Go on with its upload.",
-                extra={"known": False, **(about(upload) if upload else {})},
-            )
-        return Receipt(upload, Span(0, upload.total), True, self.running.of(upload.id))
 
     async def _feed(self, sending: Sending, body: Body, chunk: int) -> Feed:
         """The body's blocks. A range is read before the first is stored wherever only its end tells if it is right."""

@@ -48,7 +48,7 @@ class Records:
         `limit` is what a body of unknown length can't exceed: it stands in for the total until that is known.
         """
         total = (limit or 0) if sending.total is None else sending.total
-        upload = self._upload(sending, total, chunk, "receiving")
+        upload = self.draft(sending, total, chunk)
         if not await self.limits.admit(upload):
             return None
         await self.make_file(upload)
@@ -56,7 +56,7 @@ class Records:
 
     async def create_sharing(self, sending: Sending, version: Version) -> Upload | None:
         """A new upload that shares the stored file of this version, to be sealed; None if its key is taken."""
-        draft = self._upload(sending, version.length or 0, LARGEST_CHUNK, "verifying")
+        draft = self.draft(sending, version.length or 0, LARGEST_CHUNK, "verifying")
         known = {"file": version.file, "stored": draft.total, "md5": version.md5, "sha256": version.sha256}
         upload = draft.model_copy(update=known)
         return upload if await self.limits.admit(upload) else None
@@ -67,7 +67,8 @@ class Records:
             upload.id, name=upload.name, chunk=upload.chunk, refs=(owner_of(upload.image, upload.version),)
         )
 
-    def _upload(self, sending: Sending, total: int, chunk: int, state: UploadState) -> Upload:
+    def draft(self, sending: Sending, total: int, chunk: int, state: UploadState = "receiving") -> Upload:
+        """A new upload's document, in this process alone."""
         id, image = ids_of(sending)
         now = self.clock.now()
         return Upload(
@@ -83,6 +84,7 @@ class Records:
             key=sending.stored_key,
             claimed_md5=sending.claims.get("md5"),
             claimed_sha256=sending.claims.get("sha256"),
+            tus=sending.tus,
             created=now,
             updated=now,
         )
@@ -162,7 +164,7 @@ class Records:
 
     async def refuse(self, sending: Sending, head: bytes) -> Problem:
         """As `refuse_upload`, of a file whose upload has not begun."""
-        return await self.refuse_upload(self._upload(sending, sending.total or 0, LARGEST_CHUNK, "receiving"), head)
+        return await self.refuse_upload(self.draft(sending, sending.total or 0, LARGEST_CHUNK), head)
 
     async def refuse_upload(self, upload: Upload, head: bytes) -> Problem:
         """Records the file as a failed image of its session, where people look for it; returns the problem to raise.

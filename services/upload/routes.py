@@ -101,7 +101,7 @@ def _tus(
     body: tuple[str, ...] | None = None,
 ) -> Route:
     path, handler = (f"{TUS_ADDRESS}{{upload}}", tus.single) if upload else (TUS_ADDRESS, tus.collection)
-    said = {name: TUS_HEADERS[name] for name in headers}
+    said = {name: TUS_HEADERS.get(name) or UPLOAD_HEADERS[name] for name in headers}
     return Route(method, path, handler, summary, {status: None}, body=body, headers=said)
 
 
@@ -118,6 +118,7 @@ TUS: tuple[Route, ...] = (
         "Upload-Metadata",
         "Upload-Concat",
         "Upload-Checksum",
+        "Idempotency-Key",
         upload=False,
         body=BYTES,
     ),

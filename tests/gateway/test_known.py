@@ -104,6 +104,23 @@ async def test_the_same_offer_twice_makes_one_image(gateway: Served) -> None:
     assert len(await gateway.images(session)) == 1
 
 
+@pytest.mark.parametrize("by", ["id", "key"])
+async def test_nothing_is_stored_of_bytes_that_come_for_a_known_file(gateway: Served, by: str) -> None:
+    session = await gateway.session()
+    await sent(gateway, session)
+    key = {"Idempotency-Key": "k"}
+    id = (await offer(gateway, session, headers=key)).json["_id"]
+    said = {"_id": id} if by == "id" else {"name": "again.svs"}
+
+    answer = await gateway.send(
+        session, DATA[:MIB], (0, MIB, len(DATA)), params=said, headers=key if by == "key" else {}
+    )
+
+    assert (answer.status, answer.json["_id"]) == (409, id)
+    assert await gateway.blobs.chunks(id) == []
+    assert len(await gateway.images(session)) == 2
+
+
 @pytest.mark.parametrize("first", ["original", "copy"])
 async def test_deleting_one_leaves_the_other_and_the_last_takes_the_file(gateway: Served, first: str) -> None:
     session = await gateway.session()

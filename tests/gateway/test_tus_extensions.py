@@ -51,6 +51,64 @@ async def test_the_server_says_what_it_can_do(gateway: Served) -> None:
         assert answer.headers["Tus-Max-Size"] == str(100 * 2**30)
 
 
+# Beginnings
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["told at once", "seen late"])
+async def test_a_file_that_is_stored_already_is_done_without_its_bytes(gateway: Served, late: bool) -> None:
+    session = await gateway.session()
+    data = slide(MIB)
+    claim = {"sha256": sha256(data)}
+    await patch(gateway, await begin(gateway, session, MIB, said=claim), 0, data)
+    headers = {"Content-Type": MEDIA} if late else {}
+    body: dict[str, Any] = {"data": data} if late else {}
+
+    again = await create(gateway, session, MIB, said={**claim, "filename": "again.svs"}, headers=headers, **body)
+    place = again.headers["Location"]
+    # Clients that do not look at the offset that the creation answers begin with the first byte.
+    patched = await patch(gateway, place, 0, data)
+
+    assert (again.status, again.headers["Upload-Offset"]) == (201, str(MIB))
+    assert (patched.status, patched.headers["Upload-Offset"]) == (204, str(MIB))
+    assert await offset_of(gateway, place) == MIB
+    assert await gateway.blobs.chunks(id_of(place)) == []
+    images = {image["name"]: image for image in await gateway.images(session)}
+    assert {image["sha256"] for image in images.values()} == {sha256(data)}
+    assert {name: image["state"] for name, image in images.items()} == {"kidney 7.svs": "dicing", "again.svs": "dicing"}
+    assert len(await gateway.published()) == 2
+
+
+async def test_a_file_of_somebody_else_is_not_known(gateway: Served) -> None:
+    data = slide(MIB)
+    claim = {"sha256": sha256(data)}
+    await patch(gateway, await begin(gateway, await gateway.session(), MIB, said=claim), 0, data)
+
+    annas = await create(gateway, await gateway.session(ANNA), MIB, token=ANNA, said=claim)
+
+    assert (annas.status, "Upload-Offset" in annas.headers) == (201, False)
+    assert await offset_of(gateway, annas.headers["Location"]) == 0
+
+
+async def test_a_creation_repeated_with_its_key_makes_one_upload(gateway: Served) -> None:
+    session = await gateway.session()
+    data = slide(1000)
+    key = {"Idempotency-Key": "key 1"}
+
+    first = await create(gateway, session, 1000, headers=key)
+    place = first.headers["Location"]
+    await patch(gateway, place, 0, data[:300])
+    again = await create(gateway, session, 1000, headers={**key, "Content-Type": MEDIA}, data=data)
+    other = await create(gateway, session, 1000, headers=key, said={"filename": "other.svs"})
+    last = await patch(gateway, place, 300, data[300:])
+    after = await create(gateway, session, 1000, headers=key)
+
+    assert (again.status, again.headers["Location"], again.headers["Upload-Offset"]) == (201, place, "300")
+    assert other.status == 422
+    assert last.status == 204
+    assert (after.headers["Location"], after.headers["Upload-Offset"]) == (place, "1000")
+    assert len(await gateway.images(session)) == 1
+
+
 # Methods
 
 
@@ -102,9 +160,10 @@ async def test_a_step_with_its_checksum_is_stored_and_one_with_another_leaves_no
     after = await offset_of(gateway, place)
     held = await gateway.gateway.intake.held(await gateway.upload(id_of(place)))
     none = await patch(gateway, place, 1000, b"", headers=checksum(algorithm, b""))
+    other = await patch(gateway, place, 1000, b"", headers=checksum(algorithm, b"other"))
     right = await patch(gateway, place, 1000, data[1000:], headers=checksum(algorithm, data[1000:]))
 
-    assert (first.status, wrong.status, none.status, right.status) == (204, 460, 204, 204)
+    assert [answer.status for answer in (first, wrong, none, other, right)] == [204, 460, 204, 460, 204]
     assert (after, held) == (1000, [(0, 1000)])
     assert wrong.json["title"] == "Checksum Mismatch"
     assert algorithm in wrong.json["detail"]

@@ -239,7 +239,7 @@ async def test_of_many_who_go_on_at_once_one_brings_the_bytes(gateway: Served) -
     assert set(statuses) <= {204, 409}
     assert (await gateway.upload(id_of(place))).sha256 == sha256(data)
     assert len(await gateway.published()) == 1
-    assert gateway.gateway.intake.budget.free == 128 * MIB
+    assert gateway.gateway.intake.budget.free == BYTES_IN_FLIGHT
 
 
 async def test_an_upload_can_be_ended_while_its_bytes_come(gateway: Served) -> None:

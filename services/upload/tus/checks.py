@@ -1,7 +1,11 @@
 """What is wrong with a request, given the upload as it is: the rules of the offset. Pure."""
 
+from email.utils import format_datetime
+
 from services.upload.core import Invalid
-from shared.http.problems import Problem, not_found
+from services.upload.tus.core import MEDIA
+from shared.blobs.seal import IDLE
+from shared.http.problems import Problem
 from shared.store.documents import Tus, Upload
 
 
@@ -10,6 +14,13 @@ def tus_of(upload: Upload) -> Tus:
     if upload.tus is None:
         raise ValueError(f"{upload.id} is no upload by tus.")
     return upload.tus
+
+
+def expiry(upload: Upload) -> dict[str, str]:
+    """Upload-Expires, as the header that it is, of an upload that is under way."""
+    if upload.state != "receiving":
+        return {}
+    return {"Upload-Expires": format_datetime(upload.updated + IDLE, usegmt=True)}
 
 
 def room_of(upload: Upload) -> int | None:
@@ -28,6 +39,16 @@ def elsewhere(upload: Upload) -> Problem:
         409,
         f"Another request goes on with {upload.name}.",
         "Ask with HEAD where to go on.",
+        headers={"Upload-Offset": str(upload.stored)},
+    )
+
+
+def mismatch(upload: Upload, algorithm: str) -> Problem:
+    """460: other bytes arrived than were sent."""
+    return Problem(
+        460,
+        f"The bytes that arrived do not have the {algorithm} that Upload-Checksum names.",
+        "Send them again: nothing of them was kept.",
         headers={"Upload-Offset": str(upload.stored)},
     )
 
@@ -59,10 +80,17 @@ def check_step(upload: Upload, offset: int, length: int | None, total: int | Non
         )
 
 
-def whole_part(upload: Upload | None, id: str) -> Upload:
+def not_bytes(media: str) -> Problem:
+    """415: a body that is no bytes of a file, or comes where none can be taken."""
+    return Problem(
+        415,
+        f"A body of type '{media}' can't be taken here.",
+        f"Send bytes of the file as {MEDIA}, and none with a final upload.",
+    )
+
+
+def whole_part(upload: Upload, id: str) -> Upload:
     """The upload, if it is a part that is whole; else raises the problem."""
-    if upload is None:
-        raise not_found("part")
     if not tus_of(upload).partial:
         raise Invalid(f"{id} is a file of its own, not a part of one.")
     if upload.state != "receiving" or not is_whole(upload):

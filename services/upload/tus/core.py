@@ -5,8 +5,6 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from email.utils import format_datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -61,12 +59,18 @@ class Checksum(NamedTuple):
     algorithm: str
     digest: bytes
 
-    def proves(self, pieces: Iterable[bytes]) -> bool:
+    def proves(self, pieces: Iterable[bytes | memoryview]) -> bool:
         """Whether these bytes are the ones that were sent."""
         found = hashlib.new(self.algorithm, usedforsecurity=False)
         for piece in pieces:
             found.update(piece)
         return found.digest() == self.digest
+
+
+def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
+    """What a request's Upload-Checksum says, if it has one. Raises `Invalid`."""
+    header = headers.get("Upload-Checksum")
+    return None if header is None else checksum(header)
 
 
 def checksum(header: str) -> Checksum:
@@ -127,11 +131,6 @@ def _part(address: str) -> str:
 def location(upload: str) -> str:
     """The address of an upload, relative to the server's: right whatever proxies are in front of it."""
     return ADDRESS + upload
-
-
-def expires(updated: datetime, idle: timedelta) -> str:
-    """Upload-Expires of an upload that was last gone on with at `updated`."""
-    return format_datetime(updated + idle, usegmt=True)
 
 
 def settled_chunk(first: int | None, total: int | None) -> int:

@@ -57,10 +57,10 @@ class Joining:
         self._clock = clock
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def join(self, draft: Upload, parts: Sequence[Upload]) -> Upload:
+    async def join(self, draft: Upload, parts: Sequence[Upload]) -> Upload | None:
         """Begins a file made of whole parts; answers after a while even if copying takes longer.
 
-        Raises the problem of a file that no reader can take.
+        None if it was begun before, with the same key. Raises the problem of a file that no reader can take.
         """
         upload = draft.model_copy(update={"total": sum(part.total for part in parts)})
         async with aclosing(_Joined(self._blobs, parts, 0)) as joined:
@@ -70,7 +70,8 @@ class Joining:
         if sniff(head, upload.name) is None:
             raise await self._intake.records.refuse_upload(upload, head)
         self._intake.limits.check_size(upload.name, upload.total)
-        await self._intake.limits.admit(upload)
+        if not await self._intake.limits.admit(upload):
+            return None
         await self._intake.records.make_file(upload)
         task = self._soon(upload)
         await asyncio.wait([task], timeout=SEAL_SECONDS)

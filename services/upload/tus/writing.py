@@ -4,6 +4,7 @@ Whole chunks go where they belong; what is left of a request that ends within a 
 from which the next request begins that chunk. So any gateway can go on where any other one stopped, at any byte.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from time import monotonic
@@ -14,7 +15,7 @@ from services.upload.core import SNIFFABLE, Span, expected_offset
 from services.upload.intake import PROGRESS_SECONDS, PROVEN_RANGE, Intake
 from services.upload.storing import Stored, conflict
 from services.upload.tus.arriving import Arriving
-from services.upload.tus.checks import check_step, elsewhere, is_whole, room_of, tus_of
+from services.upload.tus.checks import check_step, elsewhere, is_whole, mismatch, room_of, tus_of
 from services.upload.tus.core import Checksum, settled_chunk
 from services.upload.tus.writers import Writer, Writers
 from shared.blobs import Blobs
@@ -71,11 +72,16 @@ class Writing:
 
         What came of a body that broke off is kept. Raises a `Problem`, `Invalid`, `Broken` or `Unavailable`.
         """
+        if upload.file is not None:
+            # Shared with another image: whatever is sent of it is there.
+            return upload
         check_step(upload, offset, body.length, total)
         async with self._writers.only(upload.id) as writer:
             upload = await self._current(upload)
             await self._intake.records.refuse_ended(upload)
             check_step(upload, offset, body.length, total)
+            if body.length == 0 and checksum is not None and not checksum.proves([]):
+                raise mismatch(upload, checksum.algorithm)
             if body.length == 0 and (total is None or not tus_of(upload).deferred):
                 return await self._ended(upload)
             await self._intake.limits.check_room()
@@ -151,7 +157,7 @@ class Writing:
     ) -> Feed:
         """The blocks to store. With a checksum all of them are read and proven before the first is given out."""
         budget = self._intake.budget
-        if checksum is None:
+        if checksum is None or body.length == 0:
             counted = Counted(arriving, lambda count: self._intake.limits.check_size(upload.name, start + count))
             return Feed(cut(counted, start, None, upload.chunk, budget), budget)
         if body.length is None:
@@ -163,15 +169,13 @@ class Writing:
                 "Send smaller ones, or announce the sha256 of the whole file in Upload-Metadata instead.",
             )
         feed = await Feed.proven(arriving, Span(start, start + before + body.length), upload.chunk, budget)
-        blocks = feed.ready()
-        if not checksum.proves([blocks[0][before:], *blocks[1:]] if blocks else []):
+        try:
+            first, *others = feed.ready()
+            if not await asyncio.to_thread(checksum.proves, [memoryview(first)[before:], *others]):
+                raise mismatch(upload, checksum.algorithm)
+        except BaseException:
             await feed.aclose()
-            raise Problem(
-                460,
-                f"The bytes that arrived do not have the {checksum.algorithm} that Upload-Checksum names.",
-                "Send them again: nothing of them was kept.",
-                headers={"Upload-Offset": str(upload.stored)},
-            )
+            raise
         return feed
 
     async def _sniff(self, upload: Upload, start: int, feed: Feed) -> None:
@@ -189,6 +193,8 @@ class Writing:
                 yield block
             else:
                 rest.append(block)
+            # Or it would be kept, and nobody would count it, until the next one has come.
+            del block
 
     async def _keep(self, upload: Upload, block: Block, offset: int) -> None:
         begin = max(block.span.start, offset)

@@ -118,7 +118,7 @@ def break_and_judge(stack: RunningStack, network: Network, folder: Path, options
         f" settled after {time.monotonic() - start:.0f} s"
     )
     for kind, count in sorted(faults.done.items()):
-        print(f"  {kind:<16} {count}")
+        print(f"  {kind:<30} {count}")
     for word in ("attempted", "acknowledged", "lost", "unexpected", "duplicated", "recovered"):
         print(f"{word:<13} {getattr(verdict, word)}")
     for complaint in verdict.complaints:

@@ -61,9 +61,7 @@ class Intake:
         self.running = Running()
         self.records = Records(store, blobs, announcer, removing, limits, self.running, clock, database)
         self.limits = limits
-        self.known = Known(
-            store=store, blobs=blobs, records=self.records, announcer=announcer, clock=clock, database=database
-        )
+        self.known = Known(store, blobs, self.records, limits, announcer, clock, database)
         self.budget = budget
         self._store = store
         self._blobs = blobs
@@ -81,9 +79,10 @@ class Intake:
         known = await self._known(sending)
         if sending.total == 0 and known is None:
             raise await self.records.refuse(sending, b"")
+        if sending.offers:
+            upload = await self.known.offered(sending, body, known)
+            return Receipt(upload, Span(0, upload.total), True, self.running.of(upload.id))
         span = sending.span
-        if span is not None and span.stop == 0:
-            return await self._offered(known, sending, body)
         if span is not None and body.length is not None and body.length != span.stop - span.start:
             raise Invalid(f"The body is {body.length} bytes long, but its range {span.stop - span.start}.")
         if known is not None:
@@ -95,7 +94,7 @@ class Intake:
         async with aclosing(await self._feed(sending, body, chunk)) as feed:
             if known is None:
                 return await self._begin(sending, feed, chunk, body.limit)
-            if sending.upload is None:
+            if sending.upload is None and known.state == "receiving":
                 # Whoever made the upload may have died before its file was made.
                 await self.records.make_file(known)
             return await self._take(known, sending, feed, created=sending.upload is None)
@@ -169,24 +168,6 @@ class Intake:
             if upload.state == "complete" and found != claim:
                 raise Invalid(f"The {name} is said to be {claim}, but {upload.name} arrived whole with {found}.")
         return upload
-
-    async def _offered(self, known: Upload | None, sending: Sending, body: Body) -> Receipt:
-        """Answers whoever asks, before the first byte, whether the whole file is stored already."""
-        if sending.upload is not None or "sha256" not in sending.claims:
-            raise Invalid("A range without bytes offers a whole new file: it takes the file's SHA-256 and no _id.")
-        if await body.piece():
-            raise Invalid("The request has a body, but its range has no bytes.")
-        total = sending.total or 0
-        self.limits.check_size(sending.named, total)
-        upload = known or await self.known.take(sending, total) or await self._known(sending)
-        if upload is None or upload.state == "receiving":
-            raise Problem(
-                404,
-                f"{sending.named} is not stored whole.",
-                "Send its bytes." if upload is None else "Go on with its upload.",
-                extra={"known": False, **(about(upload) if upload else {})},
-            )
-        return Receipt(upload, Span(0, upload.total), True, self.running.of(upload.id))
 
     async def _feed(self, sending: Sending, body: Body, chunk: int) -> Feed:
         """The body's blocks. A range is read before the first is stored wherever only its end tells if it is right."""

@@ -43,6 +43,11 @@ class Sending:
         return self.name
 
     @property
+    def offers(self) -> bool:
+        """Whether it asks, without bytes, if the file is stored already."""
+        return self.span is not None and self.span.stop == 0 and self.total != 0
+
+    @property
     def stored_key(self) -> str | None:
         """The key as the database has it, where it is unique for its owner: it means something in one session only."""
         return None if self.key is None else f"{self.session.id}/{self.key}"

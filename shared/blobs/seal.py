@@ -5,7 +5,6 @@ Each step is recorded before the next, and any of them may have been done alread
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
 
@@ -43,7 +42,7 @@ async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clo
     if upload is not None and upload.state == "receiving":
         upload = await _begin(upload, store, blobs, clock)
     if upload is not None and upload.state == "verifying":
-        upload = await _unless_deleted(upload, store, _verify(upload, store, blobs, database, clock))
+        upload = await _verified(upload, store, blobs, database, clock)
     if upload is None or upload.state != "complete" or upload.announced:
         return None
     version = await _hand_over(upload, store, clock)
@@ -76,14 +75,14 @@ async def _begin(upload: Upload, store: Store, blobs: Blobs, clock: Clock) -> Up
     return changed or await store.uploads.get(upload.id)
 
 
-async def _unless_deleted(upload: Upload, store: Store, verifying: Awaitable[Upload | None]) -> Upload | None:
-    """What comes of verifying; None where it found no file because the upload was deleted meanwhile."""
+async def _verified(upload: Upload, store: Store, blobs: Blobs, database: str, clock: Clock) -> Upload | None:
+    """As `_verify`. An upload whose bytes are not there has failed, unless it has ended or was deleted meanwhile."""
     try:
-        return await verifying
-    except Reject:
+        return await _verify(upload, store, blobs, database, clock)
+    except Reject as error:
         current = await store.uploads.get(upload.id)
-        if current is not None and current.state != "expired":
-            raise
+        if current is not None and current.state == "verifying":
+            await _fail(upload, error.reason, store, blobs, database, clock)
         return None
 
 

@@ -1,7 +1,7 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from shared.bus import Bus, Message
 from shared.clock import ManualClock
 from shared.errors import Unavailable
 from shared.events import Event, FileComplete, ImageFailed
+from shared.removal import hide_image
 from shared.store import Store
 from shared.store.documents import Upload, Version, VersionId
 from shared.store.memory import MemoryStore
@@ -386,6 +387,42 @@ async def test_a_long_verification_says_that_it_is_under_way(house: House) -> No
     event = await seal(upload.id, store=house.store, blobs=slow, database="main", clock=house.clock)
 
     await assert_sealed(house, upload, event)
+
+
+async def test_an_upload_that_has_lost_a_chunk_fails_and_holds_nobody_up(house: House) -> None:
+    lost = await house.upload(without=[1], state="verifying")
+    house.clock.advance(1)
+    whole = await house.upload(state="verifying")
+    house.clock.advance(STALE.total_seconds() + 1)
+
+    told = await house.relay()
+
+    assert {type(event) for event in told if event.correlation == whole.image} == {FileComplete}
+    version = await house.version(lost)
+    assert version.failure is not None
+    assert (version.state, (await house.state(lost)).state) == ("failed", "failed")
+    assert "hole" in version.failure.reason
+    assert await house.blobs.info(lost.id) is None
+
+
+async def test_an_upload_that_is_deleted_while_it_is_verified_is_no_failure(house: House) -> None:
+    upload = await house.upload(state="verifying")
+    await hide_image(house.store, upload.image, house.clock)
+    await house.store.uploads.update(upload.id, set={"state": "verifying"})
+    blobs, stream = house.blobs, house.blobs.stream
+
+    async def deleted_meanwhile(file: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        await house.store.uploads.update(upload.id, set={"state": "expired"})
+        await blobs.release(file, [f"{upload.image}:1"])
+        async for piece in stream(file, offset, length):
+            yield piece
+
+    house.blobs.stream = deleted_meanwhile  # type: ignore[method-assign]
+
+    assert await house.seal(upload) is None
+    assert (await house.state(upload)).state == "expired"
+    assert await house.store.versions.count({}) == 0
+    assert await house.relay() == []
 
 
 async def test_what_the_broker_did_not_confirm_is_told_later(house: House) -> None:

@@ -104,6 +104,25 @@ async def test_the_same_offer_twice_makes_one_image(gateway: Served) -> None:
     assert len(await gateway.images(session)) == 1
 
 
+@pytest.mark.parametrize("by", ["id", "key"])
+async def test_bytes_that_come_for_a_known_file_are_compared_and_not_stored(gateway: Served, by: str) -> None:
+    session = await gateway.session()
+    await sent(gateway, session)
+    key = {"Idempotency-Key": "k"}
+    id = (await offer(gateway, session, headers=key)).json["_id"]
+    said = {"_id": id} if by == "id" else {"name": "again.svs"}
+
+    part, headers = (0, MIB, len(DATA)), key if by == "key" else {}
+    same = await gateway.send(session, DATA[:MIB], part, params=said, headers=headers)
+    other = await gateway.send(session, slide(MIB, seed=2), part, params=said, headers=headers)
+
+    assert (same.status, same.json["_id"], same.json["done"]) == (200 if by == "id" else 201, id, True)
+    assert other.status == 409
+    assert await gateway.blobs.chunks(id) == []
+    assert await gateway.blobs.info(id) is None
+    assert len(await gateway.images(session)) == 2
+
+
 @pytest.mark.parametrize("first", ["original", "copy"])
 async def test_deleting_one_leaves_the_other_and_the_last_takes_the_file(gateway: Served, first: str) -> None:
     session = await gateway.session()

@@ -149,6 +149,8 @@ class Intake:
         large = span.stop - span.start > PROVEN_RANGE
         if large and sending.range_claims:
             raise Invalid(f"Ranges with a digest of their own may be at most {PROVEN_RANGE} bytes long.")
+        if large and not body.may_hold(span.stop - span.start):
+            raise Invalid(f"The body is {await body.count()} bytes long, but its range {span.stop - span.start}.")
         if large or (body.length is not None and not sending.range_claims):
             return Feed(cut(body, span.start, span.stop, chunk, self.budget), self.budget)
         feed = await Feed.proven(body, span, chunk, self.budget)

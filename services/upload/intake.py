@@ -92,6 +92,32 @@ class Intake:
             return (await self._storing.held(upload)).spans
         return [Span(0, upload.total)] if upload.state == "complete" else []
 
+    async def look(self, upload: Upload) -> tuple[Upload, list[Span]]:
+        """The upload and exactly what is stored of it; ends it if that is all, as its last request may have died."""
+        if upload.state != "receiving":
+            return upload, await self.held(upload)
+        upload, spans = await self._counted(upload)
+        if spans and stored_bytes(spans) == upload.total:
+            upload = await self._end(await self.records.progress(upload, 0))
+            spans = await self.held(upload)
+        return upload, spans
+
+    async def _counted(self, upload: Upload) -> tuple[Upload, list[Span]]:
+        """Writes down how much is stored exactly, lest the last of its requests takes itself for the last but one.
+
+        A chunk that is counted here before its own request does so counts twice, which only makes somebody look again.
+        """
+        while True:
+            spans = (await self._storing.held(upload)).spans
+            exact = stored_bytes(spans)
+            if upload.state != "receiving" or upload.stored == exact:
+                return upload, spans
+            seen = {"state": "receiving", "stored": upload.stored}
+            changed = await self._store.uploads.update(upload.id, when=seen, set={"stored": exact})
+            if changed is not None:
+                return changed, spans
+            upload = await self._store.uploads.get(upload.id) or upload.model_copy(update={"state": "expired"})
+
     async def resume(self) -> None:
         """Ends uploads that were abandoned, and those whose last request stored everything but did not say so."""
         await self.records.end_abandoned()
@@ -225,13 +251,8 @@ class Intake:
 
     async def _end(self, upload: Upload) -> Upload:
         """Completes the upload if every byte is there; answers after a while even if the digests take longer."""
-        exact = stored_bytes((await self._storing.held(upload)).spans)
-        if exact != upload.stored:
-            changed = await self._store.uploads.update(
-                upload.id, when={"state": "receiving", "stored": upload.stored}, set={"stored": exact}
-            )
-            upload = changed or upload
-        if exact < upload.total:
+        upload, spans = await self._counted(upload)
+        if stored_bytes(spans) < upload.total:
             return upload
         task = asyncio.create_task(self._seal(upload))
         self._sealing.add(task)

@@ -7,6 +7,7 @@ PAGE := services/upload/web
 LOCKS := upload dicer pyramid sync viewer ops local
 SLIDE ?=
 FAULTS ?= 100
+CASES ?=
 PYTEST ?=
 
 help: ## Show this help
@@ -21,7 +22,7 @@ demo: setup ## Run everything here with a sample slide, until Ctrl-C (SLIDE=path
 test: setup ## Run all tests but the containers and the long chaos run (PYTEST="-k name" for some)
 	npm run --silent --prefix $(PAGE) check
 	npm run --silent --prefix $(PAGE) test
-	$(PYTHON) -m pytest tests --ignore=tests/containers $(PYTEST)
+	$(PYTHON) -m pytest tests --ignore=tests/containers -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: setup ## Check style, types, imports between parts, and that generated documents are fresh
 	.venv/bin/ruff check .
@@ -30,8 +31,9 @@ check: setup ## Check style, types, imports between parts, and that generated do
 	.venv/bin/lint-imports
 	$(PYTHON) -m docs.generate --check
 
-bench: setup bench-gateway ## Compare with vips dzsave on the same slide, three pairs; and uploads, as bench-gateway
-	$(PYTHON) -m tests.bench
+bench: setup ## Compare with vips dzsave on the same slide, three pairs (CASES=all, or names; SLIDE=path); then uploads
+	$(PYTHON) -m tests.bench $(CASES) $(if $(SLIDE),--slide "$(SLIDE)")
+	$(if $(CASES)$(SLIDE),,$(PYTHON) -m tests.bench.gateway)
 
 bench-gateway: setup ## Compare uploads with a plain GridFS driver and a tus server, five rounds; and sixteen at once
 	$(PYTHON) -m tests.bench.gateway

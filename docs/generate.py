@@ -35,14 +35,17 @@ HEADERS: dict[str, tuple[str, str]] = {
     "x-slidemill-attempt": ("integer", "How many retries lie behind it; absent at first."),
     "x-slidemill-replay": (
         "string",
-        "Present if it goes back to a replay: then everything it brings about is bulk work.",
+        "Present if it goes back to a replay: its run in `audits`. What it brings about is bulk work and has it, too.",
     ),
+    "x-slidemill-replayed-by": ("string", "On what an operator sent again: who did so."),
+    "x-slidemill-replay-reason": ("string", "On what an operator sent again: why."),
     "x-slidemill-expires": ("string", "When nobody needs it any more; it is then dropped unhandled."),
     "x-slidemill-routing": ("string", "On retries and dead letters: the exchange and key it was first published to."),
     "x-slidemill-cause": ("string", "On dead letters: reject, retries, undecodable or unserved."),
     "x-slidemill-detail": ("string", "On dead letters: the reason in words."),
     "x-slidemill-stage": ("string", "On dead letters: the stage that gave it up."),
     "x-slidemill-first-death": ("string", "On dead letters: when it was given up for the first time."),
+    "x-slidemill-death": ("string", "On dead letters: when it was given up for the last time."),
 }
 REQUIRED = ("ce-specversion", "ce-id", "ce-type", "ce-source", "ce-time", "ce-subject")
 

@@ -11,15 +11,16 @@ nothing deduplicates by event id, ids are for people and logs. Only optional fie
 import uuid
 from abc import ABC, abstractmethod
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.tiles.geometry import Geometry
 
 _NAMESPACE = uuid.UUID("6f6b4c6e-3a53-5d0b-9a63-0f5c9a1b7d11")
 
 Lane = Literal["express", "bulk"]
+Number = Annotated[int, Field(ge=0, lt=2**31)]
 Base = Literal["copied", "encoded"]
 StageName = Literal["upload", "dice", "fold", "finish"]
 
@@ -60,7 +61,7 @@ class ImageEvent(Event):
     """About one version of one image."""
 
     image: str
-    version: int
+    version: Number
 
     def identity(self) -> tuple[str, ...]:
         """See `Event.identity`."""
@@ -92,7 +93,7 @@ class DiceBlock(ImageEvent):
     type = "slidemill.dice-block.v1"
     route = "work.dice-block"
 
-    block: int
+    block: Number
     lane: Lane = "bulk"
 
     def identity(self) -> tuple[str, ...]:
@@ -123,7 +124,7 @@ class FoldBlock(ImageEvent):
     type = "slidemill.fold-block.v1"
     route = "work.fold-block"
 
-    block: int
+    block: Number
     lane: Lane = "bulk"
 
     def identity(self) -> tuple[str, ...]:

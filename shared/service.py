@@ -94,8 +94,9 @@ def run_service(settings: Settings, build: Builder) -> NoReturn:
         ):
             store = databases[settings.database].store
             async with _connected(bus, store, stop):
-                checks[:] = [bus.ready, store.ping]
-                await Runner(bus, consumer, databases, clock, grace=GRACE_SECONDS).run(stop)
+                runner = Runner(bus, consumer, databases, clock, grace=GRACE_SECONDS)
+                checks[:] = [bus.ready, store.ping, runner.ready]
+                await runner.run(stop)
 
     run(settings, consume)
 

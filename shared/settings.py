@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     scratch_bytes: int = 50 * 2**30
     dicer_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     pyramid_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    max_file_bytes: int = Field(default=100 * 2**30, ge=1)
+    account_bytes: int | None = Field(default=None, ge=0)
+    account_uploads: int = Field(default=500, ge=1)
+    disk_reserve_bytes: int = Field(default=2 * 2**30, ge=0)
     sync_interval: int = Field(default=300, ge=1)
     quality: int = Field(default=80, ge=30, le=100)
     log: str = "console"

@@ -6,10 +6,11 @@ of this again, late, or twice at once changes nothing in the end.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Literal, TypeVar, cast
 
 from shared.clock import Clock
-from shared.errors import DecoderDied, Reject
+from shared.errors import DecoderDied, Reject, Unavailable
 from shared.events import (
     BaseDiced,
     DiceBlock,
@@ -25,6 +26,7 @@ from shared.store import In, Store
 from shared.store.documents import Block, BlockId, Failure, Image, Stage, Stages, Upload, Version, VersionId
 
 BlockStage = Literal["dice", "fold"]
+H = TypeVar("H", bound=Callable[..., Awaitable[list[Event]]])
 WORKING: dict[StageName, str] = {"upload": "uploading", "dice": "dicing", "fold": "folding", "finish": "finishing"}
 MOST_DEATHS = 2
 MOST_REISSUES = 5
@@ -43,6 +45,26 @@ async def working_version(store: Store, event: ImageEvent, stage: StageName) -> 
     return version
 
 
+def stops_when_deleted(handler: H) -> H:
+    """For handlers: one that fails because the image was deleted under its hands has nothing left to do, and no fault.
+
+    Its file, its blocks or its tiles went while it was at work, or even its version before it began.
+    """
+
+    @wraps(handler)
+    async def stopping(service: Any, event: ImageEvent, *, store: Store, **ports: Any) -> list[Event]:
+        try:
+            return await handler(service, event, store=store, **ports)
+        except Unavailable:
+            raise
+        except Exception:
+            if await store.versions.get(version_id(event)) is not None:
+                raise
+            return []
+
+    return cast(H, stopping)
+
+
 def _not_before(moment: datetime, earlier: datetime | None) -> datetime:
     """Clocks of several hosts differ a little; a stage still never starts before the one before it ended."""
     return moment if earlier is None else max(moment, earlier)
@@ -51,15 +73,18 @@ def _not_before(moment: datetime, earlier: datetime | None) -> datetime:
 async def appear(store: Store, upload: Upload, clock: Clock, failure: Failure | None = None) -> None:
     """Makes the image and the version of an upload, as failed or under way. Harmless when repeated.
 
-    The image comes first: everybody notices a version that is missing and makes it, and the image with it.
+    The image comes first: everybody notices a version that is missing and makes it, and the image with it. A partial
+    upload of the tus protocol makes none.
     """
+    if upload.tus is not None and upload.tus.partial:
+        return
     image = Image(
         id=upload.image, session=upload.session, name=upload.name, latest=upload.version, created=upload.created
     )
     version = Version(
         id=VersionId(image=upload.image, n=upload.version),
         session=upload.session,
-        file=upload.id,
+        file=upload.stored_as,
         name=upload.name,
         state="failed" if failure else "uploading",
         stages=Stages(upload=Stage(started=upload.created, done=upload.stored, total=upload.total)),
@@ -217,25 +242,33 @@ async def fail(
     ]
 
 
-async def revive(store: Store, version: Version, clock: Clock) -> Version:
-    """Puts a failed version back to the stage that it failed in, its blocks with all their tries; any other as it is.
+def revived(version: Version, now: datetime) -> Version:
+    """A failed version as it is when it goes on from the stage that it failed in; any other as it is. Pure.
 
     A version whose upload failed has nothing to continue from and stays failed.
     """
     failure = version.failure
     if version.state != "failed" or failure is None or failure.stage == "upload":
         return version
+    changes = {"state": WORKING[failure.stage], "failure": None, "reissues": 0, "updated": now}
+    return version.model_copy(update=changes)
+
+
+async def revive(store: Store, version: Version, clock: Clock) -> Version:
+    """Makes a version what `revived` says, its blocks with all their tries."""
+    goal = revived(version, clock.now())
+    if goal is version:
+        return version
     stages: tuple[BlockStage, ...] = ("dice", "fold")
     for stage in stages:
         for block in await open_blocks(store, version.id, stage):
             if block.deaths:
                 await store.blocks.update(block.id, when={"done": False}, set={"deaths": 0})
-    revived = await store.versions.update(
-        version.id,
-        when={"state": "failed"},
-        set={"state": WORKING[failure.stage], "failure": None, "reissues": 0, "updated": clock.now()},
+    fields = ("state", "failure", "reissues", "updated")
+    changed = await store.versions.update(
+        version.id, when={"state": "failed"}, set={name: getattr(goal, name) for name in fields}
     )
-    return revived or version
+    return changed or version
 
 
 def announcement(version: Version, database: str) -> Event | None:

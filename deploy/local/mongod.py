@@ -62,8 +62,14 @@ class Mongod:
             f"--replSet={_REPLICA_SET}",
             f"--keyFile={key}",
             f"--wiredTigerCacheSizeGB={self._cache_gb}",
-            # What is written is JPEG data nearly throughout: compressing its journal costs time and saves nothing.
+            # What is written is JPEG data nearly throughout: compressing it in journal and oplog costs time and saves
+            # nothing.
             "--wiredTigerJournalCompressor=none",
+            "--wiredTigerCollectionBlockCompressor=none",
+            # By default every page is written out once 50 MB of the cache wait for it, and again by the next
+            # checkpoint. The journal has secured them already.
+            "--wiredTigerEngineConfigString=eviction_dirty_target=30,eviction_dirty_trigger=50,"
+            "eviction_updates_target=25,eviction_updates_trigger=45",
             "--nounixsocket",
             "--quiet",
             # One node has no other to hand over to, so a stop need not wait for an election.

@@ -24,7 +24,8 @@ async def dicer(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Con
             stage="dicer",
             handlers={FileComplete: handlers.file_complete, DiceBlock: handlers.dice_block},
             failed=handlers.failed,
-            slots=slots,
+            # One handler more than children: it reads and writes while the others wait for their tiles to be secured.
+            slots=slots + 1,
         )
 
 

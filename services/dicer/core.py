@@ -10,18 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from shared.events import Base
-from shared.store.documents import Block, BlockId, Recipe, Source, Version
+from shared.store.documents import Block, BlockId, Reader, Recipe, Source, Version
 from shared.tiles.geometry import Geometry, Position, Rect
 
 COPIED_BYTES = 32 * 2**20
+# A slide that is shorter than a few such blocks is cut finer, so that all workers find some of it to do.
+LEAST_COPIED_BYTES = 4 * 2**20
+SHARES = 8
 DECODED_SIDE = 2048
-READ_BYTES = 8 * 2**20
+READ_BYTES = 4 * 2**20
 READ_GAP = 256 * 2**10
-FEW_BLOCKS = 4
+FEW_BLOCKS = 8
 DECODED_TILE = 256
+COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
 
 # A constant of the imaging code: raised when the same source and settings give other bytes.
 REVISION = 1
@@ -34,7 +38,7 @@ class Found:
     `offsets` and `lengths` (all tiles, row by row) are only there where the base can be copied; `reason` says why not.
     """
 
-    reader: Literal["tiff-tiles", "openslide", "vips-random", "vips-sequential"]
+    reader: Reader
     suffix: str
     width: int
     height: int
@@ -56,7 +60,7 @@ class Found:
     @property
     def base(self) -> Base:
         """How its base level is made."""
-        return "copied" if self.reader == "tiff-tiles" else "encoded"
+        return "copied" if self.reader in COPYING else "encoded"
 
     @property
     def source(self) -> Source:
@@ -150,22 +154,22 @@ def whole_rect(geometry: Geometry) -> Rect:
     return Rect(level=0, top=0, left=0, bottom=rows, right=cols)
 
 
-def pack_extents(extents: Sequence[Extent]) -> bytes:
+def pack_extents(offsets: Sequence[int], lengths: Sequence[int]) -> bytes:
     """Offsets, then lengths, as little-endian 64-bit numbers."""
-    count = len(extents)
-    return struct.pack(f"<{2 * count}Q", *(e.offset for e in extents), *(e.length for e in extents))
+    return struct.pack(f"<{2 * len(offsets)}Q", *offsets, *lengths)
 
 
 def unpack_extents(packed: bytes) -> list[Extent]:
-    """The reverse of `pack_extents`."""
+    """The extents of `pack_extents`."""
     count = len(packed) // 16
     numbers = struct.unpack(f"<{2 * count}Q", packed)
-    return [Extent(*pair) for pair in zip(numbers[:count], numbers[count:], strict=True)]
+    return list(map(Extent, numbers[:count], numbers[count:]))
 
 
-def extents_of(rect: Rect, cols: int, offsets: Sequence[int], lengths: Sequence[int]) -> list[Extent]:
-    """The extents of a rectangle's tiles, row by row; `cols` is the width of the whole grid in tiles."""
-    return [Extent(int(offsets[p.row * cols + p.col]), int(lengths[p.row * cols + p.col])) for p in rect.positions()]
+def extents_of(rect: Rect, cols: int, offsets: Sequence[int], lengths: Sequence[int]) -> bytes:
+    """The packed extents of whole tile rows, or of a span of one; `cols` is the width of the whole grid in tiles."""
+    start, stop = rect.top * cols + rect.left, (rect.bottom - 1) * cols + rect.right
+    return pack_extents(offsets[start:stop], lengths[start:stop])
 
 
 def reads(rect: Rect, extents: Sequence[Extent], most: int = READ_BYTES, gap: int = READ_GAP) -> list[Read]:
@@ -191,19 +195,20 @@ def reads(rect: Rect, extents: Sequence[Extent], most: int = READ_BYTES, gap: in
     return plan
 
 
-def is_interior(geometry: Geometry, position: Position) -> bool:
-    """Whether a base tile lies whole inside the slide, so that it can be copied as it is."""
-    return geometry.tile_size(position) == (geometry.tile, geometry.tile)
+def interior(geometry: Geometry) -> tuple[int, int]:
+    """(columns, rows) of base tiles that lie whole inside the slide, so that they can be copied as they are."""
+    return geometry.width // geometry.tile, geometry.height // geometry.tile
 
 
 def plan(version: Version, found: Found, issued: datetime, block_bytes: int) -> list[Block]:
     """Every block of a slide's base level, numbered from 0: a pure function of the version and what was found."""
     geometry = found.geometry
     extents: list[bytes | None]
-    if found.reader == "tiff-tiles":
-        rects = copied_rects(geometry, found.lengths, block_bytes)
+    if found.reader in COPYING:
+        share = max(LEAST_COPIED_BYTES, sum(found.lengths) // SHARES)
+        rects = copied_rects(geometry, found.lengths, min(block_bytes, share))
         cols = geometry.grid(0)[0]
-        extents = [pack_extents(extents_of(rect, cols, found.offsets, found.lengths)) for rect in rects]
+        extents = [extents_of(rect, cols, found.offsets, found.lengths) for rect in rects]
     else:
         rects = [whole_rect(geometry)] if found.reader == "vips-sequential" else square_rects(geometry)
         extents = [None] * len(rects)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from services.dicer import pixels
-from services.dicer.core import Read, is_interior, reads, unpack_extents
+from services.dicer.core import COPYING, Read, interior, reads, unpack_extents
 from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import Reject
@@ -29,7 +29,7 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
     source, geometry, recipe = version.source, version.geometry, version.recipe
     if source is None or geometry is None or recipe is None:
         raise RuntimeError(f"block {block.id} was planned without a source")
-    if source.reader == "tiff-tiles":
+    if source.reader in COPYING:
         return await _copy(block, version, source, geometry, recipe, blobs=blobs, tiles=tiles, decoders=decoders)
     async with blobs.local(version.file, source.suffix) as path, TileWriter(tiles) as writer:
         if source.reader == "openslide":
@@ -72,6 +72,7 @@ async def _copy(
     assemble = Assembler(
         tables=source.layout["tables"], adobe_transform=source.layout["adobe_transform"], tile=geometry.tile
     )
+    cols, rows = interior(geometry)
     edges: list[tuple[Position, bytes]] = []
     async with TileWriter(tiles) as writer:
         async for read, data in _read_ahead(blobs, version.file, reads(block.rect, extents)):
@@ -84,7 +85,7 @@ async def _copy(
                         f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
                         "Upload the file again; if it fails again, export the slide from the scanner once more.",
                     ) from error
-                if is_interior(geometry, position):
+                if position.row < rows and position.col < cols:
                     await writer.add(tile_key(block.id.image, block.id.version, position), tile)
                 else:
                     edges.append((position, tile))

@@ -30,6 +30,7 @@ class Dicer:
     worker: str
     block_bytes: int = core.COPIED_BYTES
 
+    @stages.stops_when_deleted
     async def file_complete(self, event: FileComplete, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
         """Plans the base level, or continues a plan that is there: returns the blocks still open."""
         version = await store.versions.get(stages.version_id(event))
@@ -49,6 +50,7 @@ class Dicer:
             return await self._end(version, event.database, store=store)
         return stages.block_events(version, blocks, event.database)
 
+    @stages.stops_when_deleted
     async def dice_block(self, event: DiceBlock, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
         """Cuts one block; whoever finds that none is left open returns the stage's fact."""
         version = await store.versions.get(stages.version_id(event))

@@ -4,7 +4,7 @@ Pixels are numpy arrays of shape (height, width, 3), uint8, sRGB. Encoded tiles 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ import simplejpeg
 
 from services.dicer.core import DECODED_TILE, Found, suffix
 from shared.errors import Reject
-from shared.slides.tiff import describe
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 
@@ -57,31 +56,6 @@ def crop_tiles(
                 "Upload the file again; if it fails again, export the slide from the scanner once more.",
             ) from error
         yield position, encode(pixels[:height, :width], recipe)
-
-
-def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
-    """What a TIFF file's directories say. Where its tiles can't be copied, only `layout.page` and `reason` matter."""
-    slide = describe(source, length, name)
-    return Found(
-        reader="tiff-tiles" if slide.reason is None else "vips-random",
-        suffix=suffix(name),
-        width=slide.width,
-        height=slide.height,
-        tile=slide.tile_width if slide.reason is None else DECODED_TILE,
-        vendor=slide.vendor,
-        mpp=slide.mpp,
-        objective=slide.objective,
-        properties=dict(slide.properties),
-        layout={
-            "page": slide.page,
-            "tables": slide.tables,
-            "adobe_transform": slide.adobe_transform,
-            "associated": dict(slide.associated),
-        },
-        offsets=list(slide.offsets) if slide.copyable else (),
-        lengths=list(slide.lengths) if slide.copyable else (),
-        reason=slide.reason,
-    )
 
 
 def find_by_path(path: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.dicer import core, pixels
+from services.dicer import core, headers, pixels
 from services.dicer.core import Found
 from shared.blobs import Blobs
 from shared.decoding import Decoders
@@ -24,16 +24,16 @@ async def probe(version: Version, *, blobs: Blobs, decoders: Decoders) -> Found:
     page: int | None = None
     reason = f"a {kind} file holds no JPEG tiles"
     try:
-        if kind == "tiff":
+        if kind in ("tiff", "dicom"):
             found = await decoders.call(
-                pixels.find_in_tiff,
+                headers.find_in_tiff if kind == "tiff" else headers.find_in_dicom,
                 length,
                 version.name,
                 reader=partial(blobs.read, version.file),
                 length=length,
                 seconds=PROBE_SECONDS,
             )
-            if found.reader == "tiff-tiles":
+            if found.base == "copied":
                 return found
             page, reason = found.layout.get("page"), found.reason or reason
         async with blobs.local(version.file, core.suffix(version.name)) as path:

@@ -7,14 +7,13 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
 
-from deploy.local.layout import ROOT, SERVICES
+from deploy.local.layout import SERVICES
+from services.ops import bus_commands
+from services.ops.commandline import Command, Commands
 from services.ops.errors import CommandFailed
-
-Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
+from services.ops.tables import print_images, print_table
 
 
 def workers(text: str) -> dict[str, int]:
@@ -80,12 +79,13 @@ async def upload_command(given: argparse.Namespace) -> int:
     """Send files; with --wait until each is ready or failed."""
     from services.ops.gateway import PATIENCE, Gateway
     from services.ops.progress import UploadProgress
+    from services.ops.records import Records
     from services.ops.uploading import slides_in, upload
 
-    files = slides_in(given.paths)
+    files, records = slides_in(given.paths), Records(given.data)
     async with Gateway(given.data, PATIENCE) as gateway:
         with UploadProgress() as progress:
-            outcome = await upload(gateway, files, given.session, wait=given.wait, progress=progress)
+            outcome = await upload(gateway, files, given.session, records=records, wait=given.wait, progress=progress)
     for failure in outcome.failures:
         print(failure, file=sys.stderr)
     if given.json:
@@ -141,16 +141,6 @@ async def tick_command(given: argparse.Namespace) -> int:
     return 0
 
 
-async def replay_command(given: argparse.Namespace) -> int:
-    """Announce an image again."""
-    from services.ops.pipeline import pipeline_of, replay
-
-    async with pipeline_of(given.data) as pipeline:
-        told = await replay(pipeline, given.image)
-    print(json.dumps(told) if given.json else f"{told['event']} announced again; the image is {told['state']}.")
-    return 0
-
-
 async def signin_command(given: argparse.Namespace) -> int:
     """Print a fresh one-time sign-in address."""
     from services.ops.gateway import Gateway
@@ -158,23 +148,6 @@ async def signin_command(given: argparse.Namespace) -> int:
     async with Gateway(given.data) as gateway:
         link = await gateway.request("POST", "/signin-links")
     print(json.dumps(link) if given.json else link["url"])
-    return 0
-
-
-async def topology_command(given: argparse.Namespace) -> int:
-    """Show the table of exchanges and queues, or make on the broker what is missing of it."""
-    from services.ops.pipeline import apply_topology, show_topology
-
-    if given.action == "apply":
-        told = await apply_topology(given.data)
-        print(json.dumps(told) if given.json else f"Every queue of {told['prefix']} is there.")
-        return 0
-    table = show_topology()
-    if given.json:
-        print(json.dumps(table))
-        return 0
-    for kind, entries in table.items():
-        print_table((kind, "arguments"), [(entry.pop("name"), json.dumps(entry)) for entry in entries])
     return 0
 
 
@@ -186,39 +159,8 @@ async def demo_command(given: argparse.Namespace) -> int:
     return 0
 
 
-def print_table(columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
-    """Print rows for a person; in a pipe nothing is cut to a terminal's width."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 1000).print(table)
-
-
-def print_images(images: list[dict[str, Any]]) -> None:
-    """Print images for a person."""
-    rows = [
-        (
-            image["id"],
-            image["name"],
-            image["state"],
-            f"{image['width']} x {image['height']}" if image["width"] else "",
-            image["failure"]["reason"] if image["failure"] else "",
-        )
-        for image in images
-    ]
-    print_table(("image", "name", "state", "size", "reason"), rows)
-
-
 def parser() -> argparse.ArgumentParser:
     """Every command with its options, and an example in each help text."""
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--data", type=Path, default=ROOT / "var", metavar="DIR", help="folder of the stack (default: var)"
-    )
-    shared.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")
     starting = argparse.ArgumentParser(add_help=False)
     starting.add_argument("--port", type=port, metavar="N", help="port of the one address (default: a free one, kept)")
     starting.add_argument(
@@ -230,19 +172,10 @@ def parser() -> argparse.ArgumentParser:
         description="Run slidemill on this machine, send slides, see what became of them.",
         epilog="example: ./slidemill up --detach && ./slidemill upload scan.svs --session 'Case 12' --wait",
     )
-    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = Commands(root, "command")
+    add = commands.add
 
-    def add(
-        name: str, run: Command, example: str, parents: tuple[argparse.ArgumentParser, ...] = ()
-    ) -> argparse.ArgumentParser:
-        words = " ".join((run.__doc__ or "").split())
-        added = commands.add_parser(
-            name, help=words, description=words, epilog=f"example: ./slidemill {example}", parents=[shared, *parents]
-        )
-        added.set_defaults(run=run)
-        return added
-
-    up = add("up", up_command, "up --detach --workers dicer=2,pyramid=2", (starting,))
+    up = add("up", up_command, "up --detach --workers dicer=2,pyramid=2", starting)
     up.add_argument("--detach", action="store_true", help="return once every service is ready")
     add("down", down_command, "down")
     add("status", status_command, "status --json")
@@ -256,12 +189,9 @@ def parser() -> argparse.ArgumentParser:
     images = add("images", images_command, "images --session 'Case 12' --json")
     images.add_argument("--session", metavar="ID_OR_TITLE", help="only this session's")
     add("tick", tick_command, "tick")
-    replaying = add("replay", replay_command, "replay 5f0c2f6a9d3e4b7c8a1d2e3f4a5b6c7d")
-    replaying.add_argument("image", metavar="IMAGE", help="the image's id")
     add("signin", signin_command, "signin")
-    topology = add("topology", topology_command, "topology apply")
-    topology.add_argument("action", choices=("show", "apply"))
-    show = add("demo", demo_command, "demo --slide scan.svs", (starting,))
+    bus_commands.register(commands)
+    show = add("demo", demo_command, "demo --slide scan.svs", starting)
     show.add_argument("--slide", type=Path, metavar="FILE", help="your own slide instead of the drawn one")
     return root
 
@@ -278,6 +208,8 @@ def main(arguments: list[str] | None = None) -> int:
         return failure.code
     except (KeyboardInterrupt, asyncio.CancelledError):
         # Ctrl-C is how `up` and `demo` are meant to end; anything else was broken off.
+        if given.command == "upload":
+            print("Stopped. The same command goes on from where this one was.", file=sys.stderr)
         return 0 if given.command in ("up", "demo") else 1
 
 

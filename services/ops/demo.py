@@ -12,6 +12,7 @@ from deploy.local.stack import Stack, StackError, run_until_signalled
 from services.ops.errors import CommandFailed
 from services.ops.gateway import PATIENCE, Gateway
 from services.ops.progress import UploadProgress
+from services.ops.records import Records
 from services.ops.uploading import find_session, images_of, upload
 
 SESSION = "Demo"
@@ -27,10 +28,10 @@ async def demo(data: Path, port: int | None, workers: Mapping[str, int], slide: 
     async def show(stack: Stack) -> None:
         async with Gateway(stack.data, PATIENCE) as gateway:
             if slide is not None:
-                await _send(gateway, slide, console)
+                await _send(gateway, slide, data, console)
             elif not await _sample_there(gateway):
                 await drawing
-                await _send(gateway, data / SAMPLE, console)
+                await _send(gateway, data / SAMPLE, data, console)
             link = await gateway.request("POST", "/signin-links")
         console.print("[bold]Sign in once with this address:[/bold]")
         print(link["url"], flush=True)
@@ -81,15 +82,14 @@ async def _sample_there(gateway: Gateway) -> bool:
         return False
     file = Path(SAMPLE)
     with UploadProgress() as progress:
-        progress.started(file, arrived[-1]["length"])
-        progress.sent(file, arrived[-1]["length"])
+        progress.started(file, arrived[-1]["length"], arrived[-1]["length"])
         await images_of(gateway, session, {arrived[-1]["id"]: file}, wait=True, progress=progress)
     return True
 
 
-async def _send(gateway: Gateway, slide: Path, console: Console) -> None:
+async def _send(gateway: Gateway, slide: Path, data: Path, console: Console) -> None:
     """Send the slide and wait until it is ready or failed."""
     with UploadProgress() as progress:
-        outcome = await upload(gateway, [slide], SESSION, wait=True, progress=progress)
+        outcome = await upload(gateway, [slide], SESSION, records=Records(data), wait=True, progress=progress)
     for failure in outcome.failures:
         console.print(failure, markup=False)

@@ -8,11 +8,26 @@ class CommandFailed(Exception):
 
 
 class Refused(CommandFailed):
-    """The gateway refused a request; `image` is the failed image that it made for a refused file, if it did."""
+    """The gateway refused a request; `image` is the failed image that it made for a refused file, if it did.
 
-    def __init__(self, sentence: str, image: str | None = None) -> None:
+    `final` tells that the same request will be refused again, whatever people do about rights, quotas and disks.
+    """
+
+    def __init__(self, sentence: str, status: int, image: str | None = None) -> None:
         super().__init__(sentence)
+        self.status = status
         self.image = image
+
+    @property
+    def final(self) -> bool:
+        """Whether there is nothing to go on with."""
+        return self.status not in (401, 403, 429, 507)
+
+
+class Misused(CommandFailed):
+    """The options contradict each other or leave out what is needed: exit code 2."""
+
+    code = 2
 
 
 class StackUnreachable(CommandFailed):

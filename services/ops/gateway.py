@@ -12,14 +12,16 @@ from deploy.local.state import read_state
 from services.ops.errors import Refused, StackUnreachable
 
 PATIENCE = 300.0  # seconds that a gateway may be dead before an upload gives up
+TOO_MANY = 429
 _PAUSE = 1.0
 
 
 class Gateway:
     """A client of the stack in a data folder; `async with` opens its connections.
 
-    With `patience`, a request is repeated for that many seconds while nothing answers; all requests made here are
-    harmless when repeated. Raises `StackUnreachable` when nothing answers and `Refused` for a refusal.
+    With `patience`, a request is repeated for that many seconds while nothing answers or the gateway has too much to
+    do; all requests made here are harmless when repeated. Raises `StackUnreachable` when nothing answers and
+    `Refused` for a refusal.
     """
 
     def __init__(self, data: Path, patience: float = 0.0) -> None:
@@ -61,8 +63,9 @@ class Gateway:
         while True:
             try:
                 return await self._attempt(method, path, params=params, json=json, data=body, headers=headers)
-            except StackUnreachable:
-                if loop.time() >= deadline:
+            except (StackUnreachable, Refused) as error:
+                passing = isinstance(error, StackUnreachable) or error.status == TOO_MANY
+                if not passing or loop.time() >= deadline:
                     raise
                 await asyncio.sleep(_PAUSE)
 
@@ -90,7 +93,8 @@ class Gateway:
         if answer.status in (500, 502, 503, 504):
             raise StackUnreachable(f"The gateway at {self.url} is not available: {_sentence(content)}")
         if answer.status >= 400:
-            raise Refused(_sentence(content), content.get("image") if isinstance(content, dict) else None)
+            image = content.get("image") if isinstance(content, dict) else None
+            raise Refused(_sentence(content), answer.status, image)
         return dict(content)
 
 

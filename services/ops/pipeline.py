@@ -1,27 +1,34 @@
-"""`tick`, `replay` and `topology`: what an operator says to the pipeline itself, past the gateway."""
+"""What an operator says to the pipeline itself, past the gateway."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy.local.layout import DATABASE, PREFIX
-from deploy.local.state import read_state
+from deploy.local.state import State, read_state
 from services.ops.errors import CommandFailed, StackUnreachable
-from shared.bus import Message, topology
-from shared.bus.rabbit import ForeignPrefix, RabbitBus, TopologyMismatch, apply
+from shared.blobs.gridfs import GridFSBlobs
+from shared.bus import Message
+from shared.bus.rabbit import RabbitBus
 from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.events import SyncTick
 from shared.mongo import connect
-from shared.service import deployment_claim
-from shared.stages import STAGE_OF_STATE, announcement, revive
-from shared.store.documents import VersionId
 from shared.store.mongo import MongoStore
 
 _TICK_LIMIT = 600.0
+
+
+@dataclass(frozen=True)
+class Database:
+    """The main database of a running stack, and where the rest of it is."""
+
+    state: State
+    store: MongoStore
+    blobs: GridFSBlobs
 
 
 @dataclass(frozen=True)
@@ -29,26 +36,39 @@ class Pipeline:
     """An open stack: its main database and its broker."""
 
     store: MongoStore
+    blobs: GridFSBlobs
     bus: RabbitBus
     amqp: str
 
 
 @asynccontextmanager
-async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
-    """Connect to the database and the broker of the stack in a data folder; raises `StackUnreachable`."""
+async def database_of(data: Path) -> AsyncIterator[Database]:
+    """The running stack in a data folder and its main database; raises `StackUnreachable`."""
     state = read_state(data)
     if state is None or not state.supervisor.alive():
         raise StackUnreachable(f"No stack runs in {data}: start it with ./slidemill up.")
     client = connect(state.mongodb)
-    bus = RabbitBus(state.amqp, PREFIX)
     try:
-        await bus.connect()
-        yield Pipeline(MongoStore(client, DATABASE), bus, state.amqp)
+        yield Database(
+            state, MongoStore(client, DATABASE), GridFSBlobs(client, DATABASE, data / "scratch", scratch_bytes=0)
+        )
     except Unavailable as error:
         raise StackUnreachable(f"The stack of {data} can't be reached: {error}") from error
     finally:
-        await bus.close()
         client.close()
+
+
+@asynccontextmanager
+async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
+    """Connect to the database and the broker of the stack in a data folder; raises `StackUnreachable`."""
+    async with database_of(data) as database:
+        amqp = database.state.amqp
+        bus = RabbitBus(amqp, PREFIX)
+        try:
+            await bus.connect()
+            yield Pipeline(database.store, database.blobs, bus, amqp)
+        finally:
+            await bus.close()
 
 
 async def tick(pipeline: Pipeline) -> dict[str, Any]:
@@ -69,41 +89,3 @@ async def tick(pipeline: Pipeline) -> dict[str, Any]:
     if "error" in ticked.report:
         raise CommandFailed(f"{ticked.report['error']} {ticked.report.get('remedy', '')}".strip())
     return {"due": due.isoformat(), "report": ticked.report}
-
-
-async def replay(pipeline: Pipeline, image_id: str) -> dict[str, Any]:
-    """Announce the latest version of an image again, so that what is missing is made; a whole one stays as it is.
-
-    Returns the image, its version, the event that was published and the state it continues from.
-    """
-    store = pipeline.store
-    image = await store.images.get(image_id)
-    version = await store.versions.get(VersionId(image=image.id, n=image.latest)) if image is not None else None
-    if version is None:
-        raise CommandFailed(f"There is no image {image_id}: list them with ./slidemill images.")
-    version = await revive(store, version, SystemClock())
-    event = announcement(version, DATABASE)
-    if event is None:
-        raise CommandFailed(f"{version.name} never arrived whole, so there is nothing to replay: upload it again.")
-    stage = STAGE_OF_STATE.get(version.state, "dicer")
-    await pipeline.bus.publish_to(stage, "bulk", [Message(event, headers={"x-slidemill-replay": "1"})])
-    return {"image": image_id, "version": version.id.n, "event": event.type, "state": version.state}
-
-
-async def apply_topology(data: Path) -> dict[str, Any]:
-    """Make every exchange, queue and binding that is missing on the broker."""
-    async with pipeline_of(data) as pipeline:
-        claim = await deployment_claim(pipeline.store)
-        try:
-            await apply(pipeline.amqp, PREFIX, claim)
-        except (TopologyMismatch, ForeignPrefix) as refusal:
-            raise CommandFailed(str(refusal)) from refusal
-    return {"prefix": PREFIX, "claim": claim}
-
-
-def show_topology() -> dict[str, Any]:
-    """The table of exchanges and queues, with their arguments and bindings."""
-    return {
-        "exchanges": [asdict(exchange) for exchange in topology.exchanges(PREFIX)],
-        "queues": [asdict(queue) for queue in topology.queues(PREFIX)],
-    }

@@ -1,7 +1,6 @@
-"""`upload`: files in parallel, in chunks that can be repeated, through a gateway that may die meanwhile."""
+"""`upload`: which files are meant, sending them several at a time, and following their images."""
 
 import asyncio
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 from services.ops.errors import CommandFailed, Refused, StackUnreachable
 from services.ops.gateway import Gateway
 from services.ops.progress import UploadProgress
+from services.ops.records import Records
+from services.ops.sending import Sender
 
-CHUNK = 4 * 2**20
 PARALLEL = 4
 _LOOK_AGAIN = 0.5
 FINAL = ("ready", "failed")
@@ -42,45 +42,72 @@ def slides_in(paths: Sequence[Path]) -> list[Path]:
             raise CommandFailed(f"There is no file or folder {path}: check the name.")
     if not found:
         raise CommandFailed("There is no file in what you named: name a slide, or a folder with slides.")
-    return found
+    return list(dict.fromkeys(found))
 
 
 async def upload(
-    gateway: Gateway, files: Sequence[Path], session_title: str, *, wait: bool, progress: UploadProgress
+    gateway: Gateway,
+    files: Sequence[Path],
+    session_title: str,
+    *,
+    records: Records,
+    wait: bool,
+    progress: UploadProgress,
 ) -> Outcome:
     """Send the files to the caller's newest session of that title, or a new one; with `wait` until all are processed.
 
-    Raises `StackUnreachable` when the gateway stays dead; a file that is refused is a line in the outcome.
+    Raises `StackUnreachable` when the gateway stays dead; a file that is refused is a line in the outcome. Until this
+    has returned, the records tell the next call what is there already.
     """
+    records.sweep()
+    progress.expect(len(files), sum(file.stat().st_size for file in files))
     outcome = Outcome(await find_session(gateway, session_title))
-    gate = asyncio.Semaphore(PARALLEL)
-
-    async def one(file: Path) -> str | None:
-        async with gate:
-            try:
-                return await send(gateway, outcome.session, file, progress)
-            except StackUnreachable:
-                raise
-            except (CommandFailed, OSError) as refusal:
-                if isinstance(refusal, Refused) and refusal.image is not None:
-                    return refusal.image
-                progress.finished(file, "failed")
-                outcome.failures.append(f"{file.name}: {refusal}")
-                return None
-
+    sender = Sender(gateway, outcome.session, records, progress)
+    by_image: dict[str, Path] = {}
+    following = asyncio.create_task(_follow(gateway, outcome.session, by_image, progress)) if wait else None
     try:
-        async with asyncio.TaskGroup() as group:
-            sending = [group.create_task(one(file)) for file in files]
-    except ExceptionGroup as ended:
-        raise ended.exceptions[0] from ended
-    by_image = {image: file for task, file in zip(sending, files, strict=True) if (image := task.result()) is not None}
+        await _send_all(sender, files, by_image, outcome.failures, wait=wait)
+    finally:
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
     outcome.images = await images_of(gateway, outcome.session, by_image, wait=wait, progress=progress)
     outcome.failures += [
         f"{image['name']}: {image['failure']['reason']} {image['failure']['remedy']}"
         for image in outcome.images
         if image["failure"] is not None
     ]
+    sender.forget()
     return outcome
+
+
+async def _send_all(
+    sender: Sender, files: Sequence[Path], by_image: dict[str, Path], failures: list[str], *, wait: bool
+) -> None:
+    """Send files, `PARALLEL` at a time; notes each one's image, or why it has none."""
+    gate = asyncio.Semaphore(PARALLEL)
+
+    async def one(file: Path) -> None:
+        async with gate:
+            try:
+                by_image[await sender.send(file)] = file
+                sender.progress.delivered(file, last=not wait)
+            except StackUnreachable:
+                raise
+            except (CommandFailed, OSError) as refusal:
+                sender.progress.finished(file, "failed")
+                if isinstance(refusal, Refused) and refusal.image is not None:
+                    by_image[refusal.image] = file
+                else:
+                    failures.append(f"{file.name}: {refusal}")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for file in files:
+                group.create_task(one(file))
+    except ExceptionGroup as ended:
+        first = ended.exceptions[0]
+        raise StackUnreachable(f"{first} The same command goes on then.") from ended
 
 
 async def find_session(gateway: Gateway, title: str) -> str:
@@ -96,47 +123,29 @@ async def find_session(gateway: Gateway, title: str) -> str:
     return str((await gateway.request("POST", "/sessions", json={"title": title}))["id"])
 
 
-async def send(gateway: Gateway, session: str, file: Path, progress: UploadProgress) -> str:
-    """Send one file; returns its image's id. The first chunk carries a key, so that a repeat makes no second upload."""
-    total = file.stat().st_size
-    progress.started(file, total)
-    path = f"/sessions/{session}/files"
-    where = {"name": file.name}
-    key = uuid.uuid4().hex
-    sent = 0
-    with file.open("rb") as source:
-        while True:
-            chunk = await asyncio.to_thread(source.read, CHUNK)
-            last = sent + len(chunk)
-            if last > total or (len(chunk) < CHUNK and last < total):
-                raise CommandFailed("The file changed while it was being sent. Upload it again once it is complete.")
-            span = f"bytes {sent}-{last - 1}/{total}" if total else "bytes */0"
-            answer = await gateway.request(
-                "POST",
-                path,
-                params=where,
-                body=chunk,
-                headers={
-                    "Content-Range": span,
-                    "Content-Type": "application/octet-stream",
-                    "Idempotency-Key": key,
-                },
-            )
-            where = {"_id": answer["_id"]}
-            sent = last
-            progress.sent(file, sent)
-            if sent >= total:
-                return str(answer["image"])
-
-
 async def images_of(
     gateway: Gateway, session: str, by_image: dict[str, Path], *, wait: bool, progress: UploadProgress
 ) -> list[dict[str, Any]]:
     """The images of a session that came from these files; with `wait` once each is ready or failed."""
     while True:
-        images = [image async for image in gateway.items(f"/sessions/{session}/images") if image["id"] in by_image]
-        for image in images:
-            progress.at(by_image[image["id"]], image)
+        images = await _look(gateway, session, by_image, progress if wait else None)
         if not wait or all(image["state"] in FINAL for image in images):
             return images
         await asyncio.sleep(_LOOK_AGAIN)
+
+
+async def _follow(gateway: Gateway, session: str, by_image: dict[str, Path], progress: UploadProgress) -> None:
+    """Show the stages of what has been sent while the rest is being sent."""
+    while True:
+        await asyncio.sleep(_LOOK_AGAIN)
+        await _look(gateway, session, by_image, progress)
+
+
+async def _look(
+    gateway: Gateway, session: str, by_image: dict[str, Path], progress: UploadProgress | None
+) -> list[dict[str, Any]]:
+    images = [image async for image in gateway.items(f"/sessions/{session}/images") if image["id"] in by_image]
+    if progress is not None:
+        for image in images:
+            progress.at(by_image[image["id"]], image)
+    return images

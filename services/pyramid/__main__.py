@@ -29,8 +29,9 @@ async def pyramid(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[C
                 ImageReady: handlers.image_ready,
             },
             failed=handlers.failed,
-            # One handler more than children: it reads its block while the others' are being decoded.
-            slots=slots + 1,
+            # Reading a block and securing what became of it take as long as decoding it, during which a child should
+            # have another one to do.
+            slots=2 * slots + 1,
         )
 
 

@@ -26,10 +26,18 @@ async def sparse_tiles(version: Version, geometry: Geometry, *, store: Store) ->
 
 
 async def prove_whole(version: Version, geometry: Geometry, *, store: Store, tiles: Tiles) -> None:
-    """Counts every level's tiles in the tile store. Raises `Reject` where one has a hole."""
-    sparse = await sparse_tiles(version, geometry, store=store)
+    """Counts every level's tiles in the tile store. Raises `Reject` where one has a hole.
+
+    The blocks that say which positions rightly have no tile are gone once a version was ready: when it is finished
+    again, the sum that the version kept of them is what can be proven.
+    """
     stored = [await tiles.count(level_range(version.id.image, version.id.n, level)) for level in range(geometry.levels)]
-    if holes := core.holes(geometry, stored, sparse):
+    if await store.blocks.count({"_id.image": version.id.image, "_id.version": version.id.n}, limit=1):
+        holes = core.holes(geometry, stored, await sparse_tiles(version, geometry, store=store))
+    else:
+        missing = geometry.total - sum(stored) - version.sparse
+        holes = [f"{missing} tiles are missing"] if missing else []
+    if holes:
         raise Reject(
             f"The pyramid of {version.name} is not whole: {'; '.join(holes)}.",
             "This is a fault of slidemill, not of the slide: ask the operator to process it again.",
@@ -91,4 +99,6 @@ async def _associated(
 async def _keep(version: Version, kind: str, picture: tuple[int, int, bytes], store: Store) -> None:
     width, height, data = picture
     id = f"{version.id.image}:{version.id.n}:{kind}"
-    await store.thumbnails.insert(Thumbnail(id=id, kind=kind, width=width, height=height, data=data))
+    if await store.thumbnails.insert(Thumbnail(id=id, kind=kind, width=width, height=height, data=data)) == 0:
+        # Made before: by another worker, to the same bytes, or before the finishing was asked for again.
+        await store.thumbnails.update(id, set={"width": width, "height": height, "data": data})

@@ -23,6 +23,7 @@ class Pyramid:
     clock: Clock
     worker: str
 
+    @stages.stops_when_deleted
     async def base_diced(self, event: BaseDiced, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
         """Plans every round of folding, or continues a plan that is there: returns the blocks to do now."""
         version = await store.versions.get(stages.version_id(event))
@@ -36,6 +37,7 @@ class Pyramid:
             version = planned
         return await self._continue(version, event.database, store=store, tiles=tiles)
 
+    @stages.stops_when_deleted
     async def fold_block(self, event: FoldBlock, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
         """Folds one block; whoever finds its round done returns the next round, or the stage's fact."""
         version = await store.versions.get(stages.version_id(event))
@@ -48,6 +50,7 @@ class Pyramid:
             return []
         return await self._continue(version, event.database, store=store, tiles=tiles)
 
+    @stages.stops_when_deleted
     async def pyramid_built(self, event: PyramidBuilt, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
         """Proves the pyramid whole, makes the small pictures, and lets people see the image."""
         version = await store.versions.get(stages.version_id(event))
@@ -85,7 +88,7 @@ class Pyramid:
     async def _continue(self, version: Version, database: str, *, store: Store, tiles: Tiles) -> list[Event]:
         """The blocks of the lowest open round; a single one is done here and now; the fact if there is none."""
         blocks = await stages.open_blocks(store, version.id, "fold")
-        while len(blocks) == 1 and version.lane == "express":
+        while len(blocks) == 1 and (version.lane == "express" or blocks[0].round > 0):
             await self._fold(blocks[0].id, version, store=store, tiles=tiles)
             blocks = await stages.open_blocks(store, version.id, "fold")
         if blocks:

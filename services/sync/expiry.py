@@ -1,16 +1,12 @@
 """Ends uploads that nobody goes on with, so that their bytes do not stay for ever."""
 
-from datetime import timedelta
-
 from shared.blobs import Blobs
-from shared.blobs.seal import remove, seal
+from shared.blobs.seal import IDLE, remove, seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.stages import appear, fail
 from shared.store import Less, Store
 from shared.store.documents import Upload, VersionId
-
-IDLE = timedelta(hours=24)
 
 
 def why(upload: Upload) -> str:
@@ -51,7 +47,7 @@ async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: 
             database=database,
             clock=clock,
         )
-        await remove(upload.id, blobs)
+        await remove(upload, blobs)
         await bus.publish([Message(event) for event in events])
         await store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
     return expired

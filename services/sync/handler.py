@@ -11,6 +11,7 @@ from shared.bus import Bus
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.events import Event, SyncTick
+from shared.removal import sweep
 from shared.repair import give_up, reissue
 from shared.store import Less, Store
 from shared.store.documents import Tick
@@ -36,7 +37,7 @@ class TickHandler:
         tick = await store.ticks.get(id)
         if tick is not None and tick.done:
             return []
-        report = await self._keep_house(event.database, store, blobs)
+        report = await self._keep_house(event.database, store, blobs, tiles)
         ended = self._clock.now()
         report["seconds"] = round((ended - started).total_seconds(), 3)
         await store.ticks.update(
@@ -44,7 +45,7 @@ class TickHandler:
         )
         return []
 
-    async def _keep_house(self, database: str, store: Store, blobs: Blobs) -> dict[str, Any]:
+    async def _keep_house(self, database: str, store: Store, blobs: Blobs, tiles: Tiles) -> dict[str, Any]:
         """Does every step, whatever becomes of the others; raises `Unavailable` at the end if one could not be done."""
         bus, clock = self._bus, self._clock
         steps: dict[str, Callable[[], Awaitable[int]]] = {
@@ -53,6 +54,7 @@ class TickHandler:
             "failed": lambda: give_up(store, bus, database=database, limit=MOST_PER_TICK, clock=clock),
             "reissued": lambda: reissue(store, bus, database=database, since=STALE, limit=MOST_PER_TICK, clock=clock),
             "expired": lambda: expire(store, blobs, bus, database=database, limit=MOST_PER_TICK, clock=clock),
+            "swept": lambda: sweep(store, blobs, tiles, limit=MOST_PER_TICK, clock=clock),
         }
         report: dict[str, Any] = {}
         unavailable: Unavailable | None = None

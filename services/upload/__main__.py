@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 
 from services.upload.app import make_app, make_gateway
+from services.upload.limits import Bounds
 from services.upload.relay import Relay
 from shared.clock import SystemClock
 from shared.http.health import add_health, served
@@ -30,12 +31,19 @@ async def upload(settings: Settings, stop: asyncio.Event) -> None:
             gateway = make_gateway(
                 store=main.store,
                 blobs=main.blobs,
+                tiles=main.tiles,
                 bus=bus,
                 clock=clock,
                 database=settings.database,
                 public_url=settings.public_url,
+                bounds=Bounds(
+                    file=settings.max_file_bytes,
+                    account=settings.account_bytes,
+                    uploads=settings.account_uploads,
+                    reserve=settings.disk_reserve_bytes,
+                ),
             )
-            relay = Relay(main.store, main.blobs, bus, gateway.intake, clock, settings.database)
+            relay = Relay(gateway, bus, settings.database)
             app = make_app(gateway)
             add_health(app, [main.store.ping])
             async with served(app, settings.http_host, settings.http_port):

@@ -9,7 +9,12 @@ from services.upload.budget import Budget
 from services.upload.files import understood
 from services.upload.gateway import GATEWAY, Gateway
 from services.upload.intake import Intake
+from services.upload.limits import Bounds, Limits
+from services.upload.removing import Removing
 from services.upload.routes import add_routes
+from services.upload.tus.joining import Joining
+from services.upload.tus.routes import resumable
+from services.upload.tus.writing import Writing
 from services.upload.watching import Watching
 from shared.blobs import Blobs
 from shared.bus import Bus
@@ -18,25 +23,50 @@ from shared.http.headers import secure
 from shared.http.identity import identity
 from shared.http.problems import problems
 from shared.store import Store
+from shared.tiles import Tiles
 
 BYTES_IN_FLIGHT = 64 * 1024 * 1024
 PAGE = Path(__file__).parent / "web" / "dist"
 
 
 def make_gateway(
-    *, store: Store, blobs: Blobs, bus: Bus, clock: Clock, database: str, public_url: str, page: Path = PAGE
+    *,
+    store: Store,
+    blobs: Blobs,
+    tiles: Tiles,
+    bus: Bus,
+    clock: Clock,
+    database: str,
+    public_url: str,
+    bounds: Bounds | None = None,
+    page: Path = PAGE,
 ) -> Gateway:
     """The gateway's parts around these stores and this bus."""
     announcer = Announcer(store, bus)
+    removing = Removing(store, blobs, tiles, clock)
     intake = Intake(
         store=store,
         blobs=blobs,
         announcer=announcer,
+        removing=removing,
+        limits=Limits(store, clock, bounds or Bounds()),
         clock=clock,
         database=database,
         budget=Budget(BYTES_IN_FLIGHT),
     )
-    return Gateway(store, blobs, clock, intake, announcer, Watching(store), public_url, page)
+    return Gateway(
+        store=store,
+        blobs=blobs,
+        clock=clock,
+        intake=intake,
+        writing=Writing(store, blobs, intake, clock),
+        joining=Joining(store, blobs, intake, clock),
+        announcer=announcer,
+        removing=removing,
+        watching=Watching(store),
+        public_url=public_url,
+        page=page,
+    )
 
 
 def make_app(gateway: Gateway) -> web.Application:
@@ -44,14 +74,16 @@ def make_app(gateway: Gateway) -> web.Application:
     app = web.Application(middlewares=[problems, understood, identity(gateway.store, gateway.clock)])
     app[GATEWAY] = gateway
     app.on_response_prepare.append(secure)
+    app.on_response_prepare.append(resumable)
     add_routes(app)
 
     async def end_streams(_: web.Application) -> None:
         gateway.watching.close()
 
-    async def finish_publishing(_: web.Application) -> None:
+    async def end_work(_: web.Application) -> None:
+        await gateway.removing.close()
         await gateway.announcer.close()
 
     app.on_shutdown.append(end_streams)
-    app.on_cleanup.append(finish_publishing)
+    app.on_cleanup.append(end_work)
     return app

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable
-from typing import NamedTuple, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import NamedTuple, Protocol, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -17,6 +17,8 @@ T = TypeVar("T")
 READ_SECONDS = 60.0
 LONGEST_FIELD = 64 * 1024
 MOST_FIELDS = 100
+# More than the fields and boundaries of any sensible form take.
+AROUND_FILE = 64 * 1024
 
 
 class Broken(Exception):
@@ -46,6 +48,30 @@ async def _read(reading: Awaitable[T]) -> T:
         raise Broken(str(error)) from error
 
 
+class Pieces(Protocol):
+    """Bytes that arrive in order."""
+
+    async def piece(self) -> bytes:
+        """The next bytes, as few as there are; b"" at the end. Raises `Broken`, `Invalid` or a problem."""
+        ...
+
+
+class Counted:
+    """Bytes of which `check` is told, before each is passed on, how many have come; it raises what ends them."""
+
+    def __init__(self, body: Pieces, check: Callable[[int], None]) -> None:
+        self._body = body
+        self._check = check
+        self._count = 0
+
+    async def piece(self) -> bytes:
+        """See `Pieces.piece`."""
+        piece = await self._body.piece()
+        self._count += len(piece)
+        self._check(self._count)
+        return piece
+
+
 class Body:
     """A raw body: the request's bytes are the file's."""
 
@@ -55,6 +81,11 @@ class Body:
         self.name: str | None = None
         self.length = request.content_length
         self.limit = request.content_length
+
+    @property
+    def at_least(self) -> int:
+        """How many bytes of the file there are at least, as far as that is known."""
+        return self.length if self.length is not None else max(0, (self.limit or 0) - AROUND_FILE)
 
     async def piece(self) -> bytes:
         """The next bytes, as few as have arrived; b"" at the end. Raises `Broken`, `Invalid` or a 408."""
@@ -157,7 +188,7 @@ async def open_body(request: web.Request) -> Body:
 
 
 async def cut(
-    body: Body, start: int, stop: int | None, chunk: int, budget: Budget, *, reserved: bool = False
+    body: Pieces, start: int, stop: int | None, chunk: int, budget: Budget, *, reserved: bool = False
 ) -> AsyncGenerator[Block, None]:
     """The body as blocks cut at chunk boundaries, from offset `start`; `stop` is None for all there is.
 
@@ -210,7 +241,7 @@ class Feed:
         self._ready: deque[Block] = deque()
 
     @classmethod
-    async def proven(cls, body: Body, span: Span, chunk: int, budget: Budget) -> "Feed":
+    async def proven(cls, body: Pieces, span: Span, chunk: int, budget: Budget) -> "Feed":
         """All blocks of a range, read before the first is given out, so that a wrong body changes nothing."""
         size = span.stop - span.start
         await budget.take(size)

@@ -14,7 +14,7 @@ SMALLEST_CHUNK = 256 * 1024
 LARGEST_CHUNK = 4 * MIB
 IN_ORDER_CHUNK = MIB
 SNIFFABLE = 512
-LONGEST_NAME = 255
+LONGEST_KEY = 255
 
 DigestName = Literal["md5", "sha256"]
 DIGEST_BYTES: Mapping[DigestName, int] = {"md5": 16, "sha256": 32}
@@ -33,21 +33,21 @@ class Span(NamedTuple):
 
 
 class ContentRange(NamedTuple):
-    """The part of a file that one request carries. An empty file is `span` (0, 0) of `total` 0."""
+    """The part of a file that one request carries. Without bytes it is `span` (0, 0): of `total` 0 an empty file."""
 
     span: Span
     total: int
 
 
 _RANGE = re.compile(r"bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII | re.IGNORECASE)
-_EMPTY = re.compile(r"bytes\s+\*/0", re.ASCII | re.IGNORECASE)
+_NO_BYTES = re.compile(r"bytes\s+\*/(\d{1,18})", re.ASCII | re.IGNORECASE)
 
 
 def content_range(header: str) -> ContentRange:
-    """Parses `bytes 0-499/1234` (ends inclusive) or `bytes */0`. Raises `Invalid`."""
+    """Parses `bytes 0-499/1234` (ends inclusive) or, without bytes, `bytes */1234`. Raises `Invalid`."""
     header = header.strip()
-    if _EMPTY.fullmatch(header):
-        return ContentRange(Span(0, 0), 0)
+    if (none := _NO_BYTES.fullmatch(header)) is not None:
+        return ContentRange(Span(0, 0), int(none[1]))
     match = _RANGE.fullmatch(header)
     if match is None:
         raise Invalid(f"Content-Range is '{header}', which is not of the form 'bytes 0-499/1234'.")
@@ -183,24 +183,9 @@ def header_filename(header: str) -> str | None:
 
 def idempotency_key(text: str) -> str:
     """A client's key for a first request that it may repeat. Raises `Invalid`."""
-    if not text.isascii() or not text.isprintable() or len(text) > LONGEST_NAME:
-        raise Invalid(f"The Idempotency-Key is not at most {LONGEST_NAME} printable ASCII characters.")
+    if not text.isascii() or not text.isprintable() or len(text) > LONGEST_KEY:
+        raise Invalid(f"The Idempotency-Key is not at most {LONGEST_KEY} printable ASCII characters.")
     return text
-
-
-# Control characters, and those that turn the writing direction and so make a name look like another one.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-def display_name(name: str) -> str | None:
-    """A client's file name as we show it: without folders and control characters, at most 255 characters.
-
-    None if nothing is left of it. It is never used as a path, an id or a key.
-    """
-    last = re.split(r"[/\\]", name)[-1]
-    shown = _UNSEEN.sub("", last).strip()
-    encodable = shown.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return encodable[:LONGEST_NAME] if encodable.strip(".") else None
 
 
 _ID = re.compile("[0-9a-f]{32}")

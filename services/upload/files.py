@@ -12,7 +12,6 @@ from services.upload.core import (
     content_range,
     digest_field,
     digest_hex,
-    display_name,
     header_filename,
     idempotency_key,
     stored_bytes,
@@ -20,6 +19,7 @@ from services.upload.core import (
 from services.upload.gateway import gateway_of, principal_of, session_of
 from services.upload.sending import Receipt, Sending
 from shared.http.problems import Problem
+from shared.names import display_name
 from shared.store.documents import Session, Upload
 
 
@@ -138,7 +138,7 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """Ends an upload that is not whole yet, and removes it with its image."""
+    """Ends an upload that is not whole yet, and deletes its image."""
     intake = gateway_of(request).intake
     await intake.records.cancel(await _upload_of(request, await session_of(request, "change")))
     return web.Response(status=204)

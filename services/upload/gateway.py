@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 from services.upload.announcer import Announcer
 from services.upload.core import Invalid
 from services.upload.intake import Intake
+from services.upload.removing import Removing
+from services.upload.tus.joining import Joining
+from services.upload.tus.writing import Writing
 from services.upload.watching import Watching
 from shared.access import Action, Principal, decide
 from shared.blobs import Blobs
@@ -17,7 +20,7 @@ from shared.clock import Clock
 from shared.http.identity import PRINCIPAL
 from shared.http.problems import Problem, not_found, require, sign_in
 from shared.store import Store
-from shared.store.documents import Image, Session
+from shared.store.documents import Image, Session, Upload
 
 B = TypeVar("B", bound=BaseModel)
 MOST_ITEMS = 1000
@@ -31,7 +34,10 @@ class Gateway:
     blobs: Blobs
     clock: Clock
     intake: Intake
+    writing: Writing
+    joining: Joining
     announcer: Announcer
+    removing: Removing
     watching: Watching
     public_url: str
     page: Path
@@ -56,8 +62,13 @@ def principal_of(request: web.Request, action: Action = "create") -> Principal:
 
 async def session_of(request: web.Request, action: Action) -> Session:
     """The session that the address names, if this account may do this to it; else 401 or 404."""
+    return await session_named(request, request.match_info["session"], action)
+
+
+async def session_named(request: web.Request, id: str, action: Action) -> Session:
+    """The session of this id, if this account may do this to it; else 401 or 404."""
     principal_of(request)
-    session = await gateway_of(request).store.sessions.get(request.match_info["session"])
+    session = await gateway_of(request).store.sessions.get(id)
     require(decide(request[PRINCIPAL], action, session.owner if session else None), "session")
     if session is None:
         raise not_found("session")
@@ -74,6 +85,20 @@ async def image_of(request: web.Request, action: Action) -> Image:
     if image is None or session is None:
         raise not_found("image")
     return image
+
+
+async def tus_upload(request: web.Request, id: str) -> Upload:
+    """The upload of this id by the tus protocol, if this account may go on with it; else 401 or 404."""
+    principal = principal_of(request)
+    store = gateway_of(request).store
+    upload = await store.uploads.get(id)
+    if upload is None or upload.tus is None:
+        raise not_found("upload")
+    session = await store.sessions.get(upload.session) if upload.session else None
+    # Parts without a session are their sender's.
+    owner = upload.owner if not upload.session else session.owner if session else None
+    require(decide(principal, "change", owner), "upload")
+    return upload
 
 
 def limit_of(request: web.Request) -> int:

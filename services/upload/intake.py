@@ -3,11 +3,12 @@
 import asyncio
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from services.upload.announcer import Announcer
-from services.upload.body import Block, Body, Broken, Feed, cut
+from services.upload.body import Block, Body, Broken, Counted, Feed, cut
 from services.upload.budget import Budget
 from services.upload.core import (
     LARGEST_CHUNK,
@@ -19,7 +20,10 @@ from services.upload.core import (
     stored_bytes,
 )
 from services.upload.digests import Digests, Running
+from services.upload.known import Known
+from services.upload.limits import Limits
 from services.upload.records import Records
+from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
 from services.upload.storing import AT_ONCE, Stored, Storing, conflict
 from shared.blobs import Blobs
@@ -43,17 +47,28 @@ class Intake:
     """The one way in through the gateway."""
 
     def __init__(
-        self, *, store: Store, blobs: Blobs, announcer: Announcer, clock: Clock, database: str, budget: Budget
+        self,
+        *,
+        store: Store,
+        blobs: Blobs,
+        announcer: Announcer,
+        removing: Removing,
+        limits: Limits,
+        clock: Clock,
+        database: str,
+        budget: Budget,
     ) -> None:
         self.running = Running()
-        self.records = Records(store, blobs, announcer, self.running, clock, database)
+        self.records = Records(store, blobs, announcer, removing, limits, self.running, clock, database)
+        self.limits = limits
+        self.known = Known(store, blobs, self.records, limits, announcer, clock, database)
         self.budget = budget
         self._store = store
         self._blobs = blobs
         self._announcer = announcer
         self._clock = clock
         self._database = database
-        self._storing = Storing(blobs, self.running, budget.give)
+        self.storing = Storing(blobs, self.running, budget.give)
         self._sealing: set[asyncio.Task[None]] = set()
 
     async def receive(self, sending: Sending, body: Body) -> Receipt:
@@ -64,12 +79,17 @@ class Intake:
         known = await self._known(sending)
         if sending.total == 0 and known is None:
             raise await self.records.refuse(sending, b"")
+        if sending.offers:
+            upload = await self.known.offered(sending, body, known)
+            return Receipt(upload, Span(0, upload.total), True, self.running.of(upload.id))
         span = sending.span
         if span is not None and body.length is not None and body.length != span.stop - span.start:
             raise Invalid(f"The body is {body.length} bytes long, but its range {span.stop - span.start}.")
         if known is not None:
             chunk = known.chunk
+            await self.limits.check_room()
         else:
+            self.limits.check_size(sending.named, sending.total or body.at_least)
             chunk = LARGEST_CHUNK if span is None else chunk_size(span, sending.total or 0)
         async with aclosing(await self._feed(sending, body, chunk)) as feed:
             if known is None:
@@ -88,17 +108,17 @@ class Intake:
 
     async def held(self, upload: Upload) -> list[Span]:
         """Exactly what is stored of an upload."""
-        if upload.state in ("receiving", "verifying"):
-            return (await self._storing.held(upload)).spans
-        return [Span(0, upload.total)] if upload.state == "complete" else []
+        if upload.state in ("receiving", "verifying") and upload.file is None:
+            return (await self.storing.held(upload)).spans
+        return [Span(0, upload.total)] if upload.state in ("verifying", "complete") else []
 
     async def look(self, upload: Upload) -> tuple[Upload, list[Span]]:
         """The upload and exactly what is stored of it; ends it if that is all, as its last request may have died."""
-        if upload.state != "receiving":
+        if upload.state != "receiving" or upload.tus is not None:
             return upload, await self.held(upload)
         upload, spans = await self._counted(upload)
         if spans and stored_bytes(spans) == upload.total:
-            upload = await self._end(await self.records.progress(upload, 0))
+            upload = await self.end(await self.records.progress(upload, 0))
             spans = await self.held(upload)
         return upload, spans
 
@@ -108,7 +128,7 @@ class Intake:
         A chunk that is counted here before its own request does so counts twice, which only makes somebody look again.
         """
         while True:
-            spans = (await self._storing.held(upload)).spans
+            spans = (await self.storing.held(upload)).spans
             exact = stored_bytes(spans)
             if upload.state != "receiving" or upload.stored == exact:
                 return upload, spans
@@ -126,12 +146,14 @@ class Intake:
             {"state": "receiving"}, sort="updated", after=(now - RESUMABLE, ""), limit=MOST_RESUMED
         )
         for upload in recent:
+            if upload.tus is not None and upload.tus.partial:
+                continue
             unsaid = upload.total - upload.stored
             if upload.updated > now - UNANSWERED or upload.total == 0 or unsaid > AT_ONCE * upload.chunk:
                 continue
-            spans = (await self._storing.held(upload)).spans
+            spans = (await self.storing.held(upload)).spans
             if expected_offset(spans) == upload.total:
-                await self._end(await self.records.progress(upload, upload.total - upload.stored))
+                await self.end(await self.records.progress(upload, upload.total - upload.stored))
 
     # Beginning and going on
 
@@ -139,6 +161,12 @@ class Intake:
         """The upload that a request goes on with, or repeats the beginning of; None for a new one."""
         if sending.upload is not None:
             upload = await self.find(sending.session, sending.upload)
+            if upload.tus is not None:
+                raise Problem(
+                    409,
+                    f"{upload.name} is being sent by the tus protocol.",
+                    "Go on with it at its tus address, or begin a new upload.",
+                )
             if sending.span is None:
                 raise Invalid("A request that goes on with an upload must say with Content-Range which bytes it holds.")
         else:
@@ -156,6 +184,10 @@ class Intake:
                     extra=about(upload),
                 )
         await self.records.refuse_ended(upload)
+        if upload.file is not None and not sending.offers:
+            raise Problem(
+                409, f"{upload.name} was stored already.", "There is nothing to be sent of it.", extra=about(upload)
+            )
         if sending.total is not None and sending.total != upload.total:
             raise Invalid(f"The file is said to have {sending.total} bytes, but {upload.total} when it began.")
         for name, claim in sending.claims.items():
@@ -171,7 +203,8 @@ class Intake:
         """The body's blocks. A range is read before the first is stored wherever only its end tells if it is right."""
         span = sending.span
         if span is None:
-            return Feed(cut(body, 0, None, chunk, self.budget), self.budget)
+            counted = Counted(body, partial(self.limits.check_size, sending.name or "The file"))
+            return Feed(cut(counted, 0, None, chunk, self.budget), self.budget)
         large = span.stop - span.start > PROVEN_RANGE
         if large and sending.range_claims:
             raise Invalid(f"Ranges with a digest of their own may be at most {PROVEN_RANGE} bytes long.")
@@ -210,7 +243,8 @@ class Intake:
 
     async def _take(self, upload: Upload, sending: Sending, feed: Feed, *, created: bool) -> Receipt:
         span = sending.span
-        stored = Stored(noted_at=monotonic() if upload.stored else 0.0)
+        start = 0 if span is None else span.start
+        stored = Stored(stop=start, noted_at=monotonic() if upload.stored else 0.0)
 
         async def note() -> None:
             if monotonic() - stored.noted_at >= PROGRESS_SECONDS:
@@ -219,11 +253,11 @@ class Intake:
 
         try:
             if upload.state != "receiving":
-                await self._storing.repeated(upload, feed, stored)
-            elif span is None or await self._storing.in_any_order(upload, span):
-                await self._storing.whole_chunks(upload, feed, stored, note)
+                await self.storing.repeated(upload, feed, stored)
+            elif span is None or await self.storing.in_any_order(upload, span):
+                await self.storing.whole_chunks(upload, feed, stored, note)
             else:
-                await self._storing.in_order(upload, feed, stored)
+                await self.storing.in_order(upload, feed, stored)
         except BaseException:
             if (new := stored.unnoted()) > 0:
                 await self.records.progress(upload, new)
@@ -236,10 +270,12 @@ class Intake:
         if digests.length == total:
             said |= {"md5": digests.md5, "sha256": digests.sha256}
         upload = await self.records.progress(upload, stored.unnoted(), said)
+        if span is None:
+            await self.limits.check_account(upload)
         if upload.state == "receiving" and (stored.repeated or upload.stored >= upload.total):
-            upload = await self._end(upload)
+            upload = await self.end(upload)
         await self.records.refuse_ended(upload)
-        return Receipt(upload, Span(0 if span is None else span.start, stored.stop), created, digests)
+        return Receipt(upload, Span(start, stored.stop), created, digests)
 
     async def _refuse_shorter(self, upload: Upload, total: int) -> None:
         """A whole file sent again must reach at least as far as what is stored."""
@@ -249,7 +285,7 @@ class Intake:
 
     # Ending
 
-    async def _end(self, upload: Upload) -> Upload:
+    async def end(self, upload: Upload) -> Upload:
         """Completes the upload if every byte is there; answers after a while even if the digests take longer."""
         upload, spans = await self._counted(upload)
         if stored_bytes(spans) < upload.total:

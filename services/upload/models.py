@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from shared.events import StageName
+from shared.names import visible
 from shared.store.documents import State, UploadState
 
 Moment = Annotated[
@@ -19,10 +20,14 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
+def _visible(value: object) -> object:
+    return visible(value) if isinstance(value, str) else value
+
+
 class NewSession(Body):
     """What a new session is called."""
 
-    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+    title: Annotated[str, StringConstraints(min_length=1, max_length=200), BeforeValidator(_visible)]
 
 
 class SessionObject(Body):

@@ -8,16 +8,22 @@ from services.upload.announcer import Announcer
 from services.upload.body import Broken
 from services.upload.core import LARGEST_CHUNK
 from services.upload.digests import Running
+from services.upload.limits import Limits
+from services.upload.removing import Removing
 from services.upload.sending import Sending, about, ids_of
-from shared.blobs import Blobs
+from shared.blobs import Blobs, owner_of
+from shared.blobs.pieces import tail_of
 from shared.blobs.seal import remove
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem
 from shared.slides.sniff import FORMATS, unreadable
 from shared.stages import appear, fail
-from shared.store import Store
-from shared.store.documents import Failure, Upload, UploadState, VersionId
+from shared.store import Store, Where
+from shared.store.documents import Failure, Upload, UploadState, Version, VersionId
+
+OVER_LIMIT = (413, 507)
+AGAIN = "Send the file again."
 
 
 @dataclass
@@ -27,6 +33,8 @@ class Records:
     store: Store
     blobs: Blobs
     announcer: Announcer
+    removing: Removing
+    limits: Limits
     running: Running
     clock: Clock
     database: str
@@ -40,18 +48,27 @@ class Records:
         `limit` is what a body of unknown length can't exceed: it stands in for the total until that is known.
         """
         total = (limit or 0) if sending.total is None else sending.total
-        upload = self._upload(sending, total, chunk, "receiving")
-        if not await self.store.uploads.insert(upload):
+        upload = self.draft(sending, total, chunk)
+        if not await self.limits.admit(upload):
             return None
         await self.make_file(upload)
         return upload
 
+    async def create_sharing(self, sending: Sending, version: Version) -> Upload | None:
+        """A new upload that shares the stored file of this version, to be sealed; None if its key is taken."""
+        draft = self.draft(sending, version.length or 0, LARGEST_CHUNK, "verifying")
+        known = {"file": version.file, "stored": draft.total, "md5": version.md5, "sha256": version.sha256}
+        upload = draft.model_copy(update=known)
+        return upload if await self.limits.admit(upload) else None
+
     async def make_file(self, upload: Upload) -> None:
         """The files document, before any chunk. Harmless when repeated."""
-        refs = (f"{upload.image}:{upload.version}",)
-        await self.blobs.create(upload.id, name=upload.name, chunk=upload.chunk, refs=refs)
+        await self.blobs.create(
+            upload.id, name=upload.name, chunk=upload.chunk, refs=(owner_of(upload.image, upload.version),)
+        )
 
-    def _upload(self, sending: Sending, total: int, chunk: int, state: UploadState) -> Upload:
+    def draft(self, sending: Sending, total: int, chunk: int, state: UploadState = "receiving") -> Upload:
+        """A new upload's document, in this process alone."""
         id, image = ids_of(sending)
         now = self.clock.now()
         return Upload(
@@ -67,6 +84,7 @@ class Records:
             key=sending.stored_key,
             claimed_md5=sending.claims.get("md5"),
             claimed_sha256=sending.claims.get("sha256"),
+            tus=sending.tus,
             created=now,
             updated=now,
         )
@@ -77,14 +95,19 @@ class Records:
 
     # Moving on
 
-    async def progress(self, upload: Upload, new: int, fields: dict[str, Any] | None = None) -> Upload:
-        """Counts `new` stored bytes; the image exists from here on.
+    async def progress(
+        self, upload: Upload, new: int, fields: dict[str, Any] | None = None, *, when: Where | None = None
+    ) -> Upload:
+        """Counts `new` stored bytes, if `when` holds; the image exists from here on. Returns the upload as it is then.
 
         Where the upload was cancelled meanwhile, removes its bytes and raises a 410.
         """
         now = self.clock.now()
         changed = await self.store.uploads.update(
-            upload.id, when={"state": "receiving"}, set={**(fields or {}), "updated": now}, inc={"stored": new}
+            upload.id,
+            when={"state": "receiving", **(when or {})},
+            set={**(fields or {}), "updated": now},
+            inc={"stored": new},
         )
         if changed is None:
             return await self._overtaken(upload)
@@ -102,7 +125,12 @@ class Records:
 
     async def _overtaken(self, upload: Upload) -> Upload:
         current = await self.store.uploads.get(upload.id)
+        if current is not None and current.state == "receiving":
+            # Another request has become its one writer.
+            return current
         if current is not None and current.state in ("verifying", "complete"):
+            # It ended while this request was at work: only pieces that nobody needs any more can be new.
+            await self.blobs.delete(tail_of(upload.id))
             return current
         # Whoever ended it has removed its bytes, but not these.
         await self.remove_bytes(upload)
@@ -114,7 +142,7 @@ class Records:
     def _gone(upload: Upload) -> Problem:
         return Problem(
             410,
-            f"The upload of {upload.name} was cancelled or given up.",
+            f"The upload of {upload.name} was cancelled, given up or deleted.",
             "Send the file again from its beginning.",
         )
 
@@ -135,14 +163,21 @@ class Records:
     # Refusing and giving up
 
     async def refuse(self, sending: Sending, head: bytes) -> Problem:
+        """As `refuse_upload`, of a file whose upload has not begun."""
+        return await self.refuse_upload(self.draft(sending, sending.total or 0, LARGEST_CHUNK), head)
+
+    async def refuse_upload(self, upload: Upload, head: bytes) -> Problem:
         """Records the file as a failed image of its session, where people look for it; returns the problem to raise.
 
-        `head` is how the file begins: empty for an empty file.
+        `head` is how the file begins: empty for an empty file. The upload may have begun, or be a mere draft.
         """
-        reason, remedy = unreadable(sending.named, head)
-        upload = self._upload(sending, sending.total or 0, LARGEST_CHUNK, "failed")
-        if await self.store.uploads.insert(upload):
+        reason, remedy = unreadable(upload.name, head)
+        failed = {"state": "failed", "updated": self.clock.now()}
+        drafted = await self.store.uploads.insert(upload.model_copy(update=failed))
+        if drafted or await self.store.uploads.update(upload.id, when={"state": "receiving"}, set=failed):
             await appear(self.store, upload, self.clock, Failure(stage="upload", reason=reason, remedy=remedy))
+            if not drafted:
+                await self.remove_bytes(upload)
             await self._failed(upload, reason, remedy)
         if not head:
             return Problem(422, reason, remedy, extra=about(upload))
@@ -166,8 +201,9 @@ class Records:
                 upload.id, when={"state": "receiving"}, set={"state": "failed", "updated": self.clock.now()}
             )
             if failed is not None:
-                await self._failed(upload, _why(upload, error), "Send the file again.")
+                # In this order: as long as nothing is announced, the relay takes the bytes of whoever dies here.
                 await self.remove_bytes(upload)
+                await self._failed(upload, *_why(upload, error))
             self._abandoned.pop(upload.id, None)
 
     async def cancel(self, upload: Upload) -> None:
@@ -184,19 +220,21 @@ class Records:
                 "Leave it, or delete its image.",
                 extra=about(upload),
             )
-        await self._vanish(upload)
-        await self.remove_bytes(upload)
-        await self.store.uploads.update(upload.id, when={"state": "expired"}, set={"announced": True})
+        self.running.forget(upload.id)
+        await self.removing.image(upload.image)
 
     async def remove_bytes(self, upload: Upload) -> None:
-        """Removes chunks and files documents. Harmless when repeated."""
+        """Removes chunks and files documents, unless another image shares them. Harmless when repeated."""
         self.running.forget(upload.id)
-        await remove(upload.id, self.blobs)
+        await remove(upload, self.blobs)
 
 
-def _why(upload: Upload, error: Exception) -> str:
+def _why(upload: Upload, error: Exception) -> tuple[str, str]:
+    """(reason, remedy) of an upload that this error ended."""
+    if isinstance(error, Problem) and error.status in OVER_LIMIT:
+        return error.detail, error.remedy
     if isinstance(error, Broken):
-        return f"The connection broke while {upload.name} was being sent."
+        return f"The connection broke while {upload.name} was being sent.", AGAIN
     if isinstance(error, Unavailable):
-        return f"The database could not be reached while {upload.name} was being sent."
-    return str(error)
+        return f"The database could not be reached while {upload.name} was being sent.", AGAIN
+    return str(error), AGAIN

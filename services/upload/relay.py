@@ -5,14 +5,11 @@ from datetime import timedelta
 
 import structlog
 
-from services.upload.intake import Intake
-from shared.blobs import Blobs
+from services.upload.gateway import Gateway
 from shared.blobs.seal import relay
 from shared.bus import Bus
-from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.repair import reissue
-from shared.store import Store
 
 EVERY_SECONDS = 5.0
 # A living gateway gets on with a verification well within this time.
@@ -25,12 +22,14 @@ log = structlog.get_logger()
 class Relay:
     """Every gateway runs one; several at once do each thing once, or do it again without harm."""
 
-    def __init__(self, store: Store, blobs: Blobs, bus: Bus, intake: Intake, clock: Clock, database: str) -> None:
-        self._store = store
-        self._blobs = blobs
+    def __init__(self, gateway: Gateway, bus: Bus, database: str) -> None:
+        self._store = gateway.store
+        self._blobs = gateway.blobs
         self._bus = bus
-        self._intake = intake
-        self._clock = clock
+        self._intake = gateway.intake
+        self._joining = gateway.joining
+        self._removing = gateway.removing
+        self._clock = gateway.clock
         self._database = database
 
     async def run(self) -> None:
@@ -46,7 +45,9 @@ class Relay:
 
     async def look(self) -> None:
         """Does once whatever is wanting."""
+        self._removing.sweep()
         await self._intake.resume()
+        await self._joining.resume()
         await relay(self._store, self._blobs, self._bus, database=self._database, clock=self._clock, stale=STALE)
         await reissue(
             self._store,

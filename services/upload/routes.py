@@ -20,6 +20,9 @@ from services.upload.models import (
     UploadReply,
     UploadStatus,
 )
+from services.upload.tus import routes as tus
+from services.upload.tus.core import ADDRESS as TUS_ADDRESS
+from services.upload.tus.core import MEDIA
 from shared.http.problems import Problem
 
 API = "/api/v1"
@@ -35,12 +38,24 @@ UPLOADED = {
     "sha256": "What the whole file's SHA-256 must be, in hex or base64. Also a form field.",
 }
 UPLOAD_HEADERS = {
-    "Content-Range": "`bytes 0-499/1234`, ends inclusive; `bytes */0` for an empty file. Without it: the whole file.",
+    "Content-Range": "`bytes 0-499/1234`, ends inclusive. Without it: the whole file. `bytes */1234`, without a body, "
+    "offers a file by its `sha256`: 201 if it is stored already, as an image of the session's owner, else 404 with "
+    "`known: false`; then send it. `bytes */0` is an empty file.",
     "Content-Disposition": 'The file\'s name, as `attachment; filename="slide.svs"`.',
     "Idempotency-Key": "A first request sent again with the same key goes on with the same upload. Also a form field.",
     "Content-MD5": "MD5 of this request's bytes of the file, in hex or base64. Also a form field.",
     "Content-Digest": "Digests of this request's bytes of the file (RFC 9530). Also a form field.",
     "Repr-Digest": "Digests of the whole file (RFC 9530). Also a form field.",
+}
+TUS_HEADERS = {
+    "Tus-Resumable": "`1.0.0`, the version of the protocol.",
+    "Upload-Length": "The file's length in bytes.",
+    "Upload-Defer-Length": "`1`: the length comes with a later request.",
+    "Upload-Metadata": "`filename BASE64,session BASE64`, and as claims of the whole file `sha256` and `md5`.",
+    "Upload-Concat": "`partial` for a part of a file; `final;` and the addresses of its parts for the file.",
+    "Upload-Offset": "Where the request's bytes belong: the upload's present offset.",
+    "Upload-Checksum": "`md5 BASE64`, `sha1 BASE64` or `sha256 BASE64` of the request's bytes.",
+    "X-HTTP-Method-Override": "`HEAD`, `PATCH`, `DELETE` or `OPTIONS`.",
 }
 SENT_BYTES = ("multipart/form-data", "application/octet-stream")
 
@@ -52,7 +67,7 @@ class Route:
     `query` and `headers` map a name to what it means. Open routes need no account.
     """
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     path: str
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     summary: str
@@ -77,6 +92,59 @@ def _receiving(method: Literal["POST", "PUT"], path: str) -> Route:
     )
 
 
+def _tus(
+    method: Literal["HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
+    summary: str,
+    status: int,
+    *headers: str,
+    upload: bool = True,
+    body: tuple[str, ...] | None = None,
+) -> Route:
+    path, handler = (f"{TUS_ADDRESS}{{upload}}", tus.single) if upload else (TUS_ADDRESS, tus.collection)
+    said = {name: TUS_HEADERS.get(name) or UPLOAD_HEADERS[name] for name in headers}
+    return Route(method, path, handler, summary, {status: None}, body=body, headers=said)
+
+
+BYTES = (MEDIA,)
+TUS: tuple[Route, ...] = (
+    _tus("OPTIONS", "What this server can do by the tus protocol.", 204, upload=False),
+    _tus(
+        "POST",
+        "Begin an upload by the tus protocol; its address is in the answer's Location.",
+        201,
+        "Tus-Resumable",
+        "Upload-Length",
+        "Upload-Defer-Length",
+        "Upload-Metadata",
+        "Upload-Concat",
+        "Upload-Checksum",
+        "Idempotency-Key",
+        upload=False,
+        body=BYTES,
+    ),
+    _tus("OPTIONS", "What this server can do by the tus protocol.", 204),
+    _tus("HEAD", "Where to go on with an upload. A request that is bringing bytes of it ends.", 200, "Tus-Resumable"),
+    _tus(
+        "PATCH",
+        "Append bytes at the upload's offset. What came of a request that broke off is kept.",
+        204,
+        "Tus-Resumable",
+        "Upload-Offset",
+        "Upload-Length",
+        "Upload-Checksum",
+        body=BYTES,
+    ),
+    _tus("DELETE", "End an upload and remove what there is of it.", 204, "Tus-Resumable"),
+    _tus(
+        "POST",
+        "The other methods, for those who can send nothing but POST.",
+        204,
+        "X-HTTP-Method-Override",
+        "Tus-Resumable",
+        body=BYTES,
+    ),
+)
+
 ROUTES: tuple[Route, ...] = (
     Route("GET", f"{API}/me", accounts.me, "Whose account this is.", {200: AccountObject}),
     Route("DELETE", f"{API}/me/session", accounts.sign_out, "Sign this browser out.", {204: None}),
@@ -90,6 +158,13 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{API}/sessions", sessions.create_session, "Make a session.", {201: SessionObject}, body=NewSession),
     Route("GET", f"{API}/sessions", sessions.list_sessions, "The caller's sessions.", {200: SessionPage}, query=LISTED),
     Route("GET", f"{API}/sessions/{{session}}", sessions.get_session, "One session.", {200: SessionObject}),
+    Route(
+        "DELETE",
+        f"{API}/sessions/{{session}}",
+        sessions.delete_session,
+        "Delete a session with all its images. There is no way back.",
+        {204: None},
+    ),
     Route(
         "GET",
         f"{API}/sessions/{{session}}/images",
@@ -107,6 +182,13 @@ ROUTES: tuple[Route, ...] = (
         media="text/event-stream",
     ),
     Route("GET", f"{API}/images/{{image}}", sessions.get_image, "One image.", {200: ImageObject}),
+    Route(
+        "DELETE",
+        f"{API}/images/{{image}}",
+        sessions.delete_image,
+        "Delete an image with its file and its tiles, also while it is sent or worked on. There is no way back.",
+        {204: None},
+    ),
     _receiving("POST", FILES),
     _receiving("PUT", FILES),
     _receiving("PUT", f"{FILES}/{{name}}"),
@@ -114,6 +196,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "DELETE", f"{FILES}/{{upload}}", files.cancel, "Cancel an upload and remove what there is of it.", {204: None}
     ),
+    *TUS,
     Route(
         "GET",
         "/signin/{code}",

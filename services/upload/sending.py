@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from services.upload.core import DigestName, Span
 from services.upload.digests import Digests
 from shared.http.problems import Problem
-from shared.store.documents import Session, Upload
+from shared.store.documents import Session, Tus, Upload
 
 _KEYED = uuid.UUID("0f3a6f0e-7a4f-4c57-93ff-52f6ad6fb3c1")
 
@@ -16,7 +16,8 @@ _KEYED = uuid.UUID("0f3a6f0e-7a4f-4c57-93ff-52f6ad6fb3c1")
 class Sending:
     """What one request says about its body. `span` and `total` are None where the body is a whole file.
 
-    `claims` are digests of the whole file, `range_claims` of this request's bytes, both in hex.
+    `claims` are digests of the whole file, `range_claims` of this request's bytes, both in hex. `tus` is what an upload
+    by that protocol has besides.
     """
 
     session: Session
@@ -28,6 +29,7 @@ class Sending:
     total: int | None = None
     claims: dict[DigestName, str] = field(default_factory=dict)
     range_claims: dict[DigestName, str] = field(default_factory=dict)
+    tus: Tus | None = None
 
     @property
     def named(self) -> str:
@@ -39,6 +41,11 @@ class Sending:
                 "Name it in the form, in Content-Disposition, or with ?name= in the address.",
             )
         return self.name
+
+    @property
+    def offers(self) -> bool:
+        """Whether it asks, without bytes, if the file is stored already."""
+        return self.span is not None and self.span.stop == 0 and self.total != 0
 
     @property
     def stored_key(self) -> str | None:

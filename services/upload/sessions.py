@@ -78,6 +78,13 @@ async def get_session(request: web.Request) -> web.Response:
     return web.json_response(told)
 
 
+async def delete_session(request: web.Request) -> web.Response:
+    """Deletes a session with all its images, for good."""
+    session = await session_of(request, "change")
+    await gateway_of(request).removing.session(session.id)
+    return web.Response(status=204)
+
+
 async def list_images(request: web.Request) -> web.Response:
     """The images of a session."""
     store = gateway_of(request).store
@@ -94,3 +101,10 @@ async def get_image(request: web.Request) -> web.Response:
     image = await image_of(request, "see")
     version = await gateway_of(request).store.versions.get(VersionId(image=image.id, n=image.latest))
     return web.json_response(image_object(image, version))
+
+
+async def delete_image(request: web.Request) -> web.Response:
+    """Deletes an image for good, also while it is sent or worked on."""
+    image = await image_of(request, "change")
+    await gateway_of(request).removing.image(image.id)
+    return web.Response(status=204)

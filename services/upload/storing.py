@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -12,7 +13,7 @@ from services.upload.body import Block
 from services.upload.core import Span, expected_offset, held_until, joined, on_grid
 from services.upload.digests import Digests, Running
 from shared.blobs import Blobs
-from shared.blobs.seal import tail_of
+from shared.blobs.pieces import tail_of
 from shared.errors import ChunkConflict
 from shared.http.problems import Problem
 from shared.store.documents import Upload
@@ -24,9 +25,10 @@ WRITES = 4
 
 @dataclass
 class Stored:
-    """What a request has stored so far: new bytes, whether some were there already, and where it ends.
+    """What a request has stored so far: new bytes, whether some were there already, and how far without a gap.
 
-    `noted` of the new bytes are written down in the upload's document, the last time at `noted_at`.
+    `stop` is where the request begins, to begin with. `noted` of the new bytes are written down in the upload's
+    document, the last time at `noted_at`.
     """
 
     new: int = 0
@@ -80,10 +82,9 @@ class Storing:
 
     async def held(self, upload: Upload) -> Held:
         """What is stored of an upload, from the index."""
-        chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self.blobs.chunks(tail_of(upload.id)))
-        starts = tuple(Span(piece.n, piece.n + piece.length) for piece in pieces)
+        chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self._pieces(upload))
         spans = [Span(chunk.n * upload.chunk, chunk.n * upload.chunk + chunk.length) for chunk in chunks]
-        return Held(frozenset(chunk.n for chunk in chunks), starts, joined([*spans, *starts]))
+        return Held(frozenset(chunk.n for chunk in chunks), pieces, joined([*spans, *pieces]))
 
     async def in_any_order(self, upload: Upload, span: Span) -> bool:
         """Whether the range consists of whole chunks of which no piece is stored, so that no order matters."""
@@ -111,7 +112,7 @@ class Storing:
                 latest = self._hash_ahead(upload, block, latest)
                 under_way.append((block.span, asyncio.create_task(self._store(upload, block, latest))))
                 del block
-                if len(under_way) >= AT_ONCE:
+                while under_way and (under_way[0][1].done() or len(under_way) >= AT_ONCE):
                     await settle()
                     await settled()
             while under_way:
@@ -156,7 +157,8 @@ class Storing:
     def _count(stored: Stored, span: Span, new: bool) -> None:
         stored.new += span.stop - span.start if new else 0
         stored.repeated = stored.repeated or not new
-        stored.stop = max(stored.stop, span.stop)
+        if span.start <= stored.stop:
+            stored.stop = max(stored.stop, span.stop)
 
     async def in_order(self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored) -> None:
         """Stores blocks that need not be whole chunks, each after everything before it. Raises `gap`'s problem."""
@@ -182,7 +184,7 @@ class Storing:
         async for block in blocks:
             try:
                 span = block.span
-                if await self.blobs.read(upload.id, span.start, span.stop - span.start) != block.data:
+                if await self.blobs.read(upload.stored_as, span.start, span.stop - span.start) != block.data:
                     raise conflict(upload, span)
                 self._count(stored, span, False)
             finally:
@@ -198,12 +200,41 @@ class Storing:
         if span.start // upload.chunk in held.chunks:
             return await self.blobs.read(upload.id, span.start, span.stop - span.start)
         tail, parts = tail_of(upload.id), []
-        for piece in sorted(held.pieces):
-            start, stop = max(piece.start, span.start), min(piece.stop, span.stop)
+        # What a piece holds beyond the next one's beginning was never counted.
+        for piece, following in pairwise([*sorted(held.pieces), Span(span.stop, span.stop)]):
+            start, stop = max(piece.start, span.start), min(piece.stop, span.stop, max(following.start, piece.start))
             if start < stop:
                 offset = piece.start * upload.chunk + start - piece.start
                 parts.append(await self.blobs.read(tail, offset, stop - start))
         return b"".join(parts)
+
+    async def begun(self, upload: Upload, span: Span) -> bytes:
+        """Stored bytes of the chunk that is not whole yet: its beginning."""
+        pieces = await self._pieces(upload) if span.start < span.stop else ()
+        return await self._read(upload, Held(frozenset(), pieces, []), span)
+
+    async def begin(self, upload: Upload, start: int, data: bytes) -> None:
+        """Keeps bytes of a chunk that is not whole yet. Some of them may be there already."""
+        tail = await self._tail(upload)
+        while data:
+            try:
+                await self.blobs.put_chunk(tail, start, data)
+                return
+            except ChunkConflict:
+                # Somebody who was not heard of again stored another number of bytes from the same place on.
+                length = next((piece.stop - start for piece in await self._pieces(upload) if piece.start == start), 0)
+            known = await self.blobs.read(tail, start * upload.chunk, min(length, len(data)))
+            if known != data[: len(known)]:
+                raise conflict(upload, Span(start, start + len(known)))
+            start, data = start + len(known), data[len(known) :]
+
+    async def _pieces(self, upload: Upload) -> tuple[Span, ...]:
+        return tuple(Span(piece.n, piece.n + piece.length) for piece in await self.blobs.chunks(tail_of(upload.id)))
+
+    async def _tail(self, upload: Upload) -> str:
+        tail = tail_of(upload.id)
+        await self.blobs.create(tail, name=upload.name, chunk=upload.chunk, refs=())
+        return tail
 
     async def _append(self, upload: Upload, held: Held, start: int, block: Block, stored: Stored) -> Held:
         n = start // upload.chunk
@@ -216,9 +247,7 @@ class Storing:
                 new = await self.blobs.put_chunk(upload.id, n, before + data)
                 held = held._replace(chunks=held.chunks | {n}, spans=joined([*held.spans, span]))
             else:
-                tail = tail_of(upload.id)
-                await self.blobs.create(tail, name=upload.name, chunk=upload.chunk, refs=())
-                new = await self.blobs.put_chunk(tail, start, data)
+                new = await self.blobs.put_chunk(await self._tail(upload), start, data)
                 held = held._replace(pieces=(*held.pieces, span), spans=joined([*held.spans, span]))
         except ChunkConflict:
             raise conflict(upload, span) from None

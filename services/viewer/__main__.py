@@ -13,7 +13,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serves the main database's images until told to stop; it needs no broker."""
     async with environments(settings, stop) as databases:
         main = databases[settings.database]
-        app = viewer(main.store, main.tiles, SystemClock())
+        app = viewer(main.store, main.blobs, main.tiles, SystemClock())
         add_health(app, [main.store.ping])
         async with served(app, settings.http_host, settings.http_port):
             await stop.wait()

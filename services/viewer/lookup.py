@@ -1,4 +1,4 @@
-"""What the viewer knows for a moment: panning asks for hundreds of tiles of one slide, by one person, in a second."""
+"""Which slide a request means; remembered for a moment, since panning asks for hundreds of its tiles in a second."""
 
 import asyncio
 from collections import OrderedDict
@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
+from aiohttp import web
+
 from services.viewer.core import version_number
 from shared.clock import Clock
+from shared.http.problems import Problem
 from shared.store import Store
 from shared.store.documents import Image, Version, VersionId
 
@@ -44,6 +47,16 @@ class Remembered(Generic[K, V]):
             if self._answers.get(key) is answer:
                 del self._answers[key]
             raise
+
+
+def asked_version(request: web.Request) -> int | None:
+    """The version that `?v=` names, or None."""
+    asked = request.query.get("v")
+    if asked is None:
+        return None
+    if not (asked.isascii() and asked.isdigit() and len(asked) <= 9 and int(asked) > 0):
+        raise Problem(400, f"v={asked[:20]} is no version.", "Give v a whole number from 1 on, or leave it out.")
+    return int(asked)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The viewer's routes under `/api/v1/images/{id}/`: Deep Zoom, thumbnail, label and macro image."""
+"""The viewer's routes under `/api/v1/images/{id}/`: Deep Zoom, thumbnail, label and macro image, the file itself."""
 
 import asyncio
 
@@ -6,8 +6,10 @@ import structlog
 from aiohttp import web
 
 from services.viewer import core, pixels
-from services.viewer.lookup import Remembered, Slide, find_slide
+from services.viewer.lookup import Remembered, Slide, asked_version, find_slide
+from services.viewer.originals import Originals
 from shared.access import Principal, decide
+from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.http.headers import secure
 from shared.http.identity import fingerprint, principal_of
@@ -23,11 +25,12 @@ NUMBER = "[0-9]{1,9}"
 log = structlog.get_logger()
 
 
-def viewer(store: Store, tiles: Tiles, clock: Clock) -> web.Application:
+def viewer(store: Store, blobs: Blobs, tiles: Tiles, clock: Clock) -> web.Application:
     """The read side as an aiohttp application, without its health routes."""
     app = web.Application(middlewares=[problems])
     app.on_response_prepare.append(secure)
     app.add_routes(Reading(store, tiles, clock).routes())
+    app.add_routes([web.get(f"{IMAGE}/file", Originals(store, blobs, clock).original)])
     return app
 
 
@@ -100,7 +103,7 @@ class Reading:
         headers = request.headers
         credentials = fingerprint(f"{headers.get('Authorization')}\n{headers.get('Cookie')}")
         principal = await self._principals.get(credentials, lambda: principal_of(request, self._store, self._clock))
-        image, asked = request.match_info["image"], _asked(request)
+        image, asked = request.match_info["image"], asked_version(request)
         slide = (
             await self._slides.get((image, asked), lambda: find_slide(self._store, image, asked)) if principal else None
         )
@@ -125,16 +128,6 @@ class Reading:
             log.error("tile lost", image=seen.version.id.image, version=seen.version.id.n, position=tuple(position))
             raise Problem(404, f"A tile of {name} is missing.", "Tell the operator, who can have it made again.")
         return pixels.background(*seen.geometry.tile_size(position))
-
-
-def _asked(request: web.Request) -> int | None:
-    """The version that `?v=` names, or None."""
-    asked = request.query.get("v")
-    if asked is None:
-        return None
-    if not (asked.isascii() and asked.isdigit() and len(asked) <= 9 and int(asked) > 0):
-        raise Problem(400, f"v={asked[:20]} is no version.", "Give v a whole number from 1 on, or leave it out.")
-    return int(asked)
 
 
 def _caching(validator: str, control: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The uploaded files' port: written by chunk, read at any offset, complete only once verified."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -23,6 +23,11 @@ class StoredChunk(NamedTuple):
 
     n: int
     length: int
+
+
+def owner_of(image: str, version: int) -> str:
+    """How a version is named among the owners of a file."""
+    return f"{image}:{version}"
 
 
 class Blobs(Protocol):
@@ -54,8 +59,8 @@ class Blobs(Protocol):
         """Bytes from `offset`; fewer only at the end of what is stored. Raises `Reject` if a chunk is missing."""
         ...
 
-    def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes in order, in pieces of at most one chunk."""
+    def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes in order, in pieces of at most one chunk. Close it to end early."""
         ...
 
     async def commit(self, file: str, *, length: int, md5: str, sha256: str) -> None:
@@ -69,6 +74,22 @@ class Blobs(Protocol):
         """
         ...
 
+    async def trim(self, file: str, before: int) -> None:
+        """Removes the chunks whose number is below `before`. Harmless when repeated."""
+        ...
+
+    async def share(self, file: str, owner: str) -> BlobInfo | None:
+        """Adds an owner to a complete file; None if there is no such file, or not any more. Harmless when repeated."""
+        ...
+
+    async def release(self, file: str, owners: Sequence[str]) -> bool:
+        """Takes owners away, and removes the file once none is left: whether nothing of it is there any more.
+
+        A file that is being removed can't be shared, and one that somebody else shares stays. Harmless when repeated:
+        it goes on with a removal that was interrupted, and takes chunks that were put after it.
+        """
+        ...
+
     async def delete(self, file: str) -> None:
-        """Removes chunks first, then the files document. Harmless when repeated."""
+        """Removes chunks first, then the files document, whoever owns it. Harmless when repeated."""
         ...

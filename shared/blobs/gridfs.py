@@ -7,14 +7,14 @@ compared, and `s`, its length, which an index holds so that what is stored is co
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bson.int64 import Int64
-from pymongo import IndexModel
+from pymongo import IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from shared.blobs import BlobInfo, StoredChunk
@@ -29,6 +29,19 @@ if TYPE_CHECKING:
 _COUNTED = [("files_id", 1), ("n", 1), ("s", 1)]
 _READ_AHEAD = 4 * 2**20
 _KNOWN_FILES = 1024
+
+
+def _described(document: Mapping[str, Any]) -> BlobInfo:
+    metadata: Mapping[str, Any] = document.get("metadata") or {}
+    return BlobInfo(
+        file=document["_id"],
+        name=document.get("filename") or document["_id"],
+        chunk=document["chunkSize"],
+        length=document["length"],
+        complete=bool(metadata.get("complete")),
+        md5=document.get("md5"),
+        sha256=metadata.get("sha256"),
+    )
 
 
 class GridFSBlobs:
@@ -96,18 +109,7 @@ class GridFSBlobs:
         """See `Blobs.info`."""
         with translated():
             document = await self._files.find_one({"_id": file})
-        if document is None:
-            return None
-        metadata: dict[str, Any] = document.get("metadata") or {}
-        return BlobInfo(
-            file=file,
-            name=document.get("filename") or file,
-            chunk=document["chunkSize"],
-            length=document["length"],
-            complete=bool(metadata.get("complete")),
-            md5=document.get("md5"),
-            sha256=metadata.get("sha256"),
-        )
+        return None if document is None else _described(document)
 
     async def _info(self, file: str) -> BlobInfo:
         """What `info` says, remembered once it can't change any more. Raises `Reject` if there is no such file."""
@@ -150,7 +152,7 @@ class GridFSBlobs:
             found = await self._chunks.find_one({"files_id": info.file, "n": {"$gt": n}}, {"_id": 0, "n": 1})
         return found is not None
 
-    async def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         """See `Blobs.stream`. Reads the next chunks while the caller is busy with these."""
         info = await self._info(file)
         end = None if length is None else offset + length
@@ -180,7 +182,7 @@ class GridFSBlobs:
         """See `Blobs.commit`."""
         whole = {"length": Int64(length), "md5": md5, "metadata.complete": True, "metadata.sha256": sha256}
         with translated():
-            changed = await self._files.update_one({"_id": file}, {"$set": whole})
+            changed = await self._files.update_one({"_id": file, "metadata.deleting": {"$ne": True}}, {"$set": whole})
         if changed.matched_count == 0:
             raise gone(file)
 
@@ -193,6 +195,35 @@ class GridFSBlobs:
         name = f"{self._database.name}-{file}"
         async with self._scratch.copy(name, suffix, info.length, lambda: self.stream(file)) as path:
             yield path
+
+    async def trim(self, file: str, before: int) -> None:
+        """See `Blobs.trim`."""
+        with translated():
+            await self._chunks.delete_many({"files_id": file, "n": {"$lt": before}})
+
+    async def share(self, file: str, owner: str) -> BlobInfo | None:
+        """See `Blobs.share`."""
+        with translated():
+            document = await self._files.find_one_and_update(
+                {"_id": file, "metadata.complete": True},
+                {"$addToSet": {"metadata.refs": owner}},
+                return_document=ReturnDocument.AFTER,
+            )
+        return None if document is None else _described(document)
+
+    async def release(self, file: str, owners: Sequence[str]) -> bool:
+        """See `Blobs.release`."""
+        with translated():
+            await self._files.update_one({"_id": file}, {"$pull": {"metadata.refs": {"$in": list(owners)}}})
+            # Nobody can share it from here on, and a commit that comes late finds nothing.
+            await self._files.update_one(
+                {"_id": file, "metadata.refs.0": {"$exists": False}},
+                {"$set": {"metadata.complete": False, "metadata.deleting": True}},
+            )
+            owned = await self._files.find_one({"_id": file, "metadata.deleting": {"$ne": True}}, {"_id": 1})
+        if owned is None:
+            await self.delete(file)
+        return owned is None
 
     async def delete(self, file: str) -> None:
         """See `Blobs.delete`."""

@@ -1,6 +1,6 @@
 """Uploaded files in this process's memory, for tests of whole pipelines."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,10 +17,12 @@ class MemoryBlobs:
         self._scratch = Scratch(scratch, scratch_bytes)
         self._files: dict[str, BlobInfo] = {}
         self._chunks: dict[str, dict[int, bytes]] = {}
+        self._owners: dict[str, set[str]] = {}
 
     async def create(self, file: str, *, name: str, chunk: int, refs: tuple[str, ...]) -> None:
         """See `Blobs.create`."""
         self._files.setdefault(file, BlobInfo(file, name, chunk, 0, False, None, None))
+        self._owners.setdefault(file, set(refs))
 
     async def put_chunk(self, file: str, n: int, data: bytes) -> bool:
         """See `Blobs.put_chunk`."""
@@ -55,7 +57,7 @@ class MemoryBlobs:
             raise hole(info, end)
         return data
 
-    async def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, file: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         """See `Blobs.stream`."""
         info = self._files.get(file)
         if info is None:
@@ -85,7 +87,29 @@ class MemoryBlobs:
         async with self._scratch.copy(f"memory-{file}", suffix, info.length, lambda: self.stream(file)) as path:
             yield path
 
+    async def trim(self, file: str, before: int) -> None:
+        """See `Blobs.trim`."""
+        if file in self._chunks:
+            self._chunks[file] = {n: data for n, data in self._chunks[file].items() if n >= before}
+
+    async def share(self, file: str, owner: str) -> BlobInfo | None:
+        """See `Blobs.share`."""
+        info = self._files.get(file)
+        if info is None or not info.complete:
+            return None
+        self._owners[file].add(owner)
+        return info
+
+    async def release(self, file: str, owners: Sequence[str]) -> bool:
+        """See `Blobs.release`."""
+        left = self._owners.get(file, set())
+        left.difference_update(owners)
+        if not left:
+            await self.delete(file)
+        return not left
+
     async def delete(self, file: str) -> None:
         """See `Blobs.delete`."""
         self._chunks.pop(file, None)
         self._files.pop(file, None)
+        self._owners.pop(file, None)

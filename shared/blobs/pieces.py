@@ -1,5 +1,6 @@
 """Which bytes of which chunks make up a range of a file. Pure."""
 
+import uuid
 from collections.abc import Sequence
 
 from shared.blobs import BlobInfo
@@ -20,6 +21,15 @@ def gone(file: str) -> Reject:
 
 
 _AGAIN = "Upload the file again."
+_TAILS = uuid.UUID("5d1c7a52-0b8e-4b6a-9d6e-6c9a1f1f6f0d")
+
+
+def tail_of(upload: str) -> str:
+    """The id of the file that holds the pieces of an upload's last chunk until it is whole.
+
+    A piece that begins at byte `b` of the upload is that file's chunk `b`.
+    """
+    return uuid.uuid5(_TAILS, upload).hex
 
 
 def chunk_span(info: BlobInfo, offset: int, length: int) -> range:

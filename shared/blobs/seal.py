@@ -5,37 +5,31 @@ Each step is recorded before the next, and any of them may have been done alread
 
 import asyncio
 import hashlib
-import uuid
 from datetime import timedelta
 from typing import Any
 
-from shared.blobs import Blobs
+from shared.blobs import Blobs, owner_of
+from shared.blobs.pieces import tail_of
 from shared.bus import Bus, Message
 from shared.clock import Clock
+from shared.errors import Reject
 from shared.events import Event, FileComplete
-from shared.stages import end_stage, fail
+from shared.stages import appear, end_stage, fail
 from shared.store import In, Less, Store
 from shared.store.documents import Upload, Version, VersionId
 
 # Well within what a relay takes for stale.
 TOUCH = timedelta(seconds=5)
 MOST_UPLOADS = 100
-_TAILS = uuid.UUID("5d1c7a52-0b8e-4b6a-9d6e-6c9a1f1f6f0d")
+# An upload that nobody goes on with for this long expires.
+IDLE = timedelta(hours=24)
 _AGAIN = "Send the file again; if it happens again, the file changes or is damaged on its way."
 
 
-def tail_of(upload: str) -> str:
-    """The id of the file that holds the pieces of an upload's last chunk until it is whole.
-
-    A piece that begins at byte `b` of the upload is that file's chunk `b`.
-    """
-    return uuid.uuid5(_TAILS, upload).hex
-
-
-async def remove(upload: str, blobs: Blobs) -> None:
-    """Removes the bytes of an upload that came to nothing. Harmless when repeated."""
-    await blobs.delete(upload)
-    await blobs.delete(tail_of(upload))
+async def remove(upload: Upload, blobs: Blobs) -> None:
+    """Removes the bytes of an upload that came to nothing, unless another image shares them. Harmless when repeated."""
+    await blobs.release(upload.id, [owner_of(upload.image, upload.version)])
+    await blobs.delete(tail_of(upload.id))
 
 
 async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clock: Clock) -> FileComplete | None:
@@ -48,11 +42,9 @@ async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clo
     if upload is not None and upload.state == "receiving":
         upload = await _begin(upload, store, blobs, clock)
     if upload is not None and upload.state == "verifying":
-        upload = await _verify(upload, store, blobs, database, clock)
+        upload = await _verified(upload, store, blobs, database, clock)
     if upload is None or upload.state != "complete" or upload.announced:
         return None
-    if await blobs.info(tail_of(upload.id)) is not None:
-        await blobs.delete(tail_of(upload.id))
     version = await _hand_over(upload, store, clock)
     fact = None if version is None else _fact(version, database)
     if fact is None:
@@ -62,7 +54,9 @@ async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clo
 
 
 async def _begin(upload: Upload, store: Store, blobs: Blobs, clock: Clock) -> Upload | None:
-    """`receiving` -> `verifying`, once every byte is stored."""
+    """`receiving` -> `verifying`, once every byte is stored. A part of a file never gets there."""
+    if upload.tus is not None and upload.tus.partial:
+        return upload
     stored = await blobs.chunks(upload.id)
     count = -(-upload.total // upload.chunk)
     last = upload.total - (count - 1) * upload.chunk
@@ -81,8 +75,21 @@ async def _begin(upload: Upload, store: Store, blobs: Blobs, clock: Clock) -> Up
     return changed or await store.uploads.get(upload.id)
 
 
+async def _verified(upload: Upload, store: Store, blobs: Blobs, database: str, clock: Clock) -> Upload | None:
+    """As `_verify`. An upload whose bytes are not there has failed, unless it has ended or was deleted meanwhile."""
+    try:
+        return await _verify(upload, store, blobs, database, clock)
+    except Reject as error:
+        current = await store.uploads.get(upload.id)
+        if current is not None and current.state == "verifying":
+            await _fail(upload, error.reason, store, blobs, database, clock)
+        return None
+
+
 async def _verify(upload: Upload, store: Store, blobs: Blobs, database: str, clock: Clock) -> Upload | None:
     """`verifying` -> `complete` or `failed`."""
+    if upload.file is not None:
+        return await _share(upload, upload.file, store, blobs, clock)
     if upload.md5 is None or upload.sha256 is None:
         digests = await _digests(upload, store, blobs, clock)
         changed = await store.uploads.update(
@@ -95,7 +102,20 @@ async def _verify(upload: Upload, store: Store, blobs: Blobs, database: str, clo
     if reason is not None:
         await _fail(upload, reason, store, blobs, database, clock)
         return None
+    await _delete_tail(upload, blobs)
     await blobs.commit(upload.id, length=upload.total, md5=str(upload.md5), sha256=str(upload.sha256))
+    changed = await store.uploads.update(
+        upload.id, when={"state": "verifying"}, set={"state": "complete", "updated": clock.now()}
+    )
+    return changed or await store.uploads.get(upload.id)
+
+
+async def _share(upload: Upload, file: str, store: Store, blobs: Blobs, clock: Clock) -> Upload | None:
+    """`verifying` -> `complete` for a file that is stored already; if it was deleted meanwhile the upload never was."""
+    if await blobs.share(file, owner_of(upload.image, upload.version)) is None:
+        await store.uploads.take(upload.id, when={"state": "verifying"})
+        return None
+    await appear(store, upload, clock)
     changed = await store.uploads.update(
         upload.id, when={"state": "verifying"}, set={"state": "complete", "updated": clock.now()}
     )
@@ -134,8 +154,14 @@ async def _fail(upload: Upload, reason: str, store: Store, blobs: Blobs, databas
     version = VersionId(image=upload.image, n=upload.version)
     events = await fail(store, version, "upload", reason, _AGAIN, database=database, clock=clock)
     await store.uploads.update(upload.id, when={"state": "verifying"}, set={"state": "failed", "updated": clock.now()})
-    await remove(upload.id, blobs)
+    await remove(upload, blobs)
     return events
+
+
+async def _delete_tail(upload: Upload, blobs: Blobs) -> None:
+    """Removes the pieces of which the chunks were made, where ranges came that were none."""
+    if await blobs.info(tail_of(upload.id)) is not None:
+        await blobs.delete(tail_of(upload.id))
 
 
 async def _hand_over(upload: Upload, store: Store, clock: Clock) -> Version | None:

@@ -85,6 +85,10 @@ class Bus(Protocol):
         """Puts a copy into the delay queue of this attempt (1: 10 s, 2: 1 min, 3: 10 min); confirmed on return."""
         ...
 
+    async def defer(self, stage: str, delivery: Delivery) -> None:
+        """Puts a copy into the delay queue of a minute, without counting it as tried; confirmed on return."""
+        ...
+
     async def dead_letter(self, stage: str, delivery: Delivery, cause: str, detail: str) -> None:
         """Puts a copy with the reason into the stage's dead-letter queue; confirmed on return."""
         ...

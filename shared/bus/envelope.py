@@ -17,11 +17,14 @@ from shared.events import EVENTS, Event
 CONTENT_TYPE = "application/json"
 ATTEMPT = "x-slidemill-attempt"
 REPLAY = "x-slidemill-replay"
+REPLAYED_BY = "x-slidemill-replayed-by"
+REPLAY_REASON = "x-slidemill-replay-reason"
 EXPIRES = "x-slidemill-expires"
 CAUSE = "x-slidemill-cause"
 DETAIL = "x-slidemill-detail"
 STAGE = "x-slidemill-stage"
 FIRST_DEATH = "x-slidemill-first-death"
+DEATH = "x-slidemill-death"
 ROUTING = "x-slidemill-routing"
 TRACE = "traceparent"
 
@@ -58,7 +61,7 @@ def decode(headers: Mapping[str, Any], body: bytes) -> Event:
         raise Undecodable("The message says no event type: it has no header ce-type.")
     event = EVENTS.get(name)
     if event is None:
-        raise Undecodable(f"No event is called {name[:100]}.")
+        raise Undecodable(f"No event is called {name[:100]} in this release; a newer one may know it.")
     try:
         return event.model_validate_json(body)
     except ValidationError as error:
@@ -104,14 +107,27 @@ def copied(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dead(headers: Mapping[str, Any], *, stage: str, cause: str, detail: str, now: datetime) -> dict[str, Any]:
-    """The headers of a dead letter: why it is one, in which stage, and when this message died first."""
+    """The headers of a dead letter: why it is one, in which stage, and when this message died first and last."""
+    moment = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {
-        FIRST_DEATH: now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        FIRST_DEATH: moment,
         **copied(headers),
         CAUSE: cause,
         DETAIL: detail[:_MOST_DETAIL],
         STAGE: stage,
+        DEATH: moment,
     }
+
+
+def risen(headers: Mapping[str, Any], replay: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers of a dead letter that is sent again: with all its tries, and with the marks of the replay."""
+    of_the_death = (CAUSE, DETAIL, STAGE, DEATH, ATTEMPT)
+    return {**{name: value for name, value in copied(headers).items() if name not in of_the_death}, **replay}
+
+
+def replaying(run: str, by: str, reason: str) -> dict[str, Any]:
+    """The headers of what an operator sends again: which audited run it belongs to, who did it, and why."""
+    return {REPLAY: run, REPLAYED_BY: by, REPLAY_REASON: reason[:_MOST_DETAIL]}
 
 
 def expired(headers: Mapping[str, Any], now: datetime) -> bool:

@@ -5,13 +5,16 @@ Its topology is always applied: no message is unroutable. Time is an injected cl
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from shared.bus import Delivery, Message
 from shared.bus import topology as table
 from shared.bus.envelope import ATTEMPT, copied, dead, decode, encode, is_replay, received
+from shared.bus.journal import Entry
+from shared.bus.letters import HeldLetter, Letter
 from shared.clock import Clock, SystemClock
 from shared.errors import Unavailable
 from shared.events import Event, Lane
@@ -161,11 +164,18 @@ class MemoryBus:
 
     async def retry(self, stage: str, delivery: Delivery, attempt: int) -> None:
         """See `Bus.retry`."""
+        self._delay(stage, delivery, {ATTEMPT: attempt}, attempt)
+
+    async def defer(self, stage: str, delivery: Delivery) -> None:
+        """See `Bus.defer`."""
+        self._delay(stage, delivery, {}, table.DEFERRAL)
+
+    def _delay(self, stage: str, delivery: Delivery, headers: Mapping[str, Any], delay: int) -> None:
         self._check_open()
         queue = table.stage_queue(_PREFIX, stage, delivery.lane)
-        headers = {**copied(delivery.headers), ATTEMPT: attempt}
-        stored = Stored(headers, delivery.body, f"{table.stages_exchange(_PREFIX)}:{queue}")
-        self.broker.delay(queue, table.delay_seconds(attempt), stored)
+        routing = f"{table.stages_exchange(_PREFIX)}:{queue}"
+        stored = Stored({**copied(delivery.headers), **headers}, delivery.body, routing)
+        self.broker.delay(queue, table.delay_seconds(delay), stored)
 
     async def dead_letter(self, stage: str, delivery: Delivery, cause: str, detail: str) -> None:
         """See `Bus.dead_letter`."""
@@ -209,3 +219,49 @@ class MemoryBus:
     def _check_open(self) -> None:
         if self._closed:
             raise Unavailable("The connection to the broker is closed.")
+
+
+class MemoryDeadLetters:
+    """The dead letters of a `MemoryBroker`. See `shared.bus.letters.DeadLetters`."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def each(self, stage: str) -> AsyncGenerator[HeldLetter, None]:
+        """See `DeadLetters.each`."""
+        for stored in list(self._broker.dead[stage]):
+            yield _MemoryLetter(self._broker.dead[stage], stored, Letter.read(stage, stored.headers, stored.body))
+
+    async def send(self, stage: str, headers: Mapping[str, Any], body: bytes) -> None:
+        """See `DeadLetters.send`."""
+        queue = table.stage_queue(_PREFIX, stage, "bulk")
+        self._broker.put(queue, Stored(headers, body, f"{table.stages_exchange(_PREFIX)}:{queue}"))
+
+    async def bury(self, stage: str, headers: Mapping[str, Any], body: bytes) -> None:
+        """See `DeadLetters.bury`."""
+        self._broker.dead[stage].append(Stored(headers, body, f"{table.dead_exchange(_PREFIX)}:{stage}"))
+
+
+class MemoryJournal:
+    """The journal of a `MemoryBroker`. See `shared.bus.journal.Journal`."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def read(self, since: datetime | None = None) -> AsyncGenerator[Entry, None]:
+        """See `Journal.read`."""
+        for offset, event in enumerate(list(self._broker.journal)):
+            yield Entry(offset, encode(Message(event))[0], event)
+
+
+@dataclass(frozen=True)
+class _MemoryLetter:
+    """See `shared.bus.letters.HeldLetter`."""
+
+    queue: list[Stored]
+    stored: Stored
+    letter: Letter
+
+    async def remove(self) -> None:
+        """See `HeldLetter.remove`."""
+        self.queue[:] = [other for other in self.queue if other is not self.stored]

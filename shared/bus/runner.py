@@ -7,16 +7,19 @@ What becomes of a delivery:
     given up       the last retry failed: `failed` tells the image's owner, and it is dead-lettered
     rejected       `Reject`: the same at once
     undecodable    no event of ours, or none that this stage handles: dead-lettered
+    deferred       the same bug kills most messages: comes again in a minute, without being counted as tried
     unserved       about a database that this deployment does not serve: dead-lettered
     expired        said itself that nobody needs it any more
     returned       the service stopped before it could be handled
 
 `Unavailable` is none of these: the delivery is kept, nothing more is taken until the stores and the broker answer
 again, and then the handler runs anew.
+
+When most of the last messages of several images die of one bug, it is the release that is at fault: then nothing more
+is taken but one message now and then, to see whether it still dies (see `outbreak`).
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,13 +31,18 @@ import structlog
 from shared.bus import Bus, Consumer, Delivery, Environment, Handler, Message
 from shared.bus.crash import CrashPoint
 from shared.bus.envelope import Undecodable, attempt_of, decode, expired, onward, trace_of
+from shared.bus.intake import Intake
+from shared.bus.outbreak import WINDOW, Outbreak, signature
 from shared.bus.topology import DELAYS, LANES
 from shared.clock import Clock
 from shared.errors import Reject, RetryLater, Unavailable
-from shared.events import Event, Lane
+from shared.events import Event
 
 FIRST_PROBE_SECONDS = 0.5
 LONGEST_PROBE_SECONDS = 10.0
+# While most messages die of one bug. A broker takes back after 30 minutes what a consumer holds.
+FIRST_SIT_OUT_SECONDS = 30.0
+LONGEST_SIT_OUT_SECONDS = 300.0
 
 log = structlog.get_logger()
 
@@ -75,10 +83,8 @@ class Runner:
         self._clock = clock
         self._grace = grace
         self._patience = patience
-        self._waiting: dict[Lane, deque[Delivery]] = {lane: deque() for lane in LANES}
-        self._changed = asyncio.Condition()
-        self._stopping = asyncio.Event()
-        self._probing = 0
+        self._intake = Intake()
+        self._outbreak = Outbreak()
         self._crash = CrashPoint()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -88,7 +94,7 @@ class Runner:
         in both cases its deliveries go back to the queue once the bus is closed.
         """
         for lane in LANES:
-            await self._bus.consume(self._consumer.stage, lane, self._consumer.slots, self._take)
+            await self._bus.consume(self._consumer.stage, lane, self._consumer.slots, self._intake.put)
         slots = [asyncio.create_task(self._serve(number)) for number in range(self._consumer.slots)]
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -102,64 +108,76 @@ class Runner:
             if not slot.cancelled():
                 slot.result()
 
+    async def ready(self) -> None:
+        """Raises `Unavailable` while a bug that kills most messages keeps it from taking any."""
+        if self._outbreak.bug is not None:
+            raise Unavailable(
+                f"Paused: {self._outbreak.deaths} of the last {WINDOW} messages of a kind died of one bug, "
+                f"{self._outbreak.bug}. Deploy a release without it; nothing is lost meanwhile."
+            )
+
     async def _wind_down(self, slots: list[asyncio.Task[None]]) -> None:
         # First of all: what is given back to a broker that still delivers to us comes again at once, and each return
         # counts against its limit.
         await self._bus.stop_consuming()
-        async with self._changed:
-            self._stopping.set()
-            self._changed.notify_all()
-        for waiting in self._waiting.values():
-            while waiting:
-                await waiting.popleft().requeue()
+        await self._intake.stop()
         _, late = await asyncio.wait(slots, timeout=self._grace)
         if late:
             log.warning("handlers did not end in time, their messages go back", stage=self._consumer.stage, n=len(late))
 
-    async def _take(self, delivery: Delivery) -> None:
-        if self._stopping.is_set():
-            await delivery.requeue()
-            return
-        async with self._changed:
-            self._waiting[delivery.lane].append(delivery)
-            self._changed.notify_all()
-
-    async def _next(self, slot: int) -> Delivery | None:
-        """The next delivery for this slot: the first slot serves express first, so that small slides never starve."""
-        order: tuple[Lane, ...] = ("express", "bulk") if slot == 0 else ("bulk", "express")
-        async with self._changed:
-            while not self._stopping.is_set():
-                if not self._probing:
-                    for lane in order:
-                        if self._waiting[lane]:
-                            return self._waiting[lane].popleft()
-                await self._changed.wait()
-        return None
-
     async def _serve(self, slot: int) -> None:
-        while (delivery := await self._next(slot)) is not None:
+        while (delivery := await self._intake.next(slot)) is not None:
             await self._settle(delivery)
+            if self._outbreak.bug is not None and not self._intake.is_alone:
+                async with self._intake.alone():
+                    await self._sit_out(slot)
 
-    async def _settle(self, delivery: Delivery) -> None:
-        """Sees one delivery through, whatever it takes, and writes its line in the log."""
+    async def _sit_out(self, slot: int) -> None:
+        """Waits for an outbreak to end, trying one message of the dying kind after each pause."""
+        pause = FIRST_SIT_OUT_SECONDS
+        while self._outbreak.bug is not None:
+            log.error("paused", stage=self._consumer.stage, bug=self._outbreak.bug, seconds=pause)
+            await self._pause(pause)
+            pause = min(pause * 2, LONGEST_SIT_OUT_SECONDS)
+            outcome = ""
+            while self._outbreak.bug is not None and outcome != "deferred":
+                delivery = await self._intake.next(slot, alone=True)
+                if delivery is None:
+                    return
+                outcome = await self._settle(delivery)
+            if self._outbreak.bug is not None:
+                await self._defer_waiting()
+        log.info("goes on", stage=self._consumer.stage)
+
+    async def _defer_waiting(self) -> None:
+        """Holds nothing of the dying kind from one pause to the next: the broker would take it back, and count that."""
+        for delivery in self._intake.drain():
+            await self._settle(delivery, put_off=True)
+
+    async def _settle(self, delivery: Delivery, *, put_off: bool = False) -> str:
+        """Sees one delivery through, whatever it takes, and writes its line in the log; returns the outcome.
+
+        With `put_off`, what is of a dying kind is deferred untried.
+        """
         line = log.bind(stage=self._consumer.stage, **_described(delivery))
         started = self._clock.now()
-        outcome = await self._insist(delivery, line)
+        outcome = await self._insist(delivery, line, put_off)
         await (delivery.requeue() if outcome == "returned" else delivery.ack())
         line.info("message", outcome=outcome, seconds=(self._clock.now() - started).total_seconds())
+        return outcome
 
-    async def _insist(self, delivery: Delivery, line: Log) -> str:
+    async def _insist(self, delivery: Delivery, line: Log, put_off: bool) -> str:
         """The outcome, as soon as everything that it needs can be reached."""
         since: datetime | None = None
         pause = FIRST_PROBE_SECONDS
         while True:
             try:
-                return await self._attempt(delivery, line)
+                return await self._attempt(delivery, line, put_off)
             except Unavailable as error:
                 since = since or self._clock.now()
                 line.warning("waiting", error=str(error))
                 if not await self._until_back(since, pause):
-                    if self._stopping.is_set():
+                    if self._intake.stopping.is_set():
                         return "returned"
                     await delivery.requeue()
                     minutes = self._patience.total_seconds() / 60
@@ -168,9 +186,8 @@ class Runner:
 
     async def _until_back(self, since: datetime, pause: float) -> bool:
         """Waits, and takes nothing more, until the bus and the stores answer; False if stopped or out of patience."""
-        self._probing += 1
-        try:
-            while not self._stopping.is_set() and self._clock.now() - since < self._patience:
+        async with self._intake.held():
+            while not self._intake.stopping.is_set() and self._clock.now() - since < self._patience:
                 await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PROBE_SECONDS)
                 try:
@@ -180,18 +197,14 @@ class Runner:
                 except Unavailable as error:
                     log.warning("still waiting", stage=self._consumer.stage, error=str(error))
                 else:
-                    return not self._stopping.is_set()
+                    return not self._intake.stopping.is_set()
             return False
-        finally:
-            self._probing -= 1
-            async with self._changed:
-                self._changed.notify_all()
 
     async def _pause(self, seconds: float) -> None:
         """Sleeps, but not past a stop."""
         tasks = [
             asyncio.ensure_future(self._clock.sleep(seconds)),
-            asyncio.ensure_future(self._stopping.wait()),
+            asyncio.ensure_future(self._intake.stopping.wait()),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -199,7 +212,7 @@ class Runner:
             for task in tasks:
                 task.cancel()
 
-    async def _attempt(self, delivery: Delivery, line: Log) -> str:
+    async def _attempt(self, delivery: Delivery, line: Log, put_off: bool) -> str:
         """Does once whatever the delivery calls for; raises `Unavailable` where that could not be done."""
         try:
             event = decode(delivery.headers, delivery.body)
@@ -213,6 +226,8 @@ class Runner:
             return await self._bury(delivery, "unserved", f"The database {event.database} is not served here.", line)
         if expired(delivery.headers, self._clock.now()):
             return "expired"
+        if put_off and self._outbreak.concerns(event.type):
+            return await self._defer(delivery)
         return await self._handle(_Case(delivery, event, handler, environment, line))
 
     async def _handle(self, case: _Case) -> str:
@@ -222,14 +237,27 @@ class Runner:
         except Unavailable:
             raise
         except Reject as error:
+            self._record(case, None)
             return await self._give_up(case, "reject", error.reason, error.remedy, f"{error.reason} {error.remedy}")
         except RetryLater as error:
+            self._record(case, None)
             return await self._again(case, str(error))
         except Exception as error:
             case.line.exception("bug in a handler")
+            self._record(case, signature(error))
+            if self._outbreak.concerns(case.event.type):
+                return await self._defer(case.delivery)
             return await self._again(case, f"{type(error).__name__}: {error}")
+        self._record(case, None)
         await self._publish(case, produced)
         return "handled"
+
+    def _record(self, case: _Case, bug: str | None) -> None:
+        self._outbreak.record(case.event.type, case.event.correlation, bug)
+
+    async def _defer(self, delivery: Delivery) -> str:
+        await self._bus.defer(self._consumer.stage, delivery)
+        return "deferred"
 
     async def _again(self, case: _Case, detail: str) -> str:
         retries = attempt_of(case.delivery.headers)

@@ -13,6 +13,8 @@ from shared.errors import Reject, Unavailable
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger()
 
+# Statuses that only some protocols know.
+PHRASES = {460: "Checksum Mismatch"}
 REMEDIES = {
     400: "Correct the request and send it again.",
     404: "Check the address; what you look for may have been deleted, or belong to someone else.",
@@ -49,14 +51,18 @@ class Problem(Exception):
         """The answer as application/problem+json."""
         body = {
             "type": self.type,
-            "title": HTTPStatus(self.status).phrase,
+            "title": PHRASES.get(self.status) or HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
             "remedy": self.remedy,
             **self.extra,
         }
         return web.json_response(
-            body, status=self.status, headers=self.headers, content_type="application/problem+json"
+            body,
+            status=self.status,
+            reason=PHRASES.get(self.status),
+            headers=self.headers,
+            content_type="application/problem+json",
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from shared.store.documents import (
     Account,
+    Audit,
     Block,
     Deployment,
     Document,
@@ -20,6 +21,7 @@ from shared.store.documents import (
     Thumbnail,
     Tick,
     Token,
+    Tombstone,
     Upload,
     Version,
 )
@@ -80,6 +82,10 @@ class Collection(Protocol[D]):
         """Counts of the matching documents grouped by the values at the paths `by`."""
         ...
 
+    async def total(self, where: Where, path: str) -> int:
+        """The sum of the whole numbers at `path` in the matching documents; what is missing or null counts nothing."""
+        ...
+
     async def update(
         self,
         id: Any,
@@ -115,12 +121,18 @@ class Store(Protocol):
     images: Collection[Image]
     versions: Collection[Version]
     blocks: Collection[Block]
+    audits: Collection[Audit]
     thumbnails: Collection[Thumbnail]
     ticks: Collection[Tick]
+    tombstones: Collection[Tombstone]
     deployments: Collection[Deployment]
 
     async def prepare(self) -> None:
         """Makes collections and indexes (idempotent). Called once at the start of every service."""
+        ...
+
+    async def free_bytes(self) -> int | None:
+        """How much more the database can take: what is free on its disk and in its files; None if it does not say."""
         ...
 
     async def ping(self) -> None:

@@ -54,8 +54,30 @@ class Session(Document):
     created: datetime
 
 
+class Tus(BaseModel):
+    """What an upload by the tus protocol has besides. Its offset is the upload's `stored`.
+
+    `token` is raised by whoever asks where to go on: nobody who was bringing bytes before moves the offset after that.
+    `sized` says that `chunk` is settled: from then on there may be chunks. While `deferred`, the upload's `total` is 0
+    and unknown. A `partial` upload makes no image; a `final` one is made of the partial uploads `parts`, in order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    token: int = 0
+    metadata: str = ""
+    sized: bool = False
+    deferred: bool = False
+    partial: bool = False
+    final: bool = False
+    parts: tuple[str, ...] = ()
+
+
 class Upload(Document):
-    """One file on its way in. `id` is the GridFS files id too."""
+    """One file on its way in. `id` is the GridFS files id too, but where `file` names a stored file that it shares.
+
+    `session` is empty for a part that named none.
+    """
 
     id: str = Field(alias="_id")
     session: str
@@ -68,13 +90,20 @@ class Upload(Document):
     stored: int = 0
     state: UploadState = "receiving"
     announced: bool = False
+    file: str | None = None
     key: str | None = None
     claimed_md5: str | None = None
     claimed_sha256: str | None = None
     md5: str | None = None
     sha256: str | None = None
+    tus: Tus | None = None
     created: datetime
     updated: datetime
+
+    @property
+    def stored_as(self) -> str:
+        """The GridFS files id."""
+        return self.file or self.id
 
 
 class Image(Document):
@@ -141,12 +170,15 @@ class Recipe(BaseModel):
     tile: int
 
 
+Reader = Literal["tiff-tiles", "dicom-frames", "openslide", "vips-random", "vips-sequential"]
+
+
 class Source(BaseModel):
     """What the slide's header says. `reader` names the way its pixels are read; `layout` is that reader's own data."""
 
     model_config = ConfigDict(frozen=True)
 
-    reader: Literal["tiff-tiles", "openslide", "vips-random", "vips-sequential"]
+    reader: Reader
     suffix: str
     vendor: str | None = None
     mpp: float | None = None
@@ -227,6 +259,22 @@ class Tick(Document):
     report: dict[str, Any] = {}
 
 
+class Audit(Document):
+    """What somebody did by hand to messages or images: who, when, why, to what.
+
+    `id` is `run-part`: a run goes on in a further part after so many subjects, each noted before it is done.
+    """
+
+    id: str = Field(alias="_id")
+    run: str
+    at: datetime
+    by: str
+    action: str
+    reason: str
+    selection: dict[str, Any] = {}
+    subjects: tuple[str, ...] = ()
+
+
 class Thumbnail(Document):
     """A small picture of a version: `kind` is thumbnail, label or macro; `id` is `image:n:kind`."""
 
@@ -235,6 +283,22 @@ class Thumbnail(Document):
     width: int
     height: int
     data: bytes
+
+
+class Tombstone(Document):
+    """An image or a session that was deleted; `id` is its own. What belongs to it is swept until this document goes.
+
+    `files` and `versions` are those that an image was found to have. `due` is when to sweep next, `sweeps` how often
+    that was done.
+    """
+
+    id: str = Field(alias="_id")
+    kind: Literal["image", "session"]
+    files: tuple[str, ...] = ()
+    versions: tuple[int, ...] = ()
+    sweeps: int = 0
+    created: datetime
+    due: datetime
 
 
 class Deployment(Document):

@@ -187,6 +187,10 @@ class MemoryCollection(Generic[D]):
             counts[group] = counts.get(group, 0) + 1
         return counts
 
+    async def total(self, where: Where, path: str) -> int:
+        """See `Collection.total`."""
+        return sum(_at(document, path) or 0 for document in self._matching(where))
+
     async def update(
         self,
         id: Any,
@@ -241,12 +245,18 @@ class MemoryStore(Store):
         self.images = MemoryCollection(schema.IMAGES)
         self.versions = MemoryCollection(schema.VERSIONS)
         self.blocks = MemoryCollection(schema.BLOCKS)
+        self.audits = MemoryCollection(schema.AUDITS)
         self.thumbnails = MemoryCollection(schema.THUMBNAILS)
         self.ticks = MemoryCollection(schema.TICKS)
+        self.tombstones = MemoryCollection(schema.TOMBSTONES)
         self.deployments = MemoryCollection(schema.DEPLOYMENTS)
 
     async def prepare(self) -> None:
         """See `Store.prepare`."""
+
+    async def free_bytes(self) -> int | None:
+        """See `Store.free_bytes`."""
+        return None
 
     async def ping(self) -> None:
         """See `Store.ping`."""

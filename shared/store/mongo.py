@@ -33,18 +33,23 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("owner", "key", unique=True, only={"key": {"$type": "string"}}),
         _index("state", "updated"),
         _index("session"),
+        _index("image"),
+        _index("owner", "state", "total"),
     ],
     "images": [_index("session", "created", "_id")],
     "versions": [
         _index("_id.image", "_id.n"),
         _index("session", "updated"),
+        _index("sha256"),
         _index("state", "updated", only={"state": {"$in": list(STAGE_OF_STATE)}}),
     ],
     "blocks": [
         _index("_id.image", "_id.version", "_id.stage"),
         _index("_id.image", "_id.version", "_id.stage", "done", "round", only={"done": False}),
     ],
+    "audits": [_index("at")],
     "ticks": [_index("started")],
+    "tombstones": [_index("due")],
 }
 
 
@@ -144,6 +149,13 @@ class MongoCollection(Generic[D]):
             groups = await self._collection.aggregate([{"$match": _query(where)}, {"$group": group}]).to_list(None)
         return {tuple(group["_id"]): group["count"] for group in groups}
 
+    async def total(self, where: Where, path: str) -> int:
+        """See `Collection.total`."""
+        group = {"_id": None, "total": {"$sum": f"${path}"}}
+        with translated():
+            groups = await self._collection.aggregate([{"$match": _query(where)}, {"$group": group}]).to_list(None)
+        return int(groups[0]["total"]) if groups else 0
+
     async def update(
         self,
         id: Any,
@@ -198,8 +210,10 @@ class MongoStore(Store):
         self.images = MongoCollection(self._database, schema.IMAGES)
         self.versions = MongoCollection(self._database, schema.VERSIONS)
         self.blocks = MongoCollection(self._database, schema.BLOCKS)
+        self.audits = MongoCollection(self._database, schema.AUDITS)
         self.thumbnails = MongoCollection(self._database, schema.THUMBNAILS)
         self.ticks = MongoCollection(self._database, schema.TICKS)
+        self.tombstones = MongoCollection(self._database, schema.TOMBSTONES)
         self.deployments = MongoCollection(self._database, schema.DEPLOYMENTS)
 
     async def prepare(self) -> None:
@@ -207,6 +221,16 @@ class MongoStore(Store):
         with translated():
             for name, indexes in INDEXES.items():
                 await self._database[name].create_indexes(indexes)
+
+    async def free_bytes(self) -> int | None:
+        """See `Store.free_bytes`. Of a sharded cluster it is what all its disks have together."""
+        with translated():
+            stats = await self._database.command("dbStats", freeStorage=1)
+        total, used = stats.get("fsTotalSize"), stats.get("fsUsedSize")
+        if not total or used is None:
+            return None
+        # What was deleted is not given back to the disk, but filled again.
+        return int(total - used + stats.get("totalFreeStorageSize", 0))
 
     async def ping(self) -> None:
         """See `Store.ping`."""

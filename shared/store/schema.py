@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from shared.store.documents import (
     Account,
+    Audit,
     Block,
     Deployment,
     Document,
@@ -17,6 +18,7 @@ from shared.store.documents import (
     Thumbnail,
     Tick,
     Token,
+    Tombstone,
     Upload,
     Version,
 )
@@ -44,8 +46,10 @@ UPLOADS = Kind("uploads", Upload, unique=("owner", "key"))
 IMAGES = Kind("images", Image)
 VERSIONS = Kind("versions", Version)
 BLOCKS = Kind("blocks", Block)
+AUDITS = Kind("audits", Audit)
 THUMBNAILS = Kind("thumbnails", Thumbnail)
 TICKS = Kind("ticks", Tick)
+TOMBSTONES = Kind("tombstones", Tombstone)
 DEPLOYMENTS = Kind("deployments", Deployment)
 
 

@@ -66,6 +66,12 @@ def version_range(image: str, version: int) -> KeyRange:
     return KeyRange(head + _TAIL.pack(version, 0, 0), head + _TAIL.pack(version, 255, 2**64 - 1))
 
 
+def image_range(image: str) -> KeyRange:
+    """Every tile of every version of an image."""
+    head = bytes.fromhex(image)
+    return KeyRange(head + _TAIL.pack(0, 0, 0), head + _TAIL.pack(2**32 - 1, 255, 2**64 - 1))
+
+
 def level_range(image: str, version: int, level: int) -> KeyRange:
     """Every tile of one level of a version."""
     head = bytes.fromhex(image)

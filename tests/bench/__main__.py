@@ -1,7 +1,9 @@
-"""`make bench`: slidemill against `vips dzsave` on the same slide in the same run, alternating.
+"""`make bench`: slidemill against its peers on the same file in the same run, alternating.
 
 slidemill's time runs from file-complete (the file is in GridFS and proven) to pyramid-built (the last tile is
-acknowledged by majority and journal), as the image's own stage times say. The file is warm for both.
+acknowledged by majority and journal), as the image's own stage times say. The file is warm for both. Beside the wall
+clock stands processor time, of the services and servers that worked on it as of the peer: on a machine that others use
+as well it is what can be compared.
 """
 
 import argparse
@@ -11,15 +13,19 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deploy.local.sample import write_svs
-from tests.bench.memory import MemoryWatch
-from tests.bench.peer import PeerRun, dzsave
+from tests.bench.cases import CASES, QUICK, Case
+from tests.bench.peer import Peer, PeerRun, dzsave
+from tests.bench.watch import Watch
 
 ROOT = Path(__file__).resolve().parents[2]
+LATENCY_RUNS = 50
+STAGES = ("dice", "fold", "finish")
 
 
 def slidemill(data: Path, *words: str) -> Any:
@@ -30,23 +36,14 @@ def slidemill(data: Path, *words: str) -> Any:
     return json.loads(done.stdout) if done.stdout.strip() else None
 
 
+def moment(image: dict[str, Any], stage: str, end: str) -> float:
+    """A stage's `started` or `ended`, in seconds of the clock."""
+    return datetime.fromisoformat(image["stages"][stage][end]).timestamp()
+
+
 def seconds_between(image: dict[str, Any]) -> float:
     """From file-complete to pyramid-built."""
-    start, end = image["stages"]["upload"]["ended"], image["stages"]["fold"]["ended"]
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-
-
-def make_slide(folder: Path, width: int, height: int, quality: int) -> Path:
-    """The bench's slide, drawn once; free disk is checked first."""
-    path = folder / f"bench-{width}x{height}-q{quality}.svs"
-    if not path.exists():
-        wanted = width * height // 2
-        if shutil.disk_usage(folder).free < 4 * wanted:
-            sys.exit(f"{folder} has too little free disk for a slide of {width} x {height}: free {4 * wanted:,} bytes.")
-        partial = path.with_suffix(".partial.svs")
-        write_svs(partial, width, height, quality=quality)
-        partial.rename(path)
-    return path
+    return moment(image, "fold", "ended") - moment(image, "upload", "ended")
 
 
 def warm(path: Path) -> None:
@@ -63,68 +60,122 @@ def run_once(data: Path, slide: Path) -> dict[str, Any]:
     return image
 
 
-def main() -> None:
-    """Prints times, the ratio, tile counts and bytes of both, and the memory of each service."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--width", type=int, default=23000)
-    parser.add_argument("--height", type=int, default=16500)
-    parser.add_argument("--quality", type=int, default=80, help="JPEG quality of the slide's own tiles")
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--workers", default="dicer=1,pyramid=1")
-    parser.add_argument("--folder", type=Path, default=ROOT / "var" / "bench")
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    slide = make_slide(options.folder, options.width, options.height, options.quality)
-    data = options.folder / "stack"
+@dataclass
+class Runs:
+    """What was measured of one case: images as they were in the end, processor seconds by process, runs by peer."""
+
+    images: list[dict[str, Any]] = field(default_factory=list)
+    processor: list[dict[str, float]] = field(default_factory=list)
+    peers: dict[str, list[PeerRun]] = field(default_factory=dict)
+
+
+def measure(data: Path, slide: Path, peers: Sequence[Peer], pairs: int, watch: Watch) -> Runs:
+    """Alternates slidemill and its peers on the same file."""
+    runs = Runs()
+    for pair in range(1, pairs + 1):
+        warm(slide)
+        image = run_once(data, slide)
+        runs.images.append(image)
+        # What the last upload left to write back is not the peer's to pay for.
+        time.sleep(2)
+        runs.processor.append(watch.seconds(moment(image, "upload", "ended"), moment(image, "fold", "ended")))
+        line = f"pair {pair}: slidemill {seconds_between(image):6.2f} s"
+        for peer in peers:
+            warm(slide)
+            run = peer(slide, data)
+            runs.peers.setdefault(peer.__name__, []).append(run)
+            line += f"  {peer.__name__} {run.seconds:6.2f} s, ratio {run.seconds / seconds_between(image):.2f}"
+        print(line, flush=True)
+    return runs
+
+
+def report(case: Case, slide: Path, runs: Runs) -> None:
+    """Prints times, ratios, tile counts and bytes of all."""
+    image = runs.images[-1]
+    ours = statistics.median(seconds_between(one) for one in runs.images)
+    used = {name: statistics.median(run[name] for run in runs.processor) for name in runs.processor[0]}
+    stages = {
+        stage: statistics.median(moment(one, stage, "ended") - moment(one, stage, "started") for one in runs.images)
+        for stage in STAGES
+    }
+    print(f"file:      {slide.name}, {case.megapixels:.0f} Mpixel, {slide.stat().st_size / 1e6:.0f} MB")
+    print(f"slidemill: median {ours:.2f} s, {case.megapixels / ours:.0f} Mpixel/s, base {image['base']}")
+    print(f"           {', '.join(f'{stage} {seconds:.2f} s' for stage, seconds in stages.items())}")
+    print(f"           {image['tiles']['stored']} tiles stored")
+    parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in used.items() if seconds >= 0.01)
+    print(f"           processor {sum(used.values()):.2f} s: {parts}")
+    for (peer, aim), peer_runs in zip(case.peers, runs.peers.values(), strict=False):
+        median = statistics.median(run.seconds for run in peer_runs)
+        processor = statistics.median(run.processor for run in peer_runs)
+        print(f"{peer.__name__}: median {median:.2f} s, {case.megapixels / median:.0f} Mpixel/s")
+        print(
+            f"           {peer_runs[-1].tiles} tiles, {peer_runs[-1].bytes / 1e6:.0f} MB, processor {processor:.2f} s"
+        )
+        print(f"ratio:     {median / ours:.2f} (aim {aim:g}), of processor time {processor / sum(used.values()):.2f}")
+
+
+def latency(data: Path, slide: Path) -> None:
+    """Prints how long after its last byte a file of one tile is ready, on a system that has nothing else to do."""
+    waits = []
+    for _ in range(LATENCY_RUNS):
+        image = run_once(data, slide)
+        waits.append((moment(image, "finish", "ended") - moment(image, "upload", "ended")) * 1000)
+    waits.sort()
+    print(f"file:      {slide.name}, from its last byte to image-ready, {LATENCY_RUNS} times")
+    print(f"slidemill: median {statistics.median(waits):.0f} ms (aim 300), most {waits[-1]:.0f} ms")
+
+
+def bench(name: str, case: Case, slide: Path, data: Path, options: argparse.Namespace) -> None:
+    """One case, on a stack of its own."""
+    print(f"\n{name}", flush=True)
     shutil.rmtree(data, ignore_errors=True)
-    subprocess.run(
-        [ROOT / "slidemill", "up", "--detach", "--workers", options.workers, "--data", str(data)],
-        check=True,
-        stdout=sys.stderr,
-    )
+    command = [ROOT / "slidemill", "up", "--detach", "--workers", options.workers, "--data", str(data)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
     try:
-        compare(data, slide, options.pairs, options.width * options.height / 1e6)
+        status = slidemill(data, "status")
+        services = [entry["name"] for entry in status["services"]]
+        pids = {entry["name"]: entry["pid"] for entry in status["services"] + status["servers"]}
+        with Watch(pids) as watch:
+            if case.latency:
+                latency(data, slide)
+            else:
+                peers = [peer for peer, _ in case.peers]
+                report(case, slide, measure(data, slide, peers, options.pairs if peers else 1, watch))
+        for service in services:
+            print(f"memory:    {service} with children at most {watch.peaks[service] / 1e6:.0f} MB resident")
     finally:
         subprocess.run([ROOT / "slidemill", "down", "--data", str(data)], check=True, stdout=sys.stderr)
         shutil.rmtree(data, ignore_errors=True)
 
 
-def compare(data: Path, slide: Path, pairs: int, megapixels: float) -> None:
-    """Alternates the two on the same slide and prints the table."""
-    services = {entry["name"]: entry["pid"] for entry in slidemill(data, "status")["services"]}
-    ours: list[float] = []
-    peers: list[PeerRun] = []
-    image: dict[str, Any] = {}
-    with MemoryWatch(services) as memory:
-        for pair in range(1, pairs + 1):
-            warm(slide)
-            image = run_once(data, slide)
-            ours.append(seconds_between(image))
-            # What the last upload left to write back is not the peer's to pay for.
-            time.sleep(2)
-            warm(slide)
-            peers.append(dzsave(slide, data))
-            print(
-                f"pair {pair}: slidemill {ours[-1]:6.2f} s  dzsave {peers[-1].seconds:6.2f} s"
-                f"  ratio {peers[-1].seconds / ours[-1]:.2f}",
-                flush=True,
-            )
-    dice, fold = image["stages"]["dice"], image["stages"]["fold"]
-    stage_times = [
-        (datetime.fromisoformat(stage["ended"]) - datetime.fromisoformat(stage["started"])).total_seconds()
-        for stage in (dice, fold)
-    ]
-    ratio = statistics.median(peer.seconds for peer in peers) / statistics.median(ours)
-    print(f"slide:     {slide.name}, {megapixels:.0f} Mpixel, {slide.stat().st_size / 1e6:.0f} MB")
-    print(f"slidemill: median {statistics.median(ours):.2f} s, {megapixels / statistics.median(ours):.0f} Mpixel/s")
-    print(f"           last run: dice {stage_times[0]:.2f} s, fold {stage_times[1]:.2f} s")
-    print(f"           {image['tiles']['stored']} tiles stored, base {image['base']}")
-    peer_median = statistics.median(peer.seconds for peer in peers)
-    print(f"dzsave:    median {peer_median:.2f} s, {megapixels / peer_median:.0f} Mpixel/s")
-    print(f"           {peers[-1].tiles} tiles, {peers[-1].bytes / 1e6:.0f} MB")
-    print(f"ratio:     {ratio:.2f}")
-    for name, peak in memory.peaks.items():
-        print(f"memory:    {name} with children at most {peak / 1e6:.0f} MB resident")
+def main() -> None:
+    """Runs the cases asked for, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all, or some of {', '.join(CASES)}")
+    parser.add_argument("--slide", type=Path, help="a file of your own instead, against dzsave")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--workers", default="dicer=1,pyramid=1")
+    parser.add_argument("--folder", type=Path, default=ROOT / "var" / "bench")
+    options = parser.parse_args()
+    unknown = [name for name in options.cases if name not in (*CASES, "all")]
+    if unknown:
+        parser.error(f"there is no case {unknown[0]}: choose all, or some of {', '.join(CASES)}")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    data = options.folder / "stack"
+    if options.slide is not None:
+        bench(options.slide.name, own(options.slide), options.slide, data, options)
+        return
+    for name in CASES if "all" in options.cases else options.cases or QUICK:
+        bench(name, CASES[name], CASES[name].make(options.folder), data, options)
+
+
+def own(slide: Path) -> Case:
+    """A case for somebody's own file."""
+    import openslide
+
+    with openslide.open_slide(slide) as opened:
+        width, height = opened.dimensions
+    return Case(slide.name, width, height, lambda path: None, ((dzsave, 1.0),))
 
 
 if __name__ == "__main__":

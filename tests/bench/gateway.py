@@ -25,7 +25,7 @@ import pymongo
 
 from deploy.local.mongod import Mongod
 from deploy.local.ports import free_port
-from tests.bench.memory import MemoryWatch
+from tests.bench.watch import Watch
 from tests.serving import Client, GatewayProcess, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,7 +212,7 @@ def compare(mongodb: str, gateway: GatewayProcess, folder: Path, options: argpar
     finally:
         peer.terminate()
         peer.wait()
-    with MemoryWatch({"gateway": gateway.pid}) as memory:
+    with Watch({"gateway": gateway.pid}) as memory:
         seconds = many(
             lambda n: by_ranges(gateway.url, session, File(1000 + n, options.each * MIB), step), options.clients
         )

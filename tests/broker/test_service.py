@@ -19,7 +19,7 @@ from deploy.local.ports import free_port
 from deploy.local.rabbitmq import RabbitMQ
 from shared.bus import Message
 from shared.bus import topology as table
-from shared.bus.rabbit import RabbitBus, apply
+from shared.bus.rabbit import RabbitBus, RabbitDeadLetters, apply
 from shared.events import FileComplete
 from shared.mongo import connect
 from shared.service import deployment_claim
@@ -250,6 +250,37 @@ async def test_a_killed_service_loses_nothing(deployment: Deployment) -> None:
     async with asyncio.timeout(PATIENCE):
         while await deployment.depth("pyramid") < 200:
             await asyncio.sleep(0.1)
+
+
+async def test_poison_is_put_aside_with_its_reason_and_stops_nobody(deployment: Deployment) -> None:
+    await deployment.apply()
+    poison: list[tuple[dict[str, Any], bytes]] = [
+        ({}, b"not even JSON"),
+        ({"ce-type": "slidemill.polish-glass.v1"}, b"{}"),
+        ({"ce-type": FileComplete.type}, b'{"database": "x"}'),
+        ({"ce-type": "slidemill.file-complete.v9"}, b"{}"),
+        ({"ce-type": FileComplete.type}, b" " * 10_000_000),
+    ]
+    queue = table.stage_queue(deployment.prefix, "dicer", "express")
+    async with await aio_pika.connect(deployment.server.amqp) as connection:
+        channel = await connection.channel()
+        for headers, body in poison:
+            message = aio_pika.Message(body, headers=headers, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            await channel.default_exchange.publish(message, queue)
+    await deployment.publish(1)
+
+    service = await deployment.start()
+    await deployment.depth_becomes("pyramid", 1)
+
+    bus = await deployment.bus()
+    letters = RabbitDeadLetters(deployment.server.amqp, deployment.prefix, bus)
+    found = [held.letter async for held in letters.each("dicer")]
+    await bus.close()
+    assert [letter.body for letter in found] == [body for _, body in poison]
+    assert [letter.cause for letter in found] == ["undecodable"] * len(poison)
+    assert ["ce-type" in found[0].detail, "polish-glass" in found[1].detail, "time" in found[2].detail] == [True] * 3
+    assert ["newer one may know it" in found[3].detail, "Invalid JSON" in found[4].detail] == [True] * 2
+    assert service.process.returncode is None
 
 
 async def test_a_port_that_is_taken_is_said_in_one_sentence(deployment: Deployment) -> None:

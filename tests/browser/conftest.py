@@ -60,13 +60,13 @@ def sign_in_link(mill: RunningStack) -> str:
     return str(mill.run("signin")["url"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def mill() -> Iterator[RunningStack]:
     with running_stack() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scanner's file with label, macro image and resolution."""
     path = tmp_path_factory.mktemp("slides") / "S26-0417 A1.svs"
@@ -83,7 +83,7 @@ class Case:
     image: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def case(mill: RunningStack, slide: Path) -> Case:
     title = "Case S26-0417"
     image = mill.upload(slide, session=title)[slide.name]
@@ -91,7 +91,7 @@ def case(mill: RunningStack, slide: Path) -> Case:
     return Case(image["session"], title, image["id"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
@@ -156,7 +156,7 @@ def stranger(browser: Browser, mill: RunningStack, behind: Watched) -> Iterator[
 _DESK: Any = {"width": 1280, "height": 800}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def signed_in(browser: Browser, mill: RunningStack) -> StorageState:
     """The cookies of a browser that has opened a sign-in link."""
     context = browser.new_context(base_url=mill.url)

@@ -205,6 +205,19 @@ async def test_a_complete_file_without_its_end_is_refused(blobs: Blobs, tmp_path
     assert [path for path in (tmp_path / "scratch").glob("*/*") if path.name != "lock"] == []
 
 
+async def test_trimming_takes_the_beginning_and_can_be_repeated(blobs: Blobs) -> None:
+    await blobs.create("f" * 32, name="a.svs", chunk=4, refs=())
+    for n in (0, 3, 5 * 2**31):
+        await blobs.put_chunk("f" * 32, n, b"data")
+
+    for _ in range(2):
+        await blobs.trim("f" * 32, 4)
+    await blobs.trim("0" * 32, 4)
+
+    assert await blobs.chunks("f" * 32) == [(5 * 2**31, 4)]
+    assert await blobs.info("f" * 32) is not None
+
+
 async def test_deleting_takes_everything_and_can_be_repeated(blobs: Blobs) -> None:
     file, other = await stored(blobs, b"x" * 2500), await stored(blobs, b"y" * 2500)
     assert await blobs.read(file, 0, 1) == b"x"
@@ -217,6 +230,70 @@ async def test_deleting_takes_everything_and_can_be_repeated(blobs: Blobs) -> No
     with pytest.raises(Reject):
         await blobs.read(file, 0, 1)
     assert await blobs.read(other, 0, 2500) == b"y" * 2500
+
+
+async def test_a_shared_file_stays_until_its_last_owner_lets_go(blobs: Blobs) -> None:
+    file = await stored(blobs, random.randbytes(2500))
+    first, second = f"{'a' * 32}:1", f"{'b' * 32}:1"
+
+    for _ in range(2):
+        shared = await blobs.share(file, second)
+        assert shared is not None
+        assert (shared.file, shared.length, shared.complete) == (file, 2500, True)
+
+    assert await blobs.release(file, [first, f"{'a' * 32}:2"]) is False
+    assert await blobs.release(file, [first]) is False
+    assert len(await blobs.chunks(file)) == 3
+    assert await blobs.share(file, first) is not None
+
+    assert await blobs.release(file, [first, second]) is True
+    assert await blobs.info(file) is None
+    assert await blobs.chunks(file) == []
+    assert await blobs.share(file, first) is None
+    assert await blobs.release(file, [second]) is True
+
+
+async def test_a_file_on_its_way_can_not_be_shared(blobs: Blobs) -> None:
+    file = await stored(blobs, random.randbytes(2500), commit=False)
+
+    assert await blobs.share(file, "another") is None
+    assert await blobs.share(an_id(), "another") is None
+
+
+async def test_letting_go_takes_a_chunk_that_came_after_the_file_had_gone(blobs: Blobs) -> None:
+    file = await stored(blobs, random.randbytes(2500))
+    await blobs.release(file, [f"{'a' * 32}:1"])
+    await blobs.put_chunk(file, 1, b"late")
+
+    assert await blobs.release(file, [f"{'a' * 32}:1"]) is True
+
+    assert await blobs.chunks(file) == []
+
+
+async def test_of_sharing_and_letting_go_at_once_one_wins(blobs: Blobs) -> None:
+    for _ in range(20):
+        file = await stored(blobs, b"12345")
+
+        shared, removed = await asyncio.gather(blobs.share(file, "new"), blobs.release(file, [f"{'a' * 32}:1"]))
+
+        assert (shared is None) == removed
+        assert (len(await blobs.chunks(file)) == 0) == removed
+
+
+@pytest.mark.parametrize("kind", [pytest.param("mongodb", marks=pytest.mark.broker)])
+async def test_a_file_that_is_being_removed_can_neither_be_shared_nor_committed(
+    blobs: Blobs, plain_client: MongoClient[dict[str, Any]]
+) -> None:
+    """Its remover died between the mark and the first chunk."""
+    file = await stored(blobs, random.randbytes(2500))
+    going = {"metadata.refs": [], "metadata.complete": False, "metadata.deleting": True}
+    plain_client[DATABASE]["fs.files"].update_one({"_id": file}, {"$set": going})
+
+    assert await blobs.share(file, "another") is None
+    with pytest.raises(Reject):
+        await blobs.commit(file, length=2500, md5="", sha256="")
+    assert await blobs.release(file, []) is True
+    assert await blobs.chunks(file) == []
 
 
 async def test_a_local_copy_is_whole_and_named_as_asked(blobs: Blobs) -> None:

@@ -78,6 +78,8 @@ class Broker(Protocol):
 
     async def dead(self, stage: str) -> list[tuple[dict[str, Any], bytes]]: ...
 
+    async def delayed_a_minute(self) -> list[tuple[dict[str, Any], bytes]]: ...
+
     async def journal(self) -> list[Event]: ...
 
     async def waited(self, since: float) -> timedelta:
@@ -94,6 +96,9 @@ class InMemory:
 
     async def dead(self, stage: str) -> list[tuple[dict[str, Any], bytes]]:
         return [(dict(one.headers), one.body) for one in self._broker.dead[stage]]
+
+    async def delayed_a_minute(self) -> list[tuple[dict[str, Any], bytes]]:
+        return [(dict(one.headers), one.body) for one in self._broker.delayed]
 
     async def journal(self) -> list[Event]:
         return self._broker.journal
@@ -115,13 +120,19 @@ class Real:
         return bus
 
     async def dead(self, stage: str) -> list[tuple[dict[str, Any], bytes]]:
-        letters = []
+        return await self._emptied(table.dead_queue(self.prefix, stage))
+
+    async def delayed_a_minute(self) -> list[tuple[dict[str, Any], bytes]]:
+        return await self._emptied(table.delay_name(self.prefix, 2))
+
+    async def _emptied(self, name: str) -> list[tuple[dict[str, Any], bytes]]:
+        messages = []
         async with await aio_pika.connect(self._url) as connection:
             channel = await connection.channel()
-            queue = await channel.get_queue(table.dead_queue(self.prefix, stage), ensure=False)
+            queue = await channel.get_queue(name, ensure=False)
             while (message := await queue.get(no_ack=True, fail=False)) is not None:
-                letters.append((dict(message.headers), message.body))
-        return letters
+                messages.append((dict(message.headers), message.body))
+        return messages
 
     async def journal(self) -> list[Event]:
         """What the stream holds: a last fact of our own marks its end."""
@@ -384,6 +395,20 @@ async def test_a_retry_comes_back_later_to_the_failing_stage_alone_and_counted(b
     assert again.headers["x-slidemill-routing"] == delivery.headers["x-slidemill-routing"]
     assert await broker.waited(before) >= timedelta(seconds=9.9)
     assert await bus.depth("pyramid") == 0
+
+
+async def test_what_is_put_off_waits_without_being_counted_as_tried(broker: Broker) -> None:
+    bus = await broker.connect()
+    inboxes = await consuming(bus, "dicer")
+    await bus.publish_to("dicer", "bulk", [Message(dice_block(), {"x-slidemill-attempt": 2})])
+    (delivery,) = await inboxes["bulk"].first()
+
+    await bus.defer("dicer", delivery)
+    await delivery.ack()
+
+    ((headers, body),) = await broker.delayed_a_minute()
+    assert decode(headers, body) == dice_block()
+    assert headers["x-slidemill-attempt"] == 2
 
 
 async def test_a_dead_letter_says_why_where_and_when_it_died_first(broker: Broker) -> None:

@@ -1,8 +1,7 @@
 import asyncio
 import hashlib
-import inspect
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,11 +17,13 @@ from shared.bus import Bus, Message
 from shared.clock import ManualClock
 from shared.errors import Unavailable
 from shared.events import Event, FileComplete, ImageFailed
+from shared.removal import hide_image
 from shared.store import Store
 from shared.store.documents import Upload, Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
 from tests.contract.conftest import Real
+from tests.crashing import Crash, Fuse, Fused
 
 CHUNK = 1000
 DATA = bytes(range(256)) * 10
@@ -42,47 +43,6 @@ class Told:
         if self.broken and messages:
             raise Unavailable("The broker is away.")
         self.events += [message.event for message in messages]
-
-
-class Crash(BaseException):
-    """The death of a gateway: nothing may catch it."""
-
-
-@dataclass
-class Fuse:
-    """Counts the steps that touch a store, and kills at step `at`."""
-
-    at: int = 0
-    steps: int = 0
-
-    def burn(self) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            raise Crash
-
-
-class Fused:
-    """A port each of whose calls burns the fuse before and after it is carried out."""
-
-    def __init__(self, port: object, fuse: Fuse) -> None:
-        self._port = port
-        self._fuse = fuse
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._port, name)
-        if not callable(value):
-            return Fused(value, self._fuse)
-        if not inspect.iscoroutinefunction(value):
-            self._fuse.burn()
-            return value
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            self._fuse.burn()
-            result = await value(*args, **kwargs)
-            self._fuse.burn()
-            return result
-
-        return call
 
 
 @dataclass
@@ -338,6 +298,39 @@ async def test_the_relay_finishes_whatever_a_crash_at_any_step_left(house: House
     assert await crashed_at_every_step(house, house.upload, finish) > 12
 
 
+async def test_a_shared_file_is_sealed_whatever_a_crash_at_any_step_left(house: House) -> None:
+    original = await house.upload()
+    await house.seal(original)
+
+    async def offered() -> Upload:
+        upload = original.model_copy(
+            update={
+                "id": uuid.uuid4().hex,
+                "image": uuid.uuid4().hex,
+                "file": original.id,
+                "stored": len(DATA),
+                "state": "verifying",
+                "md5": MD5,
+                "sha256": SHA256,
+                "created": house.clock.now(),
+                "updated": house.clock.now(),
+            }
+        )
+        await house.store.uploads.insert(upload)
+        house.clock.advance(STALE.total_seconds() + 1)
+        return upload
+
+    async def finish(upload: Upload) -> None:
+        told = await house.relay()
+        version, state = await house.version(upload), await house.state(upload)
+        assert [event.correlation for event in told if event.correlation == upload.image] == [upload.image]
+        assert (version.state, version.file, version.sha256) == ("dicing", original.id, SHA256)
+        assert (state.state, state.announced) == ("complete", True)
+        assert await house.blobs.release(original.id, [f"{original.image}:1"]) is False
+
+    assert await crashed_at_every_step(house, offered, finish) > 8
+
+
 async def test_a_mismatch_is_told_once_whatever_a_crash_at_any_step_left(house: House) -> None:
     async def finish(upload: Upload) -> None:
         await house.seal(upload)
@@ -394,6 +387,42 @@ async def test_a_long_verification_says_that_it_is_under_way(house: House) -> No
     event = await seal(upload.id, store=house.store, blobs=slow, database="main", clock=house.clock)
 
     await assert_sealed(house, upload, event)
+
+
+async def test_an_upload_that_has_lost_a_chunk_fails_and_holds_nobody_up(house: House) -> None:
+    lost = await house.upload(without=[1], state="verifying")
+    house.clock.advance(1)
+    whole = await house.upload(state="verifying")
+    house.clock.advance(STALE.total_seconds() + 1)
+
+    told = await house.relay()
+
+    assert {type(event) for event in told if event.correlation == whole.image} == {FileComplete}
+    version = await house.version(lost)
+    assert version.failure is not None
+    assert (version.state, (await house.state(lost)).state) == ("failed", "failed")
+    assert "hole" in version.failure.reason
+    assert await house.blobs.info(lost.id) is None
+
+
+async def test_an_upload_that_is_deleted_while_it_is_verified_is_no_failure(house: House) -> None:
+    upload = await house.upload(state="verifying")
+    await hide_image(house.store, upload.image, house.clock)
+    await house.store.uploads.update(upload.id, set={"state": "verifying"})
+    blobs, stream = house.blobs, house.blobs.stream
+
+    async def deleted_meanwhile(file: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        await house.store.uploads.update(upload.id, set={"state": "expired"})
+        await blobs.release(file, [f"{upload.image}:1"])
+        async for piece in stream(file, offset, length):
+            yield piece
+
+    house.blobs.stream = deleted_meanwhile  # type: ignore[method-assign]
+
+    assert await house.seal(upload) is None
+    assert (await house.state(upload)).state == "expired"
+    assert await house.store.versions.count({}) == 0
+    assert await house.relay() == []
 
 
 async def test_what_the_broker_did_not_confirm_is_told_later(house: House) -> None:

@@ -127,6 +127,22 @@ async def test_the_first_of_two_inserts_of_an_id_stays(store: Store) -> None:
     assert await store.blocks.count({}) == 3
 
 
+async def test_numbers_are_summed_up(store: Store) -> None:
+    sizes = [(f"{n % 2}", n * 2**40) for n in range(1, 6)]
+    await store.uploads.insert(*(an_upload(owner=owner, total=total) for owner, total in sizes))
+
+    assert await store.uploads.total({"owner": "1"}, "total") == 9 * 2**40
+    assert await store.uploads.total({"owner": In(["0", "1"])}, "total") == 15 * 2**40
+    assert await store.uploads.total({"owner": "2"}, "total") == 0
+    assert await store.uploads.total({}, "md5") == 0
+
+
+async def test_the_room_on_the_disk_is_some_number_of_bytes_or_not_known(store: Store) -> None:
+    free = await store.free_bytes()
+
+    assert free is None if isinstance(store, MemoryStore) else 0 < (free or 0) < 2**60
+
+
 async def test_unique_keys_hold_and_are_free_again_afterwards(store: Store) -> None:
     first = an_upload(owner="o", key="k")
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from services.upload.app import make_app, make_gateway
 from services.upload.gateway import Gateway
+from services.upload.limits import Bounds
 from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.bus import Message
@@ -25,6 +26,8 @@ from shared.http.identity import ensure_admin, fingerprint
 from shared.store import Store
 from shared.store.documents import Account, Token, Upload
 from shared.store.memory import MemoryStore
+from shared.tiles import Tiles
+from shared.tiles.memory import MemoryTiles
 
 ADMIN = "token-of-the-administrator"
 ANNA = "token-of-anna"
@@ -99,6 +102,10 @@ class Served:
     def blobs(self) -> Blobs:
         return self.gateway.blobs
 
+    @property
+    def tiles(self) -> Tiles:
+        return self.gateway.removing.tiles
+
     async def ask(self, method: str, path: str, token: str | None = ADMIN, **arguments: Any) -> Answer:
         headers = dict(arguments.pop("headers", None) or {})
         if isinstance(arguments.get("data"), bytes):
@@ -153,7 +160,9 @@ class Served:
         return self.bus.broker.journal
 
 
-async def serve(store: Store, blobs: Blobs, page: Path) -> AsyncIterator[Served]:
+async def serve(
+    store: Store, blobs: Blobs, page: Path, tiles: Tiles | None = None, bounds: Bounds | None = None
+) -> AsyncIterator[Served]:
     clock = SystemClock()
     await ensure_admin(store, ADMIN, clock)
     await store.accounts.insert(Account(id="a" * 32, name="Anna", created=clock.now()))
@@ -162,10 +171,12 @@ async def serve(store: Store, blobs: Blobs, page: Path) -> AsyncIterator[Served]
     gateway = make_gateway(
         store=store,
         blobs=blobs,
+        tiles=tiles or MemoryTiles(),
         bus=bus,
         clock=clock,
         database="slidemill",
         public_url="http://slides.example",
+        bounds=bounds,
         page=page,
     )
     runner = web.AppRunner(make_app(gateway), auto_decompress=False, shutdown_timeout=5)

@@ -16,10 +16,11 @@ MIB = 1024 * 1024
 def test_a_range_header_becomes_offsets_with_an_exclusive_end() -> None:
     assert core.content_range("bytes 0-499/1234") == ContentRange(Span(0, 500), 1234)
     assert core.content_range("bytes */0") == ContentRange(Span(0, 0), 0)
+    assert core.content_range("bytes */7") == ContentRange(Span(0, 0), 7)
 
 
 @pytest.mark.parametrize(
-    "header", ["", "bytes", "bytes 5-4/10", "bytes 0-10/10", "bytes 0-9/*", "items 0-9/10", "bytes */7", "bytes -1-2/3"]
+    "header", ["", "bytes", "bytes 5-4/10", "bytes 0-10/10", "bytes 0-9/*", "items 0-9/10", "bytes */x", "bytes -1-2/3"]
 )
 def test_a_wrong_range_header_is_refused_and_quoted(header: str) -> None:
     with pytest.raises(Invalid) as refused:
@@ -114,23 +115,6 @@ def test_a_parts_file_name_comes_as_the_browser_wrote_it(header: str, name: str 
 )
 def test_a_requests_own_file_name_is_percent_decoded(header: str, name: str) -> None:
     assert core.header_filename(header) == name
-
-
-@pytest.mark.parametrize(
-    ("given_name", "shown"),
-    [
-        ("Präparat 7.svs", "Präparat 7.svs"),
-        ("C:\\fakepath\\x.svs", "x.svs"),
-        ("../../etc/passwd", "passwd"),
-        ("a\x00b\n.svs", "ab.svs"),
-        ("x\u202egvs.exe", "xgvs.exe"),
-        ("...", None),
-        ("folder/", None),
-        ("n" * 300, "n" * 255),
-    ],
-)
-def test_names_are_shown_without_folders_and_control_characters(given_name: str, shown: str | None) -> None:
-    assert core.display_name(given_name) == shown
 
 
 def test_a_cursor_leads_back_to_where_it_was_made() -> None:

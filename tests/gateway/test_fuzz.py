@@ -200,6 +200,12 @@ def test_bodies_in_pieces_are_taken_or_refused(
     assert is_no_server_error(line), line
 
 
+@schemathesis.serializer("application/offset+octet-stream")
+def as_bytes(_: Any, value: Any) -> bytes:
+    """What a tus client sends."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+
+
 def test_schemathesis_finds_no_server_error(address: tuple[str, str, str]) -> None:
     """Every operation of our own document, on things that exist and on things that do not."""
     url, session, id = address
@@ -218,6 +224,7 @@ def test_schemathesis_finds_no_server_error(address: tuple[str, str, str]) -> No
                 case.path_parameters |= {name: there[name] for name in case.path_parameters if name in there}
             response = case.call(base_url=url, headers=SIGNED_IN, timeout=20, allow_redirects=False)
             assert response.status_code < 500, (case.method, response.request.url, response.text)
-            assert response.status_code < 400 or response.json()["remedy"], response.request.url
+            if response.status_code >= 400 and case.method != "HEAD":
+                assert response.json()["remedy"], response.request.url
 
         ask()

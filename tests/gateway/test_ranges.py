@@ -10,7 +10,7 @@ import pytest
 
 from services.sync.expiry import expire
 from shared.blobs.memory import MemoryBlobs
-from shared.blobs.seal import tail_of
+from shared.blobs.pieces import tail_of
 from shared.clock import ManualClock
 from shared.http.problems import REMEDIES
 from shared.store.memory import MemoryStore

@@ -19,12 +19,13 @@ async def relay_after(gateway: Served, seconds: float) -> None:
     other = make_gateway(
         store=gateway.store,
         blobs=gateway.blobs,
+        tiles=gateway.tiles,
         bus=gateway.bus,
         clock=clock,
         database="slidemill",
         public_url=gateway.url,
     )
-    await Relay(gateway.store, gateway.blobs, gateway.bus, other.intake, clock, "slidemill").look()
+    await Relay(other, gateway.bus, "slidemill").look()
     await other.announcer.close()
 
 

@@ -8,7 +8,7 @@ from tests.gateway.conftest import ADMIN, ANNA, MIB, Served, slide
 
 
 async def test_a_session_is_made_and_found_again(gateway: Served) -> None:
-    made = await gateway.ask("POST", "/api/v1/sessions", ANNA, json={"title": "  Präparate 2026/17 "})
+    made = await gateway.ask("POST", "/api/v1/sessions", ANNA, json={"title": "  Präparate\u202e 2026/17\n "})
     found = await gateway.ask("GET", f"/api/v1/sessions/{made.json['id']}", ANNA)
     listed = await gateway.ask("GET", "/api/v1/sessions", ANNA)
 

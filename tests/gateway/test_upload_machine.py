@@ -21,13 +21,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from services.sync.expiry import expire
 from services.upload.core import Span, joined, on_grid
-from services.upload.relay import Relay
 from shared.blobs.memory import MemoryBlobs
-from shared.blobs.seal import tail_of
-from shared.clock import ManualClock
+from shared.blobs.pieces import tail_of
 from shared.events import FileComplete
 from shared.store.memory import MemoryStore
 from tests.gateway.conftest import Answer, Served, content_range, md5, serve, slide
+from tests.gateway.test_relay import relay_after
 
 T = TypeVar("T")
 CHUNK = 256 * 1024
@@ -256,10 +255,7 @@ class Uploads(RuleBasedStateMachine):
 
     @rule()
     def another_gateway_looks_for_what_was_left(self) -> None:
-        clock = ManualClock(self.gateway.gateway.clock.now() + timedelta(seconds=60))
-        gateway = self.gateway.gateway
-        relay = Relay(self.house.store, self.house.blobs, self.gateway.bus, gateway.intake, clock, "slidemill")
-        self.house.run(relay.look())
+        self.house.run(relay_after(self.gateway, 60))
         for model in self.models:
             self._settle(model)
 

@@ -194,6 +194,16 @@ async def test_odd_ranges_may_be_repeated_and_may_overlap(gateway: Served) -> No
     assert await stored(gateway, id, len(data)) == md5(data)
 
 
+async def test_a_request_that_was_overtaken_takes_nothing_of_an_upload_that_goes_on(gateway: Served) -> None:
+    session = await gateway.session()
+    data = slide(300_000)
+    id = (await gateway.send(session, data[:100_000], (0, 100_000, 300_000), params={"name": "a.svs"})).json["_id"]
+
+    await gateway.gateway.intake.records.progress(await gateway.upload(id), 0, when={"stored": 99_999})
+
+    assert (await gateway.status(session, id))["stored"] == 100_000
+
+
 async def test_odd_ranges_with_other_bytes_are_refused(gateway: Served) -> None:
     session = await gateway.session()
     data = slide(300_000)

@@ -6,7 +6,6 @@ message comes again. What must not change is the end.
 
 import asyncio
 import hashlib
-import inspect
 import random
 import uuid
 from collections.abc import Callable
@@ -39,51 +38,11 @@ from shared.store.documents import Image, Session, Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.tiles.keys import version_range
 from shared.tiles.memory import MemoryTiles
+from tests.crashing import Crash, Fuse, Fused
 
 DATABASE = "slidemill"
 CHUNK = 256 * 1024
 MOST_DELIVERIES = 20_000
-
-
-class Crash(BaseException):
-    """The worker's death: nothing in the code under test may catch it."""
-
-
-@dataclass
-class Fuse:
-    """Counts the steps that touch the outside world and kills the worker at step `at`."""
-
-    at: int | None = None
-    steps: int = 0
-
-    def burn(self) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            raise Crash
-
-
-class Fused:
-    """A port whose every call burns the fuse before and after it is carried out."""
-
-    def __init__(self, port: object, fuse: Fuse) -> None:
-        self._port = port
-        self._fuse = fuse
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._port, name)
-        if not callable(value):
-            return Fused(value, self._fuse)
-        if not inspect.iscoroutinefunction(value):
-            self._fuse.burn()
-            return value
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            self._fuse.burn()
-            result = await value(*args, **kwargs)
-            self._fuse.burn()
-            return result
-
-        return call
 
 
 async def store_upload(path: Path, image: str, *, store: Store, blobs: Blobs, now: datetime) -> None:
@@ -123,6 +82,8 @@ class Mill:
     fuse: Fuse = field(default_factory=Fuse)
     block_bytes: int = 256 * 1024
     facts: list[Event] = field(default_factory=list)
+    journal: list[Event] = field(default_factory=list)
+    rejected: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.clock = ManualClock(datetime(2026, 1, 2, tzinfo=UTC))
@@ -157,7 +118,7 @@ class Mill:
         """Publishes the fact that the version's next step waits for, as an upload, a relay or a replay does."""
         event = stages.announcement(await self.version(image), DATABASE)
         assert event is not None
-        self._publish([event])
+        self.publish([event])
 
     async def version(self, image: str) -> Version:
         version = await self.store.versions.get(VersionId(image=image, n=1))
@@ -176,7 +137,7 @@ class Mill:
             batch = self._take()
             deliveries += len(batch)
             for outcome in await asyncio.gather(*(self._deliver(event) for event in batch)):
-                self._publish(outcome)
+                self.publish(outcome)
         return deliveries
 
     def _take(self) -> list[Event]:
@@ -192,8 +153,11 @@ class Mill:
             self._pending.append(batch[-1])
         return batch
 
-    def _publish(self, events: list[Event]) -> None:
+    def publish(self, events: list[Event]) -> None:
+        """Takes events as a broker does; facts that are new are kept in `journal`."""
         for event in events:
+            if event.route.startswith("fact.") and event not in self.journal:
+                self.journal.append(event)
             if isinstance(event, ImageReady | ImageFailed):
                 self.facts.append(event)
             # A message that is waiting already says nothing new when it is sent again.
@@ -214,6 +178,7 @@ class Mill:
             return [event]
         except Reject as rejection:
             assert isinstance(event, ImageEvent)
+            self.rejected.append(event)
             failed: list[Event] = await self._failed[type(event)](
                 event, rejection.reason, rejection.remedy, store=self.store
             )

@@ -9,7 +9,8 @@ import pytest
 from shared import stages
 from shared.decoding import Decoders
 from shared.events import ImageFailed, ImageReady
-from tests.pipeline.mill import DATABASE, Fuse, Mill
+from tests.crashing import Fuse
+from tests.pipeline.mill import DATABASE, Mill
 from tests.slides import plain
 from tests.slides.aperio import write_svs
 

@@ -40,7 +40,8 @@ class Upstream:
             await response.write(b"data: second\n\n")
             return response
         headers = {name: request.headers.get(name) for name in ("Range", "Upload-Offset", "Host", "X-Forwarded-Proto")}
-        return web.json_response({"by": self.name, "method": request.method, "path": request.raw_path, **headers})
+        told = {"by": self.name, "method": request.method, "path": request.raw_path, **headers}
+        return web.json_response(told, headers={"Method": request.method})
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ async def address(tmp_path: Path, upstreams: dict[str, Upstream]) -> AsyncIterat
         ("/iiif/3/0af1/info.json", "viewer"),
         ("/api/v1/images/0af1", "gateway"),
         ("/api/v1/sessions/0af1/files/5?name=a%20%C3%A4.svs", "gateway"),
-        ("/tus/", "gateway"),
+        ("/api/v1/tus/", "gateway"),
         ("/", "gateway"),
     ],
 )
@@ -101,14 +102,21 @@ async def test_paths_go_to_the_service_that_answers_them(address: str, path: str
     assert (told["by"], told["path"]) == (by, path)
 
 
-async def test_patch_range_and_host_pass(address: str) -> None:
+@pytest.mark.parametrize("method", ["PATCH", "HEAD", "OPTIONS", "DELETE"])
+async def test_methods_ranges_and_host_pass(address: str, method: str) -> None:
     """tus and partial reads need their method and headers to arrive as sent."""
     headers = {"Range": "bytes=5-9", "Upload-Offset": "5"}
-    async with aiohttp.ClientSession() as http, http.patch(f"{address}/tus/1", data=b"x", headers=headers) as answer:
-        told = await answer.json()
+    data = b"x" if method == "PATCH" else None
+    async with (
+        aiohttp.ClientSession() as http,
+        http.request(method, f"{address}/api/v1/tus/1", data=data, headers=headers) as answer,
+    ):
+        told = {"method": answer.headers["Method"]} if method == "HEAD" else await answer.json()
 
-    assert (told["method"], told["Range"], told["Upload-Offset"]) == ("PATCH", "bytes=5-9", "5")
-    assert (told["Host"], told["X-Forwarded-Proto"]) == (address.removeprefix("http://"), "http")
+    assert told["method"] == method
+    if method != "HEAD":
+        assert (told["Range"], told["Upload-Offset"]) == ("bytes=5-9", "5")
+        assert (told["Host"], told["X-Forwarded-Proto"]) == (address.removeprefix("http://"), "http")
 
 
 async def test_a_body_reaches_the_gateway_while_it_is_still_being_sent(
@@ -137,17 +145,32 @@ async def test_events_arrive_one_by_one(address: str, upstreams: dict[str, Upstr
     assert (first, second) == (b"data: first\n\n", b"data: second\n\n")
 
 
-async def test_a_dead_service_is_told_in_problem_details(tmp_path: Path) -> None:
-    """While a service restarts the answer says so in the form that every other error has."""
+@pytest.fixture
+async def nobody(tmp_path: Path) -> AsyncIterator[str]:
+    """nginx in front of services that are not there."""
     nginx = Nginx(tmp_path, free_port(), gateways=[free_port()], viewers=[free_port()])
     child = Child(nginx.program, tmp_path / "nginx.log")
     child.start()
     async with asyncio.timeout(20):
         while not nginx.ready():
             await asyncio.sleep(0.02)
-    async with aiohttp.ClientSession() as http, http.get(f"{nginx.url}/api/v1/sessions") as answer:
-        told = await answer.json(content_type="application/problem+json")
+    yield nginx.url
     await asyncio.to_thread(child.stop)
+
+
+async def test_a_dead_service_is_told_in_problem_details(nobody: str) -> None:
+    """While a service restarts the answer says so in the form that every other error has."""
+    async with aiohttp.ClientSession() as http, http.get(f"{nobody}/api/v1/sessions") as answer:
+        told = await answer.json(content_type="application/problem+json")
 
     assert (answer.status, told["status"], answer.headers["Retry-After"]) == (503, 503, "1")
     assert told["remedy"] == "Try again in a few seconds."
+
+
+async def test_whoever_asks_a_dead_gateway_where_to_go_on_asks_again(nobody: str) -> None:
+    """An error answer would make tus clients send the file from its beginning; without any they try again."""
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await http.head(f"{nobody}/api/v1/tus/0af1")
+        async with http.patch(f"{nobody}/api/v1/tus/0af1", data=b"x") as answer:
+            assert answer.status == 503

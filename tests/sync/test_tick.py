@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from services.sync.expiry import IDLE
 from services.sync.handler import TICKS_KEPT, TickHandler, tick_failed
 from shared.blobs import StoredChunk
 from shared.blobs.memory import MemoryBlobs
+from shared.blobs.seal import IDLE
 from shared.bus import Message
 from shared.bus.memory import MemoryBus
 from shared.errors import Unavailable
@@ -40,7 +40,7 @@ async def test_a_tick_with_nothing_to_do_is_done_and_says_so(house: House) -> No
     done = await handle(house, tick())
 
     assert done.done
-    assert {"relayed": 0, "reissued": 0, "expired": 0, "failed": 0, "seconds": 0.0} == done.report
+    assert {"relayed": 0, "reissued": 0, "expired": 0, "failed": 0, "swept": 0, "seconds": 0.0} == done.report
     assert (NOW, NOW) == (done.started, done.ended)
 
 
@@ -53,7 +53,7 @@ async def test_a_tick_does_all_its_repairs_and_counts_them(house: House) -> None
 
     done = await handle(house, tick())
 
-    assert {"relayed": 1, "reissued": 1, "expired": 1, "failed": 1, "seconds": 0.0} == done.report
+    assert {"relayed": 1, "reissued": 1, "expired": 1, "failed": 1, "swept": 0, "seconds": 0.0} == done.report
     states = [(await house.version(number)).state for number in range(1, 5)]
     assert ["finishing", "failed", "failed", "dicing"] == states
 

@@ -7,7 +7,7 @@ from services.dicer.core import (
     Extent,
     copied_rects,
     extents_of,
-    is_interior,
+    interior,
     pack_extents,
     reads,
     square_rects,
@@ -68,7 +68,8 @@ def test_square_blocks_cover_every_tile_once(width: int, height: int, tile: int,
 def test_extents_survive_packing(pairs: list[tuple[int, int]]) -> None:
     extents = [Extent(*pair) for pair in pairs]
 
-    assert unpack_extents(pack_extents(extents)) == extents
+    offsets, lengths = [offset for offset, _ in pairs], [length for _, length in pairs]
+    assert unpack_extents(pack_extents(offsets, lengths)) == extents
 
 
 @given(st.data(), st.integers(1, 12), st.integers(1, 12))
@@ -76,7 +77,7 @@ def test_reads_fetch_every_present_tile_once_and_in_file_order(data: st.DataObje
     rect = Rect(level=0, top=0, left=0, bottom=rows, right=cols)
     offsets = data.draw(st.lists(st.integers(0, 10**7), min_size=rows * cols, max_size=rows * cols))
     lengths = data.draw(st.lists(st.integers(0, 60_000), min_size=rows * cols, max_size=rows * cols))
-    extents = extents_of(rect, cols, offsets, lengths)
+    extents = unpack_extents(extents_of(rect, cols, offsets, lengths))
 
     plan = reads(rect, extents, most=200_000, gap=1000)
 
@@ -93,6 +94,4 @@ def test_reads_fetch_every_present_tile_once_and_in_file_order(data: st.DataObje
 def test_only_tiles_that_lie_whole_inside_are_interior() -> None:
     geometry = Geometry(width=600, height=512, tile=256)
 
-    assert is_interior(geometry, Position(0, 0, 1))
-    assert is_interior(geometry, Position(0, 1, 0))
-    assert not is_interior(geometry, Position(0, 0, 2))
+    assert interior(geometry) == (2, 2)

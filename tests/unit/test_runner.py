@@ -47,6 +47,10 @@ def file_complete(version: int = 1, database: str = "slidemill") -> FileComplete
     )
 
 
+def of_image(number: int) -> FileComplete:
+    return file_complete().model_copy(update={"image": f"{number:032x}"})
+
+
 def dice_block(block: int, lane: Lane = "bulk") -> DiceBlock:
     return DiceBlock(database="slidemill", time=START, image=IMAGE, version=1, block=block, lane=lane)
 
@@ -110,8 +114,8 @@ class Mill:
     ) -> AsyncIterator["asyncio.Task[None]"]:
         """The runner at work; it is stopped in order at the end, and must then end well."""
         bus = MemoryBus(self.broker)
-        runner = Runner(bus, self.consumer(answers, slots), self.environments, self.clock, grace=grace)
-        task = asyncio.create_task(runner.run(self.stop))
+        self.runner = Runner(bus, self.consumer(answers, slots), self.environments, self.clock, grace=grace)
+        task = asyncio.create_task(self.runner.run(self.stop))
         try:
             yield task
             self.stop.set()
@@ -365,6 +369,13 @@ async def test_a_bug_in_recording_a_failure_does_not_keep_the_message(mill: Mill
     [
         ({}, b"{}", "undecodable", "no header ce-type"),
         ({"ce-type": "slidemill.polish-glass.v1"}, b"{}", "undecodable", "slidemill.polish-glass.v1"),
+        ({"ce-type": "slidemill.file-complete.v2"}, b"{}", "undecodable", "a newer one may know it"),
+        ({"ce-type": 7}, b"{}", "undecodable", "no header ce-type"),
+        ({"ce-type": FileComplete.type}, b"\xff\xfe", "undecodable", "Invalid JSON"),
+        pytest.param({"ce-type": FileComplete.type}, b"[" * 100_000, "undecodable", "Invalid JSON", id="nested"),
+        pytest.param({"ce-type": FileComplete.type}, b"x" * 10_000_000, "undecodable", "Invalid JSON", id="large"),
+        ({"ce-type": FileComplete.type, "x-slidemill-attempt": "many", "traceparent": 7}, b"1", "undecodable", "body"),
+        ({"ce-type": FileComplete.type}, b'{"version": 1e99}', "undecodable", "not as it should be"),
         ({"ce-type": FileComplete.type}, b"not json", "undecodable", "Invalid JSON"),
         ({"ce-type": FileComplete.type}, b'{"database": "slidemill"}', "undecodable", "time"),
         ({"ce-type": SyncTick.type}, b'{"database":"d","time":0,"due":0}', "undecodable", "No handler here takes"),
@@ -380,16 +391,17 @@ async def test_what_is_not_for_this_service_is_dead_lettered_unhandled(
     mill: Mill, headers: dict[str, Any], body: bytes, cause: str, detail: str
 ) -> None:
     mill.broker.put("slidemill.dicer.express", Stored(headers, body, "slidemill.events:fact.unknown"))
+    await mill.publish(file_complete())
 
     async with mill.running({FileComplete: nothing}):
-        await until(mill.dead)
+        await until(lambda: mill.calls)
 
     (letter,) = mill.dead()
     assert letter.headers["x-slidemill-cause"] == cause
     assert detail in letter.headers["x-slidemill-detail"]
     assert letter.headers["x-slidemill-routing"] == "slidemill.events:fact.unknown"
     assert letter.body == body
-    assert not mill.calls
+    assert [event for event, _ in mill.calls] == [file_complete()]
     assert not mill.failures
 
 
@@ -530,3 +542,134 @@ async def test_every_message_has_one_line_in_the_log(mill: Mill) -> None:
         "outcome": "handled",
         "seconds": 0.0,
     }
+
+
+async def paused(mill: Mill) -> str:
+    try:
+        await mill.runner.ready()
+    except Unavailable as error:
+        return str(error)
+    return ""
+
+
+class Release:
+    """A deployment whose handler has a bug until it is mended."""
+
+    def __init__(self) -> None:
+        self.broken = True
+
+    async def answer(self, event: Event) -> list[Event]:
+        if self.broken:
+            raise ZeroDivisionError(event.correlation)
+        return []
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+async def test_a_bad_release_does_not_dead_letter_the_backlog(mill: Mill, slots: int) -> None:
+    release = Release()
+    images = {of_image(number).image for number in range(200)}
+    await mill.publish(*(of_image(number) for number in range(200)))
+
+    with capture_logs() as lines:
+        async with mill.running({FileComplete: release.answer}, slots=slots):
+            await until(lambda: mill.clock.now() > START + timedelta(hours=8))
+            assert "died of one bug, ZeroDivisionError in Release.answer (test_runner.py:" in await paused(mill)
+            assert not mill.dead()
+            assert not mill.failures
+            release.broken = False
+            mill.calls.clear()
+            await until(lambda: {event.correlation for event, _ in mill.calls} == images)
+            assert not await paused(mill)
+
+    assert not mill.dead()
+    assert not mill.failures
+    assert [line for line in lines if line["event"] == "paused"]
+    assert [line for line in lines if line["event"] == "goes on"]
+
+
+async def test_a_paused_consumer_stops_at_once(mill: Mill) -> None:
+    class StandsStill(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.Event().wait()
+
+    await mill.publish(*(of_image(number) for number in range(30)))
+    mill.clock = StandsStill(START)
+
+    with capture_logs():
+        async with mill.running({FileComplete: Release().answer}):
+            async with asyncio.timeout(PATIENCE):
+                while not await paused(mill):
+                    await asyncio.sleep(0)
+
+    assert not mill.dead()
+
+
+async def test_one_image_with_a_bug_of_its_own_does_not_stop_the_stage(mill: Mill) -> None:
+    """However many blocks it has."""
+
+    async def answer(event: DiceBlock) -> list[Event]:
+        raise ZeroDivisionError
+
+    await mill.publish(*(dice_block(block) for block in range(60)))
+    with capture_logs() as lines:
+        async with mill.running({DiceBlock: answer}, slots=2):
+            await until(lambda: len(mill.dead()) == 60)
+
+    assert not [line for line in lines if line["event"] == "paused"]
+
+
+async def test_what_dies_now_and_then_does_not_stop_the_stage(mill: Mill) -> None:
+    async def answer(event: FileComplete) -> list[Event]:
+        if int(event.image, 16) % 3 == 0:
+            raise ZeroDivisionError
+        return []
+
+    await mill.publish(*(of_image(number) for number in range(90)))
+    with capture_logs() as lines:
+        async with mill.running({FileComplete: answer}):
+            await until(lambda: len(mill.calls) >= 90)
+            assert not await paused(mill)
+
+    assert not [line for line in lines if line["event"] == "paused"]
+
+
+async def test_other_kinds_go_on_between_two_tries_while_one_kind_dies(mill: Mill) -> None:
+    release = Release()
+    done: list[Event] = []
+
+    async def cut(event: DiceBlock) -> list[Event]:
+        done.append(event)
+        return []
+
+    with capture_logs():
+        async with mill.running({FileComplete: release.answer, DiceBlock: cut}):
+            await mill.publish(*(of_image(number) for number in range(20)))
+            async with asyncio.timeout(PATIENCE):
+                while not await paused(mill):
+                    await asyncio.sleep(0)
+            await mill.publish(*(dice_block(block) for block in range(5)))
+            await until(lambda: len(done) == 5)
+            assert await paused(mill)
+
+    assert not mill.dead()
+
+
+async def test_a_database_that_is_away_for_a_quarter_of_an_hour_costs_two_hundred_images_nothing(mill: Mill) -> None:
+    mill.store.down = True
+
+    async def answer(event: FileComplete) -> list[Event]:
+        if mill.store.down:
+            raise Unavailable("MongoDB can't be reached.")
+        return []
+
+    await mill.publish(*(of_image(number) for number in range(200)))
+    async with mill.running({FileComplete: answer}, slots=4):
+        await until(lambda: mill.clock.now() >= START + timedelta(minutes=15))
+        mill.store.down = False
+        mill.calls.clear()
+        await until(lambda: len(mill.calls) >= 200)
+
+    assert len({event.correlation for event, _ in mill.calls}) == 200
+    assert not mill.dead()
+    assert not mill.failures
+    assert not mill.broker.delayed

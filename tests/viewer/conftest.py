@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
 from services.viewer.routes import viewer
+from shared.blobs.memory import MemoryBlobs
 from shared.clock import ManualClock
 from shared.http.identity import fingerprint
 from shared.store.documents import Account, Failure, Image, Session, Thumbnail, Token, Version, VersionId
@@ -42,12 +44,13 @@ def shade(jpeg: bytes) -> tuple[int, int, int]:
 class Site:
     """The stores behind a running viewer, and requests to it in somebody's name."""
 
-    def __init__(self, http: ClientSession) -> None:
+    def __init__(self, http: ClientSession, scratch: Path) -> None:
         self.http = http
         self.clock = ManualClock(NOW)
         self.store = MemoryStore()
+        self.blobs = MemoryBlobs(scratch)
         self.tiles = MemoryTiles()
-        self.server = TestServer(viewer(self.store, self.tiles, self.clock))
+        self.server = TestServer(viewer(self.store, self.blobs, self.tiles, self.clock))
 
     async def settle(self) -> None:
         """Two accounts and an administrator, each with a token of its own name; a session of the first."""
@@ -104,10 +107,10 @@ class Site:
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[Site]:
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """A viewer on a free port, without any image."""
     async with ClientSession(headers={"Authorization": "Bearer owner"}) as http:
-        built = Site(http)
+        built = Site(http, tmp_path)
         await built.settle()
         async with built.server:
             yield built

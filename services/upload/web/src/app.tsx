@@ -9,16 +9,18 @@ import type { ViewerPage } from "./pages/image";
 import { SessionPage } from "./pages/session";
 import { SessionsPage } from "./pages/sessions";
 import { Nowhere, SignIn, Unreachable } from "./pages/standing";
+import { ConfirmDialog } from "./parts/confirm";
 import { Mark } from "./parts/mark";
 import { complain, Toasts } from "./parts/toasts";
 import { route } from "./router";
-import { underWay } from "./upload/queue";
+import { underWay } from "./upload/uploads";
 
 export function App() {
   return (
     <>
       <Content />
       <Toasts />
+      <ConfirmDialog />
     </>
   );
 }

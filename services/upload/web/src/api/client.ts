@@ -1,6 +1,6 @@
 import { access } from "./account";
 import { Problem, problemFrom, unreachable } from "./problem";
-import type { Account, Page, Session, SlideImage } from "./types";
+import type { Account, Page, Session, SlideImage, UploadStatus } from "./types";
 
 export const API = "/api/v1";
 
@@ -76,8 +76,9 @@ export const listImages = (session: string): Promise<SlideImage[]> =>
   everyPage<SlideImage>(sessionPath(session, "/images"));
 export const getImage = (id: string): Promise<SlideImage> => request<SlideImage>("GET", imagePath(id));
 
-/** What the gateway already holds of an upload; the body is the interface's, read by `presentRanges`. */
-export const getUpload = (session: string, upload: string): Promise<unknown> =>
-  request<unknown>("GET", sessionPath(session, `/files/${encodeURIComponent(upload)}`));
-export const cancelUpload = (session: string, upload: string): Promise<void> =>
-  request<void>("DELETE", sessionPath(session, `/files/${encodeURIComponent(upload)}`));
+export const deleteImage = (id: string): Promise<void> => request<void>("DELETE", imagePath(id));
+export const deleteSession = (id: string): Promise<void> => request<void>("DELETE", sessionPath(id));
+
+/** What the gateway has of an upload. */
+export const getUpload = (session: string, upload: string): Promise<UploadStatus> =>
+  request<UploadStatus>("GET", sessionPath(session, `/files/${encodeURIComponent(upload)}`));

@@ -9,11 +9,6 @@ export class Problem extends Error {
   ) {
     super(message);
   }
-
-  /** True when the same request may succeed later without anybody doing anything. */
-  get passing(): boolean {
-    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
-  }
 }
 
 export const unreachable = (): Problem =>

@@ -63,8 +63,10 @@ export interface Page<T> {
   next: string | null;
 }
 
-/** Answer to every chunk of a Content-Range upload. */
-export interface ChunkReply {
+export interface UploadStatus {
   _id: string;
   image: string;
+  /** Bytes. */
+  stored: number;
+  state: "receiving" | "verifying" | "complete" | "failed" | "expired";
 }

@@ -9,7 +9,7 @@ import { ForwardIcon, PlusIcon } from "../parts/icons";
 import { Mark } from "../parts/mark";
 import { complain } from "../parts/toasts";
 import { navigate, sessionHref } from "../router";
-import { enqueue } from "../upload/queue";
+import { enqueue } from "../upload/uploads";
 
 const REFRESH_MS = 4000;
 
@@ -47,7 +47,11 @@ export function SessionsPage() {
         </div>
         <NewSession />
       </div>
-      <DropTarget promise="Drop to start a new session" onFiles={(files) => void startWith(files)}>
+      <DropTarget
+        promise="Drop to start a new session"
+        empty={sessions?.length === 0}
+        onFiles={(files) => void startWith(files)}
+      >
         <p class="drop-title">Drop slides here to start</p>
         <p class="quiet">They go into a new session named by date. Folders are read too.</p>
       </DropTarget>

@@ -6,6 +6,8 @@ import type { SlideImage } from "../api/types";
 import { announcement } from "../model/progress";
 import { announce, complain } from "../parts/toasts";
 
+const GATHER_MS = 50;
+
 interface SessionImages {
   /** In order of creation; null until they are known. */
   images: SlideImage[] | null;
@@ -24,16 +26,30 @@ export function useSessionImages(session: string): SessionImages {
   useEffect(() => {
     let stop: (() => void) | null = null;
     let gone = false;
+    let changed: SlideImage[] = [];
+
+    // Changes come in bursts, one event an image: the list is drawn once for all of them.
+    const note = (image: SlideImage): void => {
+      if (changed.push(image) === 1) window.setTimeout(flush, GATHER_MS);
+    };
+    const flush = (): void => {
+      const burst = changed;
+      changed = [];
+      if (gone) return;
+      for (const image of burst) {
+        const text = announcement(latest.current?.get(image.id)?.state ?? null, image);
+        if (text !== null) announce(text);
+      }
+      // A map keeps the place of a key that is set again, and so the order of creation.
+      setImages(
+        (before) => new Map([...(before ?? []), ...burst.map((image) => [image.id, image] as const)]),
+      );
+    };
 
     const watch = (): void => {
       let connected = false;
       stop = watchSession(session, {
-        image: (image) => {
-          const text = announcement(latest.current?.get(image.id)?.state ?? null, image);
-          if (text !== null) announce(text);
-          // A map keeps the place of a key that is set again, and so the order of creation.
-          setImages((before) => new Map(before ?? []).set(image.id, image));
-        },
+        image: note,
         live: (now) => {
           setLive(now);
           // The stream tells of changes, not of what was deleted meanwhile: everything is read anew.

@@ -1,21 +1,28 @@
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, Ref } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { asProblem } from "../api/problem";
-import { droppedFiles } from "../upload/dropped-files";
+import { droppedFiles, isLitter } from "../upload/dropped-files";
 import { UploadIcon } from "./icons";
 import { complain } from "./toasts";
 
 interface DropTargetProps {
   /** What letting go will do, shown over the page while files hover above it. */
   promise: string;
+  /** True where there is nothing else to see: then it is large. */
+  empty: boolean;
   children: ComponentChildren;
   onFiles(files: File[]): void;
 }
 
-/** A place to drop or choose files. Files may be let go anywhere on the page. */
-export function DropTarget({ promise, children, onFiles }: DropTargetProps) {
+let picker: HTMLInputElement | null = null;
+
+/** Opens the file chooser of the page that is shown, from elsewhere on it. */
+export const chooseFiles = (): void => picker?.click();
+
+/** A place to drop or choose files or folders. Files may be let go anywhere on the page. */
+export function DropTarget({ promise, empty, children, onFiles }: DropTargetProps) {
   const [hovering, setHovering] = useState(false);
-  const input = useRef<HTMLInputElement>(null);
+  const folder = useRef<HTMLInputElement>(null);
   const deliver = useRef(onFiles);
   deliver.current = onFiles;
 
@@ -61,25 +68,34 @@ export function DropTarget({ promise, children, onFiles }: DropTargetProps) {
 
   return (
     <>
-      <div class="drop-zone" data-testid="drop-zone">
+      <div class={empty ? "drop-zone drop-zone-large" : "drop-zone"} data-testid="drop-zone">
         <UploadIcon />
         <div class="drop-words">{children}</div>
-        <button type="button" class="button" onClick={() => input.current?.click()}>
-          Choose files
-        </button>
-        <input
-          ref={input}
-          class="visually-hidden"
-          type="file"
-          multiple
-          tabIndex={-1}
-          aria-label="Slides to upload"
-          data-testid="file-input"
-          onChange={(event) => {
-            const files = Array.from(event.currentTarget.files ?? []);
-            event.currentTarget.value = "";
-            if (files.length > 0) onFiles(files);
+        <div class="drop-actions">
+          <button type="button" class="button" onClick={chooseFiles}>
+            Choose files
+          </button>
+          <button type="button" class="button button-plain" onClick={() => folder.current?.click()}>
+            Choose folder
+          </button>
+        </div>
+        <Picker
+          ref={(input) => {
+            picker = input;
           }}
+          label="Slides to upload"
+          testid="file-input"
+          onFiles={onFiles}
+        />
+        <Picker
+          ref={(input) => {
+            folder.current = input;
+            if (input !== null) input.webkitdirectory = true;
+          }}
+          label="Folder to upload"
+          testid="folder-input"
+          folder
+          onFiles={onFiles}
         />
       </div>
       {hovering && (
@@ -90,3 +106,35 @@ export function DropTarget({ promise, children, onFiles }: DropTargetProps) {
     </>
   );
 }
+
+interface PickerProps {
+  label: string;
+  testid: string;
+  folder?: boolean;
+  onFiles(files: File[]): void;
+}
+
+const Picker = ({
+  label,
+  testid,
+  folder = false,
+  onFiles,
+  ref,
+}: PickerProps & { ref: Ref<HTMLInputElement> }) => (
+  <input
+    ref={ref}
+    class="visually-hidden"
+    type="file"
+    multiple
+    tabIndex={-1}
+    aria-label={label}
+    data-testid={testid}
+    onChange={(event) => {
+      const files = Array.from(event.currentTarget.files ?? []).filter(
+        (file) => !folder || !file.webkitRelativePath.split("/").some(isLitter),
+      );
+      event.currentTarget.value = "";
+      if (files.length > 0) onFiles(files);
+    }}
+  />
+);

@@ -1,26 +1,28 @@
 import { useRef, useState } from "preact/hooks";
 import { picturePath } from "../api/client";
 import type { ImageState, SlideImage } from "../api/types";
-import { formatBytes, formatRate, formatRemaining } from "../model/format";
+import { formatBytes, formatPercent, formatRate, formatRemaining } from "../model/format";
 import { isWorking, ratio, stagesBefore, stagesOf, statusLine } from "../model/progress";
 import { imageHref } from "../router";
-import { cancel, sendAgain, type Upload } from "../upload/queue";
 import type { Row } from "../upload/rows";
+import type { Upload } from "../upload/upload";
 import { FailureNote } from "./failure";
-import { CloseIcon, RetryIcon } from "./icons";
 import { Mark } from "./mark";
+import { RowActions } from "./row-actions";
 import { StageTrack } from "./stage-track";
+
+export type RowState = ImageState | "waiting" | "paused" | "interrupted";
 
 export function ImageRow({ row }: { row: Row }) {
   const { image, upload } = row;
   const name = image?.name ?? row.upload?.file.name ?? "";
+  const phase = upload?.phase.value ?? null;
   const sent = upload === null ? 0 : ratio(upload.sent.value, upload.file.size);
-  const refused = upload?.phase.value.kind === "failed" ? upload.phase.value.problem : null;
-  const state = refused !== null ? "failed" : (image?.state ?? beforeState(upload));
+  const refused = phase?.kind === "failed" ? phase.problem : null;
+  const state = stateOf(row);
+  const begun = phase !== null && (phase.kind === "sending" || phase.kind === "retrying" || sent > 0);
   const stages =
-    image !== null && refused === null
-      ? stagesOf(image, sent)
-      : stagesBefore(upload?.phase.value.kind !== "waiting", sent, refused !== null);
+    image !== null && refused === null ? stagesOf(image, sent) : stagesBefore(begun, sent, refused !== null);
   const failure = image?.failure ?? (refused && { reason: refused.message, remedy: refused.remedy });
   const openable = image !== null && (image.viewable || image.state === "ready");
   // Who watched it being made sees every stage done; who comes later sees only what there is to open.
@@ -38,60 +40,50 @@ export function ImageRow({ row }: { row: Row }) {
         <p class="image-name" title={name}>
           {openable ? <a href={imageHref(image.id)}>{name}</a> : name}
         </p>
-        {state !== "failed" && <p class="quiet figures">{line(image, upload)}</p>}
+        {state !== "failed" && <p class="quiet figures">{lineOf(row)}</p>}
       </div>
       <div class="image-progress">{watched.current && <StageTrack stages={stages} />}</div>
-      <div class="image-actions">
-        {openable && (
-          <a
-            class="button button-open"
-            href={imageHref(image.id)}
-            aria-label={image.state === "ready" ? `Open ${name}` : `Open what there is of ${name}`}
-            data-testid="open-viewer"
-          >
-            Open
-          </a>
-        )}
-        {upload !== null && refused !== null && (
-          <button
-            type="button"
-            class="icon-button"
-            aria-label={`Send ${name} again`}
-            onClick={() => void sendAgain(upload)}
-          >
-            <RetryIcon />
-          </button>
-        )}
-        {upload !== null && upload.phase.value.kind !== "stored" && (
-          <button
-            type="button"
-            class="icon-button"
-            aria-label={refused === null ? `Cancel the upload of ${name}` : `Remove ${name} from the list`}
-            data-testid="cancel-upload"
-            onClick={() => void cancel(upload)}
-          >
-            <CloseIcon />
-          </button>
-        )}
-      </div>
+      <RowActions row={row} name={name} openable={openable} />
       {state === "failed" && failure && <FailureNote reason={failure.reason} remedy={failure.remedy} />}
     </li>
   );
 }
 
-const beforeState = (upload: Upload | null): ImageState | "waiting" =>
-  upload?.phase.value.kind === "waiting" ? "waiting" : "uploading";
+function stateOf({ image, upload, interrupted }: Row): RowState {
+  const phase = upload?.phase.value.kind;
+  if (phase === "failed") return "failed";
+  if (image !== null && image.state !== "uploading") return image.state;
+  if (phase === "waiting" || phase === "paused") return phase;
+  return interrupted === null ? "uploading" : "interrupted";
+}
 
 /** What is going on: this browser's own figures while it sends, else what the gateway tells. */
-function line(image: SlideImage | null, upload: Upload | null): string {
-  if (upload === null || (image !== null && image.state !== "uploading"))
-    return image === null ? "" : statusLine(image);
+function lineOf({ image, upload, interrupted }: Row): string {
+  if (image !== null && image.state !== "uploading") return statusLine(image);
+  if (upload !== null) return sendingLine(upload);
+  if (image === null) return "";
+  if (interrupted === null) return statusLine(image);
+  const { done, total } = image.stages.upload;
+  return `Interrupted at ${formatPercent(ratio(done, total))}. Choose the file again to go on from there.`;
+}
+
+function sendingLine(upload: Upload): string {
   const phase = upload.phase.value;
+  const { size } = upload.file;
+  const sent = upload.sent.value;
   switch (phase.kind) {
     case "waiting":
-      return `Waiting, ${formatBytes(upload.file.size)}`;
-    case "sending":
-      return sendingLine(upload.sent.value, upload.file.size, upload.rate.value);
+      return sent > 0
+        ? `Waiting, ${formatBytes(sent)} of ${formatBytes(size)}`
+        : `Waiting, ${formatBytes(size)}`;
+    case "paused":
+      return `Paused, ${share(sent, size)}`;
+    case "sending": {
+      const parts = [share(sent, size)];
+      const rate = upload.rate.value;
+      if (rate !== null && rate > 0) parts.push(formatRate(rate), formatRemaining((size - sent) / rate));
+      return parts.join(" · ");
+    }
     case "retrying":
       return `${phase.problem.message} Trying again; nothing is lost.`;
     case "stored":
@@ -101,18 +93,16 @@ function line(image: SlideImage | null, upload: Upload | null): string {
   }
 }
 
-function sendingLine(sent: number, total: number, rate: number | null): string {
-  const parts = [`${formatBytes(sent)} of ${formatBytes(total)}`];
-  if (rate !== null && rate > 0) parts.push(formatRate(rate), formatRemaining((total - sent) / rate));
-  return parts.join(" · ");
-}
+const share = (sent: number, size: number): string =>
+  sent > 0 ? `${formatBytes(sent)} of ${formatBytes(size)}` : formatBytes(size);
 
-function Thumbnail({ image, state }: { image: SlideImage | null; state: ImageState | "waiting" }) {
+function Thumbnail({ image, state }: { image: SlideImage | null; state: RowState }) {
   const [broken, setBroken] = useState(false);
   if (image === null || broken || state !== "ready") {
+    const turning = state !== "waiting" && state !== "paused" && state !== "interrupted" && isWorking(state);
     return (
       <div class={state === "failed" ? "thumbnail thumbnail-failed" : "thumbnail"}>
-        <Mark size={22} turning={state !== "waiting" && isWorking(state)} />
+        <Mark size={22} turning={turning} />
       </div>
     );
   }

@@ -7,6 +7,7 @@ interface Toast {
   title: string;
   text: string;
   remedy: string;
+  kind: "alarm" | "note";
 }
 
 const toasts = signal<Toast[]>([]);
@@ -16,8 +17,16 @@ let nextKey = 1;
 /** Shows what went wrong and what to do; it stays until dismissed, since a person may be elsewhere. */
 export function complain(problem: Problem, title: string): void {
   if (toasts.value.some((toast) => toast.title === title && toast.text === problem.message)) return;
-  const toast = { key: nextKey++, title, text: problem.message, remedy: problem.remedy };
-  toasts.value = [...toasts.value, toast].slice(-3);
+  show({ title, text: problem.message, remedy: problem.remedy, kind: "alarm" });
+}
+
+/** Shows what a person may want to know. */
+export function mention(title: string, text: string): void {
+  show({ title, text, remedy: "", kind: "note" });
+}
+
+function show(toast: Omit<Toast, "key">): void {
+  toasts.value = [...toasts.value, { key: nextKey++, ...toast }].slice(-3);
 }
 
 /** Says something to screen readers only. */
@@ -37,7 +46,7 @@ export function Toasts() {
       </div>
       <div class="toasts" role="alert">
         {toasts.value.map((toast) => (
-          <div class="toast" key={toast.key} data-testid="toast">
+          <div class={`toast toast-${toast.kind}`} key={toast.key} data-testid="toast">
             <div>
               <p class="toast-title">{toast.title}</p>
               <p>{toast.text}</p>

@@ -1,10 +1,11 @@
 import type { SlideImage } from "../api/types";
-import type { Upload } from "./queue";
+import type { Interrupted } from "./notes";
+import type { Upload } from "./upload";
 
-/** One line of a session: an image, a file of this browser, or an image that this browser is sending. */
+/** One line of a session: an image, a file of this browser, or an image that this browser is or was sending. */
 export type Row =
-  | { key: string; image: SlideImage; upload: Upload | null }
-  | { key: string; image: null; upload: Upload };
+  | { key: string; image: SlideImage; upload: Upload | null; interrupted: Interrupted | null }
+  | { key: string; image: null; upload: Upload; interrupted: null };
 
 /**
  * Newest first, in the order in which files were dropped: a file that waits keeps its place when it becomes
@@ -14,20 +15,27 @@ export type Row =
 export function rowsOf(
   images: readonly SlideImage[],
   uploads: readonly Upload[],
+  interrupted: readonly Interrupted[],
   seen: ReadonlySet<string>,
 ): Row[] {
   const known = new Set(images.map((image) => image.id));
+  const halfSent = new Map(interrupted.map((one) => [one.image, one]));
   const sending = new Map<string, Upload>();
   const alone: Row[] = [];
   for (const upload of uploads) {
     const id = upload.image.value;
     if (id !== null && known.has(id)) sending.set(id, upload);
     else if (upload.phase.value.kind !== "stored" || id === null || !seen.has(id))
-      alone.push({ key: `upload-${upload.key}`, image: null, upload });
+      alone.push({ key: `upload-${upload.key}`, image: null, upload, interrupted: null });
   }
   const rows = images.map((image): Row => {
     const upload = sending.get(image.id) ?? null;
-    return { key: upload === null ? image.id : `upload-${upload.key}`, image, upload };
+    return {
+      key: upload === null ? image.id : `upload-${upload.key}`,
+      image,
+      upload,
+      interrupted: image.state === "uploading" ? (halfSent.get(image.id) ?? null) : null,
+    };
   });
   return [...rows, ...alone].reverse();
 }

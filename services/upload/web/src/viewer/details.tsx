@@ -3,7 +3,9 @@ import { useState } from "preact/hooks";
 import { imagePath, picturePath } from "../api/client";
 import type { SlideImage } from "../api/types";
 import { formatBytes, formatCount, formatMagnification, formatMpp, formatSize } from "../model/format";
-import { CloseIcon } from "../parts/icons";
+import { CloseIcon, DownloadIcon, TrashIcon } from "../parts/icons";
+import { askToDelete } from "../parts/row-actions";
+import { navigate, sessionHref } from "../router";
 
 /** Everything known about a slide, beside it. */
 export function SlideDetails({ image, onClose }: { image: SlideImage; onClose(): void }) {
@@ -51,11 +53,27 @@ export function SlideDetails({ image, onClose }: { image: SlideImage; onClose():
         <Fact term="MD5">{image.md5 !== null && <code class="digest">{image.md5}</code>}</Fact>
         <Fact term="SHA-256">{image.sha256 !== null && <code class="digest">{image.sha256}</code>}</Fact>
       </dl>
-      {image.stages.upload.ended !== null && (
-        <a class="button" href={imagePath(image.id, "/file")} download={image.name}>
-          Download the original
-        </a>
-      )}
+      <div class="details-actions">
+        {image.stages.upload.ended !== null && (
+          <a
+            class="button"
+            href={imagePath(image.id, "/file")}
+            download={image.name}
+            data-testid="download-original"
+          >
+            <DownloadIcon />
+            Download the original
+          </a>
+        )}
+        <button
+          type="button"
+          class="button button-danger-quiet"
+          onClick={() => askToDelete(image, () => navigate(sessionHref(image.session)))}
+        >
+          <TrashIcon />
+          Delete
+        </button>
+      </div>
       <h3>Keys</h3>
       <dl class="keys">
         <Fact term={<kbd>← ↑ ↓ →</kbd>}>Pan</Fact>

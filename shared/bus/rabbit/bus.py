@@ -1,4 +1,4 @@
-"""The bus on RabbitMQ 3.10 or later, over AMQP 0-9-1.
+"""The bus itself: publishing with proof, and consuming.
 
 One connection publishes and one consumes, since a broker that is short of disk or memory blocks publishers only. Both
 are made again whenever they, or anything on them, break, and then everything of the table in `topology` that this
@@ -6,78 +6,43 @@ process relies on is declared again: a broker that lost its disk is furnished an
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 from weakref import WeakValueDictionary
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import (
-    AMQPError,
-    ChannelNotFoundEntity,
-    ChannelPreconditionFailed,
-    DeliveryError,
-    ProbableAuthenticationError,
-    PublishError,
-)
-from aiormq.abc import AbstractChannel as Underlay
+from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import DeliveryError, PublishError
 
 from shared.bus import Delivery, Message
 from shared.bus import topology as table
 from shared.bus.envelope import ATTEMPT, CONTENT_TYPE, copied, dead, encode, is_replay, received
 from shared.bus.link import Link, outcome
+from shared.bus.rabbit.connecting import (
+    ANSWER_SECONDS,
+    ENDED,
+    SET_UP_SECONDS,
+    answered,
+    check_claim,
+    connect,
+    furnish,
+    kept_if_made,
+    watch,
+)
 from shared.clock import Clock, SystemClock
-from shared.errors import SlidemillError, Unavailable
+from shared.errors import Unavailable
 from shared.events import Lane
 
-CONNECT_SECONDS = 5.0
-SET_UP_SECONDS = 20.0
 CONFIRM_SECONDS = 20.0
-ANSWER_SECONDS = 5.0
-# RabbitMQ ends a connection that was silent for two of these, so does our side after three.
-HEARTBEAT_SECONDS = 10
 MOST_UNCONFIRMED = 256
 # Far more than a message of a long batch needs.
 SECONDS_PER_MESSAGE = 0.01
 
-# The client raises RuntimeError for a channel that has gone.
-_BROKEN = (AMQPError, OSError, RuntimeError, TimeoutError)
-_ENDED = (*_BROKEN, asyncio.CancelledError)
-
 log = structlog.get_logger()
-
-T = TypeVar("T")
-
-
-class TopologyMismatch(SlidemillError):
-    """The broker has something under one of our names, but not as the table says."""
-
-
-class ForeignPrefix(SlidemillError):
-    """The prefix belongs to another deployment."""
-
-
-async def apply(url: str, prefix: str, claim: str) -> None:
-    """Makes every exchange, queue and binding that is missing, and claims the prefix for the deployment of this id.
-
-    Harmless when repeated. Raises `Unavailable`, or `TopologyMismatch` if something there is not as the table says.
-    """
-    connection = await _connect(url, f"{prefix} topology")
-    try:
-        async with asyncio.timeout(SET_UP_SECONDS * 2):
-            channel = await connection.channel()
-            # The claim first: whoever finds the prefix finds the claim as well.
-            await channel.declare_exchange(table.claim_exchange(prefix, claim), "fanout", durable=True)
-            await _furnish(channel, table.exchanges(prefix), table.queues(prefix))
-    except _BROKEN as error:
-        raise _unavailable("The topology could not be applied", error) from error
-    finally:
-        await outcome(connection.close(), ANSWER_SECONDS)
 
 
 class RabbitBus:
@@ -121,10 +86,16 @@ class RabbitBus:
 
     async def retry(self, stage: str, delivery: Delivery, attempt: int) -> None:
         """See `Bus.retry`."""
-        headers = {**copied(delivery.headers), ATTEMPT: attempt}
+        await self._delay(stage, delivery, {ATTEMPT: attempt}, attempt)
+
+    async def defer(self, stage: str, delivery: Delivery) -> None:
+        """See `Bus.defer`."""
+        await self._delay(stage, delivery, {}, table.DEFERRAL)
+
+    async def _delay(self, stage: str, delivery: Delivery, headers: Mapping[str, Any], delay: int) -> None:
         queue = table.stage_queue(self._prefix, stage, delivery.lane)
-        exchange = table.delay_name(self._prefix, attempt)
-        await self._publish([_Outgoing(exchange, queue, headers, delivery.body)])
+        exchange = table.delay_name(self._prefix, delay)
+        await self._publish([_Outgoing(exchange, queue, {**copied(delivery.headers), **headers}, delivery.body)])
 
     async def dead_letter(self, stage: str, delivery: Delivery, cause: str, detail: str) -> None:
         """See `Bus.dead_letter`."""
@@ -138,13 +109,17 @@ class RabbitBus:
         await self._consuming.open()
         consuming = await self._consuming.soon(SET_UP_SECONDS)
         if (stage, lane) not in consuming.registered:
-            await _answer("The broker could not be prepared for consuming", consuming.register(consumer))
+            await answered("The broker could not be prepared for consuming", consuming.register(consumer))
 
     async def stop_consuming(self) -> None:
         """See `Bus.stop_consuming`."""
         self._consumers.clear()
         with suppress(Unavailable):
             await self._consuming.now().stop()
+
+    async def put(self, exchange: str, key: str, headers: Mapping[str, Any], body: bytes) -> None:
+        """Publishes a message as it is, with the proof that every other one gets: for tools that move messages."""
+        await self._publish([_Outgoing(exchange, key, headers, body)])
 
     async def depth(self, stage: str) -> int:
         """See `Bus.depth`."""
@@ -153,7 +128,7 @@ class RabbitBus:
             *(table.delay_name(self._prefix, attempt) for attempt in range(1, len(table.DELAYS) + 1)),
         ]
         publishing = await self._publishing.soon(ANSWER_SECONDS)
-        return sum(await _answer("The queues' depth is unknown", publishing.depths(names)))
+        return sum(await answered("The queues' depth is unknown", publishing.depths(names)))
 
     async def ready(self) -> None:
         """See `Bus.ready`."""
@@ -178,7 +153,7 @@ class RabbitBus:
         failed = [(one, error) for one, error in zip(outgoing, outcomes, strict=True) if error is not None]
         if failed:
             one, error = failed[0]
-            if not isinstance(error, _ENDED):
+            if not isinstance(error, ENDED):
                 raise error
             raise _unpublished(one, error, len(failed), len(outgoing)) from error
 
@@ -190,19 +165,19 @@ class RabbitBus:
             await exchange.publish(one.message(name), one.key, mandatory=True)
 
     async def _open_publishing(self) -> "_Publishing":
-        connection = await _connect(self._url, f"{self._prefix} publishing")
-        async with _kept_if_made(connection):
+        connection = await connect(self._url, f"{self._prefix} publishing")
+        async with kept_if_made(connection):
             if self._claim is not None:
-                await _check_claim(connection, self._prefix, self._claim)
+                await check_claim(connection, self._prefix, self._claim)
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-            exchanges = await _furnish(channel, table.exchanges(self._prefix), table.shared_queues(self._prefix))
+            exchanges = await furnish(channel, table.exchanges(self._prefix), table.shared_queues(self._prefix))
             broken = asyncio.Event()
-            await _watch(connection, channel, broken)
+            await watch(connection, channel, broken)
             return _Publishing(connection, broken, exchanges)
 
     async def _open_consuming(self) -> "_Consuming":
-        connection = await _connect(self._url, f"{self._prefix} consuming")
-        async with _kept_if_made(connection):
+        connection = await connect(self._url, f"{self._prefix} consuming")
+        async with kept_if_made(connection):
             consuming = _Consuming(connection, asyncio.Event(), self._prefix, {})
             for consumer in list(self._consumers.values()):
                 await consuming.register(consumer)
@@ -288,8 +263,8 @@ class _Consuming:
         """Declares the stage's queues and lets one of them call the consumer."""
         channel = await self.connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=consumer.prefetch)
-        await _furnish(channel, table.exchanges(self.prefix), table.stage_queues(self.prefix, consumer.stage))
-        await _watch(self.connection, channel, self.broken)
+        await furnish(channel, table.exchanges(self.prefix), table.stage_queues(self.prefix, consumer.stage))
+        await watch(self.connection, channel, self.broken)
         queue = await channel.get_queue(table.stage_queue(self.prefix, consumer.stage, consumer.lane), ensure=False)
         tag = await queue.consume(partial(_deliver, consumer))
         self.registered[consumer.stage, consumer.lane] = (queue, tag)
@@ -327,7 +302,7 @@ class _RabbitDelivery:
 
     async def _settle(self, what: str, settling: Awaitable[None]) -> None:
         error = await outcome(settling, ANSWER_SECONDS)
-        if isinstance(error, _ENDED):
+        if isinstance(error, ENDED):
             log.info(f"{what} came too late, the message comes again", id=self._message.message_id, error=str(error))
         elif isinstance(error, BaseException):
             raise error
@@ -335,112 +310,6 @@ class _RabbitDelivery:
 
 async def _deliver(consumer: _Consumer, message: AbstractIncomingMessage) -> None:
     await consumer.take(_RabbitDelivery(message, consumer.lane))
-
-
-async def _connect(url: str, name: str) -> AbstractConnection:
-    try:
-        return await aio_pika.connect(url, timeout=CONNECT_SECONDS, name=name, heartbeat=HEARTBEAT_SECONDS)
-    except ProbableAuthenticationError as error:
-        raise Unavailable(
-            f"The broker at {_place(url)} refuses the user or password, or the user may not use this virtual host: "
-            f"check SLIDEMILL_AMQP."
-        ) from error
-    except _BROKEN as error:
-        raise _unavailable(f"The broker at {_place(url)} can't be reached", error) from error
-
-
-def _place(url: str) -> str:
-    """Host, port and virtual host, without the password."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 5672}{parts.path}"
-
-
-async def _watch(connection: AbstractConnection, channel: AbstractChannel, broken: asyncio.Event) -> None:
-    """Sets `broken` when the connection, the channel or a consumer on it ends, whoever ended it."""
-
-    def breaks(*_: object) -> None:
-        broken.set()
-
-    connection.close_callbacks.add(breaks)
-    channel.close_callbacks.add(breaks)
-    underlay: Underlay = await channel.get_underlay_channel()
-    underlay.on_consumer_cancel_callbacks.add(breaks)
-
-
-async def _furnish(
-    channel: AbstractChannel, exchanges: Iterable[table.Exchange], queues: Iterable[table.Queue]
-) -> dict[str, AbstractExchange]:
-    """Declares and binds; returns the exchanges by name."""
-    made: dict[str, AbstractExchange] = {}
-    name = ""
-    try:
-        for exchange in exchanges:
-            name = exchange.name
-            made[name] = await channel.declare_exchange(name, exchange.type, durable=True)
-        for queue in queues:
-            name = queue.name
-            declared = await channel.declare_queue(name, durable=True, arguments=dict(queue.arguments))
-            for binding in queue.bindings:
-                await declared.bind(binding.exchange, binding.key)
-    except ChannelPreconditionFailed as error:
-        raise TopologyMismatch(
-            f"{name} is on the broker already, but with other properties than slidemill's: let its messages be worked "
-            f"off, delete it there and start again ({error})."
-        ) from error
-    return made
-
-
-async def _exists(connection: AbstractConnection, exchange: str) -> bool:
-    channel = await connection.channel(publisher_confirms=False)
-    try:
-        await channel.declare_exchange(exchange, passive=True)
-    except ChannelNotFoundEntity:
-        return False
-    await channel.close()
-    return True
-
-
-async def _check_claim(connection: AbstractConnection, prefix: str, claim: str) -> None:
-    """Claims a prefix that nobody has; raises `ForeignPrefix` if somebody else has it."""
-    name = table.claim_exchange(prefix, claim)
-    if await _exists(connection, name):
-        return
-    # Asked again after the prefix was seen: another process of ours may just be making both, the claim first.
-    if await _exists(connection, table.events_exchange(prefix)) and not await _exists(connection, name):
-        raise ForeignPrefix(
-            f"The prefix {prefix} on this broker belongs to another deployment than this database: set "
-            f"SLIDEMILL_PREFIX to a name of your own, or run ./slidemill topology apply if this database was restored."
-        )
-    channel = await connection.channel(publisher_confirms=False)
-    await channel.declare_exchange(name, "fanout", durable=True)
-    await channel.close()
-
-
-async def _answer(failed: str, question: Awaitable[T]) -> T:
-    """What the broker answers in time; else raises `Unavailable`."""
-    answer = await outcome(question, ANSWER_SECONDS)
-    if isinstance(answer, _ENDED):
-        raise _unavailable(failed, answer) from answer
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer
-
-
-@asynccontextmanager
-async def _kept_if_made(connection: AbstractConnection) -> AsyncIterator[None]:
-    """Closes the connection if anything that is to be made on it fails; then raises `Unavailable` if it broke."""
-    try:
-        yield
-    except _BROKEN as error:
-        await outcome(connection.close(), ANSWER_SECONDS)
-        raise _unavailable("The broker could not be prepared", error) from error
-    except BaseException:
-        await outcome(connection.close(), ANSWER_SECONDS)
-        raise
-
-
-def _unavailable(failed: str, error: BaseException) -> Unavailable:
-    return Unavailable(f"{failed} ({type(error).__name__}: {str(error)[:300]}).")
 
 
 def _unpublished(one: _Outgoing, error: BaseException, failed: int, all: int) -> Unavailable:

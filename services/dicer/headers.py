@@ -1,0 +1,54 @@
+"""What a slide's header says, for files whose tiles may be copied. Pixels are never touched.
+
+Runs in decoder children all the same: a header too may come from anybody.
+"""
+
+from typing import BinaryIO
+
+from services.dicer.core import DECODED_TILE, Found, suffix
+from shared.slides import dicom, tiff
+
+
+def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
+    """What a TIFF file's directories say. Where its tiles can't be copied, only `layout.page` and `reason` matter."""
+    slide = tiff.describe(source, length, name)
+    return Found(
+        reader="tiff-tiles" if slide.reason is None else "vips-random",
+        suffix=suffix(name),
+        width=slide.width,
+        height=slide.height,
+        tile=slide.tile_width if slide.reason is None else DECODED_TILE,
+        vendor=slide.vendor,
+        mpp=slide.mpp,
+        objective=slide.objective,
+        properties=dict(slide.properties),
+        layout={
+            "page": slide.page,
+            "tables": slide.tables,
+            "adobe_transform": slide.adobe_transform,
+            "associated": dict(slide.associated),
+        },
+        offsets=list(slide.offsets) if slide.copyable else (),
+        lengths=list(slide.lengths) if slide.copyable else (),
+        reason=slide.reason,
+    )
+
+
+def find_in_dicom(length: int, name: str, *, source: BinaryIO) -> Found:
+    """What a DICOM file's header says. Where its frames can't be copied, only `reason` matters."""
+    slide = dicom.describe(source, length, name)
+    return Found(
+        reader="dicom-frames" if slide.reason is None else "openslide",
+        suffix=suffix(name),
+        width=slide.width,
+        height=slide.height,
+        tile=slide.tile if slide.reason is None else DECODED_TILE,
+        vendor="dicom",
+        mpp=slide.mpp,
+        objective=slide.objective,
+        properties=dict(slide.properties),
+        layout={"tables": None, "adobe_transform": slide.adobe_transform},
+        offsets=list(slide.offsets),
+        lengths=list(slide.lengths),
+        reason=slide.reason,
+    )

@@ -1,0 +1,191 @@
+"""`events`, `replay`, `reprocess`: what the journal holds, sent again, or processed anew."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from deploy.local.layout import DATABASE, PREFIX
+from services.ops.errors import CommandFailed, Misused
+from services.ops.operator import operator
+from services.ops.pipeline import Pipeline
+from shared import replay
+from shared.audit import Audited
+from shared.bus import Message
+from shared.bus.journal import Entry, Wanted
+from shared.bus.rabbit import RabbitJournal
+from shared.clock import SystemClock
+from shared.errors import Unavailable
+from shared.events import EVENTS, Event
+from shared.replay import NothingToReplay, Replay
+from shared.reprocess import CannotReprocess, finish_again, renew
+from shared.stages import STAGE_OF_STATE, announcement
+from shared.store.view import moment
+
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+# Publishing is tried again for so long while the broker is away.
+_PATIENCE = timedelta(minutes=5)
+
+
+def point_in_time(text: str, now: datetime) -> datetime:
+    """`2026-11-25T07:00` (UTC unless it says otherwise) or `90min`, `2h`, `7d` ago; raises ValueError. Pure."""
+    for unit, seconds in _UNITS.items():
+        number = text.removesuffix(unit)
+        if number != text and number.isdecimal():
+            return now - timedelta(seconds=int(number) * seconds)
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def event_type(name: str) -> str:
+    """The name on the wire of `file-complete` or of that name itself; raises `Misused`."""
+    known = {event.route.split(".", 1)[1]: type for type, event in EVENTS.items() if event.route.startswith("fact.")}
+    if name in known.values():
+        return name
+    if name not in known:
+        raise Misused(f"There is no fact {name}: it is one of {', '.join(known)}.")
+    return known[name]
+
+
+async def wanted(
+    pipeline: Pipeline,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    types: Iterable[str],
+    images: Iterable[str],
+    session: str | None,
+    database: str | None,
+) -> Wanted:
+    """The selection that was named; a session's images are those that the database has now."""
+    of_session = await pipeline.store.images.find({"session": session}) if session is not None else []
+    return Wanted(
+        since=since,
+        until=until,
+        types=frozenset(map(event_type, types)),
+        images=frozenset(images),
+        session=session,
+        of_session=frozenset(image.id for image in of_session),
+        database=database,
+    )
+
+
+async def events(pipeline: Pipeline, selection: Wanted) -> AsyncIterator[dict[str, Any]]:
+    """The selected facts of the journal, oldest first."""
+    async with aclosing(RabbitJournal(pipeline.amqp, PREFIX).read(selection.since)) as entries:
+        async for entry in entries:
+            if entry.event is not None and selection.takes(entry.event):
+                yield told(entry, entry.event)
+
+
+def told(entry: Entry, event: Event) -> dict[str, Any]:
+    """A fact for scripts: what every one has, and the rest of it under `data`."""
+    data = event.model_dump(mode="json")
+    common = {name: data.pop(name, None) for name in ("database", "image", "version", "session", "cause")}
+    data.pop("time")
+    time = moment(event.time)
+    return {"offset": entry.offset, "id": event.id, "type": event.type, "time": time, **common, "data": data}
+
+
+async def replay_images(
+    pipeline: Pipeline, images: Iterable[str], *, dry_run: bool, rate: float | None, reason: str
+) -> dict[str, Any]:
+    """Send again what each image's next step waits for; raises `CommandFailed` at the first that can't be."""
+    chosen = list(dict.fromkeys(images))
+    audited = _audited(pipeline, "replay", reason, {"images": len(chosen)})
+    found = replay.of_images(chosen, pipeline.store, database=DATABASE, clock=SystemClock(), dry_run=dry_run)
+    try:
+        return await _replay(pipeline, found, audited, dry_run=dry_run, rate=rate)
+    except NothingToReplay as refusal:
+        raise CommandFailed(str(refusal)) from refusal
+
+
+async def replay_journal(
+    pipeline: Pipeline, selection: Wanted, *, failed: bool, dry_run: bool, rate: float | None, reason: str
+) -> dict[str, Any]:
+    """Send the selected facts again; with `failed`, let the failed versions among them go on."""
+    chosen = {name: value for name, value in vars(selection).items() if value and name != "of_session"}
+    chosen = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in chosen.items()}
+    audited = _audited(pipeline, "replay", reason, {**chosen, "failed": failed})
+    found = replay.of_journal(
+        RabbitJournal(pipeline.amqp, PREFIX),
+        selection,
+        {DATABASE: pipeline.store},
+        failed=failed,
+        clock=SystemClock(),
+        dry_run=dry_run,
+    )
+    return await _replay(pipeline, found, audited, dry_run=dry_run, rate=rate)
+
+
+async def _replay(
+    pipeline: Pipeline,
+    found: AsyncIterator[Replay | Event] | AsyncIterator[Replay],
+    audited: Audited,
+    *,
+    dry_run: bool,
+    rate: float | None,
+) -> dict[str, Any]:
+    items = []
+    unanswered = 0
+    clock = SystemClock()
+    async for one in found:
+        if not isinstance(one, Replay):
+            unanswered += 1
+            continue
+        if not dry_run:
+            await _insist(lambda one=one: replay.send(one, pipeline.bus, audited))  # type: ignore[misc]
+            if rate is not None:
+                await clock.sleep(1 / rate)
+        items.append(_sent(one))
+    run = None if dry_run or not items else audited.run
+    return {"items": items, "count": len(items), "unanswered": unanswered, "dry_run": dry_run, "audit": run}
+
+
+def _sent(one: Replay) -> dict[str, Any]:
+    event = one.event
+    return {
+        "image": event.correlation,
+        "version": getattr(event, "version", None),
+        "event": event.type,
+        "id": event.id,
+        "stage": one.stage,
+        "state": one.state,
+    }
+
+
+async def reprocess(pipeline: Pipeline, image: str, *, from_finish: bool, reason: str) -> dict[str, Any]:
+    """Make a further version of an image, or finish its latest one again in place."""
+    clock = SystemClock()
+    audited = _audited(pipeline, "reprocess", reason, {"image": image, "from": "finish" if from_finish else "dice"})
+    await audited.note(image)
+    try:
+        if from_finish:
+            version = await finish_again(pipeline.store, image, clock)
+        else:
+            version = await renew(pipeline.store, pipeline.blobs, image, clock)
+    except CannotReprocess as refusal:
+        raise CommandFailed(str(refusal)) from refusal
+    event = announcement(version, DATABASE)
+    if event is not None:
+        # Should this fail, the gateways announce it within a minute.
+        await pipeline.bus.publish_to(STAGE_OF_STATE[version.state], "bulk", [Message(event)])
+    return {"image": image, "version": version.id.n, "state": version.state, "audit": audited.run}
+
+
+def _audited(pipeline: Pipeline, action: str, reason: str, selection: dict[str, Any]) -> Audited:
+    return Audited(pipeline.store, SystemClock(), action=action, by=operator(), reason=reason, selection=selection)
+
+
+async def _insist(step: Callable[[], Any]) -> None:
+    """Does it as soon as the broker takes it; a selection of thousands is not broken off by a restart."""
+    clock = SystemClock()
+    deadline = clock.now() + _PATIENCE
+    while True:
+        try:
+            await step()
+            return
+        except Unavailable:
+            if clock.now() > deadline:
+                raise
+            await clock.sleep(1)

@@ -1,0 +1,147 @@
+import Uppy from "@uppy/core";
+import { RateLimitedQueue } from "@uppy/core/utils";
+import Tus, { type TusBody } from "@uppy/tus";
+import { API, refuse } from "../api/client";
+import { Problem, unreachable } from "../api/problem";
+import { uploadIdOf } from "../model/interrupted";
+import { mayPass, RETRY_DELAYS_MS } from "../model/retrying";
+
+/** Files that are sent at the same time, over all sessions. */
+const AT_ONCE = 3;
+/** A refusal is heard after this many bytes at the latest; whole chunks of the file store. */
+const CHUNK_BYTES = 16 * 1024 * 1024;
+
+const slots = new RateLimitedQueue(AT_ONCE);
+
+type Meta = { session: string; [field: string]: unknown };
+type TusPlugin = Tus<Meta, TusBody>;
+type OnShouldRetry = NonNullable<TusPlugin["opts"]["onShouldRetry"]>;
+type OnBeforeRequest = NonNullable<TusPlugin["opts"]["onBeforeRequest"]>;
+type TusRequest = Parameters<OnBeforeRequest>[0];
+type TusError = Parameters<OnShouldRetry>[0];
+
+/** What happens to files, by the ids that `added` gives them. */
+export interface SenderEvents {
+  added(files: { id: string; file: File }[]): void;
+  sending(id: string): void;
+  /** Bytes that have left, and the id of the upload at the gateway. */
+  sent(id: string, bytes: number, upload: string): void;
+  retrying(id: string, problem: Problem): void;
+  stored(id: string): void;
+  failed(id: string, problem: Problem): void;
+}
+
+/** Sends files into one session with Uppy over tus. Uppy refuses doubles by name, size and time, hence one for each session. */
+export class Sender {
+  private readonly uppy: Uppy<Meta, TusBody>;
+  private readonly fileOf = new WeakMap<TusRequest, string>();
+  private readonly latest = new Map<string, Problem>();
+
+  constructor(
+    session: string,
+    private readonly events: SenderEvents,
+  ) {
+    this.uppy = new Uppy<Meta, TusBody>({
+      id: session,
+      autoProceed: true,
+      meta: { session },
+      // What goes wrong is shown on the page.
+      logger: { debug: () => undefined, warn: () => undefined, error: () => undefined },
+    });
+    this.uppy.use(Tus<Meta, TusBody>, {
+      endpoint: `${API}/tus/`,
+      chunkSize: CHUNK_BYTES,
+      retryDelays: RETRY_DELAYS_MS,
+      rateLimitedQueue: slots,
+      allowedMetaFields: ["name", "session"],
+      removeFingerprintOnSuccess: true,
+      onBeforeRequest: this.beforeRequest,
+      onShouldRetry: this.shouldRetry,
+      onUploadUrlAvailable: startOnlyOnce,
+    });
+    this.uppy.on("files-added", (files) =>
+      events.added(files.map(({ id, data }) => ({ id, file: data as File }))),
+    );
+    this.uppy.on("upload-progress", (file, { bytesUploaded }) => {
+      const url = file === undefined ? undefined : this.uppy.getFile(file.id)?.tus?.uploadUrl;
+      if (file !== undefined && typeof url === "string")
+        events.sent(file.id, bytesUploaded || 0, uploadIdOf(url));
+    });
+    this.uppy.on("upload-success", (file) => {
+      if (file === undefined) return;
+      events.stored(file.id);
+      // Not at once: a file that is removed before its upload has been put away is deleted at the gateway, too.
+      window.setTimeout(() => this.uppy.removeFile(file.id));
+    });
+    this.uppy.on("upload-error", (file, error) => {
+      if (file !== undefined)
+        events.failed(file.id, this.latest.get(file.id) ?? new Problem(-1, error.message, "Try again."));
+    });
+  }
+
+  /** Adds files; answers the ids of those that were on the list already. */
+  add(files: readonly File[]): string[] {
+    const repeated: string[] = [];
+    const note = (file?: { id: string }): number | undefined => file && repeated.push(file.id);
+    this.uppy.on("restriction-failed", note);
+    this.uppy.addFiles(files.map((file) => ({ name: file.name, type: file.type, data: file })));
+    this.uppy.off("restriction-failed", note);
+    return repeated;
+  }
+
+  pause(id: string, paused: boolean): void {
+    if ((this.uppy.getFile(id)?.isPaused ?? false) !== paused) this.uppy.pauseResume(id);
+  }
+
+  /** Goes on with a file that failed, from what the gateway has of it. */
+  retry(id: string): void {
+    this.latest.delete(id);
+    // How it ends is told by the events.
+    this.uppy.retryUpload(id).catch(() => undefined);
+  }
+
+  /** Stops files; what the gateway has of those that were under way is deleted there. */
+  remove(ids: readonly string[]): void {
+    this.uppy.removeFiles(ids.filter((id) => this.uppy.getFile(id) !== undefined));
+  }
+
+  private readonly beforeRequest: OnBeforeRequest = async (request, file) => {
+    this.fileOf.set(request, file.id);
+    this.events.sending(file.id);
+    if (request.getMethod() !== "PATCH" || !(file.data instanceof Blob)) return;
+    try {
+      await file.data.slice(0, 1).arrayBuffer();
+    } catch {
+      throw new Problem(
+        -1,
+        `${file.name} can no longer be read from disk.`,
+        "It was moved or changed: drop it again.",
+      );
+    }
+  };
+
+  private readonly shouldRetry: OnShouldRetry = (error, _attempt, _options, next) => {
+    const problem = problemOf(error);
+    const id = error.originalRequest === null ? undefined : this.fileOf.get(error.originalRequest);
+    const again = mayPass(problem.status) && next(error);
+    if (id !== undefined) {
+      this.latest.set(id, problem);
+      if (again) this.events.retrying(id, problem);
+    }
+    return again;
+  };
+}
+
+/**
+ * After any error answer to "where to go on", tus-js-client begins a new upload, even when the gateway is only
+ * restarting. Without the address of new uploads it tries again instead.
+ */
+function startOnlyOnce(this: unknown): void {
+  (this as { endpoint?: string | null }).endpoint = null;
+}
+
+function problemOf(error: TusError): Problem {
+  if (error.causingError instanceof Problem) return error.causingError;
+  const answer = error.originalResponse;
+  return answer === null ? unreachable() : refuse(answer.getStatus(), answer.getBody());
+}

@@ -1,0 +1,112 @@
+"""What an operator does on a running stack, by the commands of the runbook."""
+
+import asyncio
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import pytest
+from pymongo import MongoClient
+
+from deploy.local.layout import DATABASE, PREFIX
+from shared.bus import topology as table
+from shared.events import FileComplete
+from tests.running import RunningStack, eventually
+from tests.slides.aperio import write_svs
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+UNDISTURBED = ("audits", "ticks", "tokens", "signins")
+
+
+@pytest.fixture(scope="module")
+def image(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("slides") / "operated.svs"
+    write_svs(path, 2600, 2300)
+    return stack.upload(path, session="operating")[path.name]
+
+
+def everything(stack: RunningStack) -> dict[str, list[Any]]:
+    """Every document of every collection that a replay might touch, tiles and files included."""
+    with MongoClient[dict[str, Any]](stack.mongodb) as client:
+        database = client[DATABASE]
+        names = [name for name in database.list_collection_names() if name not in UNDISTURBED]
+        return {name: sorted(map(repr, database[name].find({}))) for name in names}
+
+
+def handled(stack: RunningStack) -> int:
+    """How many messages the services have seen through."""
+    logs = (*stack.data.glob("log/dicer*.log"), *stack.data.glob("log/pyramid*.log"))
+    return sum(log.read_text().count('"event": "message"') for log in logs)
+
+
+def has_handled(stack: RunningStack, count: int) -> bool:
+    return handled(stack) >= count
+
+
+def put(stack: RunningStack, type: str, body: dict[str, Any]) -> None:
+    """A message as no part of slidemill would send it."""
+
+    async def publish() -> None:
+        async with await aio_pika.connect(stack.amqp) as connection:
+            channel = await connection.channel()
+            message = aio_pika.Message(json.dumps(body).encode(), headers={"ce-type": type})
+            await channel.default_exchange.publish(message, table.stage_queue(PREFIX, "dicer", "express"))
+
+    asyncio.run(publish())
+
+
+def test_a_poison_message_is_found_understood_mended_and_sent_again_by_three_commands(
+    stack: RunningStack, image: dict[str, Any], tmp_path: Path
+) -> None:
+    event = stack.run("events", "--image", image["id"], "--type", "file-complete")["items"][0]
+    whole = {name: event[name] for name in ("database", "time", "image", "version", "session")} | event["data"]
+    put(stack, FileComplete.type, {name: value for name, value in whole.items() if name != "length"})
+    found = eventually(lambda: stack.run("dead", "list")["items"], 30, "no dead letter")
+    group = next(one for one in found if one["type"] == FileComplete.type)
+    assert "length: Field required" in group["example"]["detail"]
+    file = tmp_path / "letters.jsonl"
+
+    stack.run("dead", "export", str(file), group["group"])
+    letter = json.loads(file.read_text())
+    letter["event"]["length"] = image["length"]
+    file.write_text(json.dumps(letter))
+    before = handled(stack)
+    told = stack.run("dead", "import", str(file), "--retry", "--reason", "length added")
+
+    assert told["imported"] == 1
+    assert group["group"] not in {one["group"] for one in stack.run("dead", "list")["items"]}
+    assert eventually(lambda: handled(stack) > before, 30, "the message is not worked off")
+    assert stack.image(image["id"])["state"] == "ready"
+
+
+def test_replaying_the_whole_journal_twice_leaves_every_document_and_tile_as_it_is(
+    stack: RunningStack, image: dict[str, Any]
+) -> None:
+    before = everything(stack)
+
+    planned = stack.run("replay", "--all", "--dry-run")
+    for _ in range(2):
+        expected = handled(stack) + planned["count"]
+        told = stack.run("replay", "--all", "--reason", "drill")
+        assert told["count"] == planned["count"] > 3
+        assert eventually(partial(has_handled, stack, expected), 60, "it is not worked off")
+
+    assert everything(stack) == before
+
+
+def test_an_image_is_processed_anew_and_finished_again(stack: RunningStack, image: dict[str, Any]) -> None:
+    def is_ready() -> bool:
+        shown = stack.image(image["id"])
+        assert shown["viewable"]
+        return bool(shown["state"] == "ready")
+
+    thumbnail = stack.get(f"/images/{image['id']}/thumbnail")
+    assert stack.run("reprocess", image["id"])["version"] == 2
+    assert eventually(is_ready, 60, "version 2 is not ready")
+    assert stack.image(image["id"])["version"] == 2
+    assert stack.run("reprocess", image["id"], "--from", "finish")["state"] == "finishing"
+    assert eventually(is_ready, 60, "version 2 is not finished again")
+    assert stack.get(f"/images/{image['id']}/thumbnail") == thumbnail

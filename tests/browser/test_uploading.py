@@ -1,0 +1,237 @@
+"""Uploads through the page in Chromium: many, paused, broken off, refused and deleted, in front of a whole stack."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, Request, Route, expect
+
+from tests.browser.conftest import PATIENCE_MS, Open, Watched, picture
+from tests.running import RunningStack
+
+pytestmark = [pytest.mark.browser, pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(400)]
+expect.set_options(timeout=PATIENCE_MS)
+
+MB = 1_000_000
+PHONE: Any = {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain picture of 18 MB that is quickly processed."""
+    path = tmp_path_factory.mktemp("large") / "S26-0503 A1.tiff"
+    Image.effect_noise((3000, 2000), 60).convert("RGB").save(path)
+    return path
+
+
+def opened_session(page: Page, title: str) -> str:
+    """Makes a session on the page; returns its id."""
+    page.goto("/")
+    page.get_by_test_id("session-title-input").fill(title)
+    page.get_by_test_id("create-session").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+    return page.url.rpartition("/")[2]
+
+
+def row_of(page: Page, name: str) -> Locator:
+    return page.get_by_test_id("image-row").filter(has_text=name)
+
+
+def slow_line(page: Page, bytes_per_second: int) -> None:
+    """Lets the page send no faster than that; -1 for as fast as it can."""
+    chromium = page.context.new_cdp_session(page)
+    chromium.send("Network.enable")
+    chromium.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second},
+    )
+
+
+def images_of(mill: RunningStack, session: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = json.loads(mill.get(f"/sessions/{session}/images"))["items"]
+    return items
+
+
+def stored(mill: RunningStack, session: str) -> int:
+    """Bytes that the gateway has of a session's only image."""
+    return sum(image["stages"]["upload"]["done"] for image in images_of(mill, session))
+
+
+def wait_until_stored(page: Page, mill: RunningStack, session: str, least: int) -> None:
+    """Waits until the gateway has so many bytes of the session's only image."""
+    for _ in range(PATIENCE_MS // 50):
+        if stored(mill, session) >= least:
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"The gateway has only {stored(mill, session)} bytes.")
+
+
+def tus(requests: Sequence[Request], method: str) -> list[Request]:
+    return [request for request in requests if "/api/v1/tus/" in request.url and request.method == method]
+
+
+def expect_whole(page: Page, mill: RunningStack, session: str, file: Path) -> None:
+    """Waits until the file is ready, and proves that it is there once, byte by byte."""
+    expect(row_of(page, file.name)).to_have_attribute("data-state", "ready")
+    (image,) = images_of(mill, session)
+    assert image["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def only_about(behind: Watched, words: str) -> None:
+    """Chromium notes each error answer in the console: there are none but those that the test made."""
+    assert all(words in complaint for complaint in behind.complaints), behind.complaints
+    behind.complaints.clear()
+
+
+def test_a_folder_of_many_files_goes_up_whole(
+    open_page: Open, mill: RunningStack, tmp_path: Path, behind: Watched
+) -> None:
+    folder = tmp_path / "run 12"
+    for n in range(12):
+        file = folder / f"case {n % 3}" / f"slide {n:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40 + n, 30), (200, 120, 150)).save(file)
+    (folder / "case 0" / "Thumbs.db").write_bytes(b"litter")
+    page = open_page()
+    session = opened_session(page, "Run 12")
+    slow_line(page, 4000)
+
+    page.get_by_test_id("folder-input").set_input_files(folder)
+    expect(page.get_by_test_id("batch")).to_contain_text("of 12 files")
+    expect(page.get_by_text(re.compile(r"\d+ more files waiting"))).to_be_visible()
+    page.get_by_test_id("pause-all").click()
+    expect(page.get_by_test_id("batch")).to_contain_text("paused")
+    picture(page, "uploads.png")
+    slow_line(page, -1)
+    page.get_by_test_id("resume-all").click()
+
+    expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(12)
+    expect(page.get_by_test_id("batch")).to_have_count(0)
+    assert {image["name"] for image in images_of(mill, session)} == {f"slide {n:02}.png" for n in range(12)}
+    assert len(tus(behind.requests, "POST")) == 12
+
+
+def test_an_upload_pauses_and_goes_on(open_page: Open, mill: RunningStack, large: Path, behind: Watched) -> None:
+    page = open_page()
+    session = opened_session(page, "Paused")
+    slow_line(page, 8 * MB)
+    page.get_by_test_id("file-input").set_input_files(large)
+    wait_until_stored(page, mill, session, 4 * MB)
+    slow_line(page, MB // 10)
+    other_tab = page.context.new_page()
+    other_tab.goto(f"/sessions/{session}")
+    expect(row_of(other_tab, large.name)).to_have_attribute("data-state", "uploading")
+    expect(other_tab.get_by_test_id("interrupted")).to_have_count(0)
+    other_tab.close()
+
+    row_of(page, large.name).get_by_test_id("pause-upload").click()
+    expect(row_of(page, large.name)).to_have_attribute("data-state", "paused")
+    expect(row_of(page, large.name)).to_contain_text(re.compile(r"Paused, [\d.]+\sMB of 18.0\sMB"))
+    sent_before = len(tus(behind.requests, "PATCH"))
+    slow_line(page, -1)
+    row_of(page, large.name).get_by_test_id("resume-upload").click()
+
+    expect_whole(page, mill, session, large)
+    following = tus(behind.requests, "PATCH")[sent_before:]
+    assert int(following[0].headers["upload-offset"]) >= 4 * MB
+    assert len(tus(behind.requests, "POST")) == 1
+
+
+def test_after_a_reload_a_file_goes_on_from_where_it_was(
+    open_page: Open, mill: RunningStack, large: Path, behind: Watched
+) -> None:
+    page = open_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    session = opened_session(page, "Reloaded")
+    slow_line(page, 8 * MB)
+    page.get_by_test_id("file-input").set_input_files(large)
+    wait_until_stored(page, mill, session, 4 * MB)
+    slow_line(page, MB // 10)
+
+    page.reload()
+    expect(page.get_by_test_id("interrupted")).to_contain_text("1 upload was interrupted.")
+    expect(row_of(page, large.name)).to_have_attribute("data-state", "interrupted")
+    expect(row_of(page, large.name)).to_contain_text(re.compile(r"Interrupted at \d+\s%"))
+    sent_before = len(tus(behind.requests, "PATCH"))
+    slow_line(page, -1)
+    page.get_by_test_id("file-input").set_input_files(large)
+
+    expect(page.get_by_test_id("interrupted")).to_have_count(0)
+    expect_whole(page, mill, session, large)
+    following = tus(behind.requests, "PATCH")[sent_before:]
+    assert int(following[0].headers["upload-offset"]) >= 4 * MB
+    page.reload()
+    expect(row_of(page, large.name)).to_have_attribute("data-state", "ready")
+    expect(page.get_by_test_id("interrupted")).to_have_count(0)
+
+
+def test_a_killed_gateway_costs_time_and_not_the_upload(
+    open_page: Open, mill: RunningStack, large: Path, behind: Watched
+) -> None:
+    page = open_page()
+    session = opened_session(page, "Killed")
+    gateway = mill.pid("upload")
+    slow_line(page, 8 * MB)
+    page.get_by_test_id("file-input").set_input_files(large)
+    wait_until_stored(page, mill, session, 4 * MB)
+    slow_line(page, MB // 10)
+    sent_before = len(tus(behind.requests, "PATCH"))
+
+    os.kill(gateway, signal.SIGKILL)
+    expect(row_of(page, large.name)).to_contain_text("Trying again; nothing is lost.")
+    slow_line(page, -1)
+
+    expect_whole(page, mill, session, large)
+    following = tus(behind.requests, "PATCH")[sent_before:]
+    assert int(following[0].headers["upload-offset"]) >= 4 * MB
+    assert len(tus(behind.requests, "POST")) == 1
+    only_about(behind, mill.url)
+
+
+@pytest.mark.parametrize("status", [413, 507])
+def test_a_refusal_says_why_and_the_file_can_be_sent_again(
+    open_page: Open, mill: RunningStack, large: Path, behind: Watched, status: int
+) -> None:
+    page = open_page()
+    session = opened_session(page, f"Refused with {status}")
+    problem = {"title": "Refused", "status": status, "detail": "There is no room.", "remedy": "Ask for more room."}
+
+    def refuse(route: Route) -> None:
+        route.fulfill(status=status, content_type="application/problem+json", body=json.dumps(problem))
+
+    page.route("**/api/v1/tus/", refuse)
+    page.get_by_test_id("file-input").set_input_files(large)
+    row = row_of(page, large.name)
+    expect(row).to_have_attribute("data-state", "failed")
+    expect(row.get_by_test_id("failure")).to_have_text("There is no room. Ask for more room.")
+
+    page.unroute("**/api/v1/tus/")
+    row.get_by_test_id("retry-upload").click()
+
+    expect_whole(page, mill, session, large)
+    only_about(behind, "/api/v1/tus/")
+
+
+def test_a_cancelled_upload_leaves_nothing(open_page: Open, mill: RunningStack, large: Path, behind: Watched) -> None:
+    page = open_page()
+    session = opened_session(page, "Cancelled")
+    slow_line(page, 8 * MB)
+    page.get_by_test_id("file-input").set_input_files(large)
+    wait_until_stored(page, mill, session, 4 * MB)
+    slow_line(page, MB // 10)
+
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
+        row_of(page, large.name).get_by_test_id("cancel-upload").click()
+    assert deleted.value.status == 204
+
+    expect(page.get_by_test_id("empty")).to_be_visible()
+    assert images_of(mill, session) == []
+    page.reload()
+    expect(page.get_by_test_id("empty")).to_be_visible()

@@ -1,0 +1,131 @@
+"""What is found in a DICOM file's header, and that no damage makes it anything but a `Reject`."""
+
+import io
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+
+from shared.errors import Reject
+from shared.slides.dicom import DicomSlide, describe
+from tests.slides.dicom import write_dicom
+
+
+def looked_at(data: bytes) -> DicomSlide:
+    return describe(io.BytesIO(data), len(data), "slide.dcm")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("dicom")
+    kinds: dict[str, dict[str, Any]] = {
+        "basic": {},
+        "extended": {"offsets": "extended"},
+        "no table": {"offsets": "none"},
+        "sparse": {"organization": "TILED_SPARSE", "sparse": {(0, 1), (1, 0)}},
+        "fragments": {"fragments": 2},
+        "jpeg2000": {"coding": "jpeg2000"},
+    }
+    written = {}
+    for kind, options in kinds.items():
+        write_dicom(folder / "slide.dcm", 500, 400, **options)
+        written[kind] = (folder / "slide.dcm").read_bytes()
+    return written
+
+
+@pytest.mark.parametrize("kind", ["basic", "extended", "no table"])
+def test_every_table_of_offsets_leads_to_the_frames(files: dict[str, bytes], kind: str) -> None:
+    data = files[kind]
+    slide = looked_at(data)
+
+    assert slide.reason is None
+    assert (slide.width, slide.height, slide.tile) == (500, 400, 256)
+    assert len(slide.offsets) == 4
+    for offset, length in zip(slide.offsets, slide.lengths, strict=True):
+        frame = data[offset : offset + length]
+        assert frame.startswith(b"\xff\xd8")
+        assert frame.rstrip(b"\0").endswith(b"\xff\xd9")
+
+
+def test_frames_of_a_sparse_slide_are_put_in_their_places(files: dict[str, bytes]) -> None:
+    slide = looked_at(files["sparse"])
+
+    assert slide.reason is None
+    assert [length > 0 for length in slide.lengths] == [True, False, False, True]
+
+
+def test_what_the_scanner_says_is_kept(files: dict[str, bytes]) -> None:
+    slide = looked_at(files["basic"])
+
+    assert slide.mpp == 0.5
+    assert slide.objective == 20
+    assert slide.properties["scanned"] == "2026-01-02T10:00:00"
+    assert slide.properties["barcode"] == "S26-1-A1"
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("fragments", "5 or more fragments"), ("jpeg2000", "as JPEG 2000")])
+def test_why_frames_can_not_be_copied(files: dict[str, bytes], kind: str, reason: str) -> None:
+    slide = looked_at(files[kind])
+
+    assert reason in (slide.reason or "")
+    assert len(slide.offsets) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"InConcatenationTotalNumber": 3}, "one of 3 files"),
+        ({"TotalPixelMatrixColumns": None}, "holds no slide"),
+    ],
+)
+def test_what_is_no_whole_level_is_refused(files: dict[str, bytes], changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(Reject, match=words):
+        looked_at(_changed(files["basic"], changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"TotalPixelMatrixFocalPlanes": 2}, "focal planes"),
+        ({"NumberOfOpticalPaths": 2}, "optical paths"),
+        ({"Rows": 128}, "not square"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR"),
+        ({"TotalPixelMatrixColumns": 600}, "4 frames for 6 tiles"),
+        ({"BitsAllocated": 16}, "16 bits"),
+    ],
+)
+def test_what_copying_would_get_wrong_is_decoded(files: dict[str, bytes], changes: dict[str, Any], words: str) -> None:
+    assert words in (looked_at(_changed(files["basic"], changes)).reason or "")
+
+
+def test_a_file_cut_short_is_refused_wherever_it_ends(files: dict[str, bytes]) -> None:
+    data = files["no table"]
+    for end in range(140, len(data) - 8, 97):
+        with pytest.raises(Reject):
+            looked_at(data[:end])
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(["basic", "extended", "sparse"]), st.integers(132, 4000), st.binary(min_size=1, max_size=8))
+def test_damage_never_makes_anything_but_a_rejection(
+    files: dict[str, bytes], kind: str, at: int, damage: bytes
+) -> None:
+    data = files[kind]
+    # Nothing else may come out: it would count as a bug of ours and be tried again and again.
+    with suppress(Reject):
+        looked_at(data[:at] + damage + data[at + len(damage) :])
+
+
+def _changed(data: bytes, changes: dict[str, Any]) -> bytes:
+    dataset = dcmread(io.BytesIO(data))
+    for name, value in changes.items():
+        if value is None:
+            delattr(dataset, name)
+        else:
+            setattr(dataset, name, value)
+    target = io.BytesIO()
+    dataset.save_as(target, enforce_file_format=True)
+    return target.getvalue()

@@ -109,6 +109,8 @@ def test_what_is_no_digest_is_refused(value: str) -> None:
         ('form-data; name="f"; filename="say %22hi%22.svs"', 'say "hi".svs'),
         ('form-data; name="f"; filename="100%25 sure.svs"', "100%25 sure.svs"),
         ('form-data; name="title"', None),
+        ('form-data; name="a; filename=b"', None),
+        ('form-data; name="a"; filename="C:\\fakepath\\say \\"hi\\".svs"', 'C:\\fakepath\\say "hi".svs'),
     ],
 )
 def test_a_parts_file_name_comes_as_the_browser_wrote_it(header: str, name: str | None) -> None:

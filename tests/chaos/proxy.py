@@ -23,6 +23,7 @@ LATENCY_SECONDS = 0.2
 SLOW_BYTES_PER_SECOND = 64 * 1024
 LIMIT_BYTES = 20_000
 PIECE = 16 * 1024
+STOP_SECONDS = 5.0
 
 
 @dataclass(eq=False)
@@ -50,7 +51,8 @@ class Proxy:
     upstream: Callable[[], int]
     toxic: Toxic | None = None
     port: int = 0
-    _connections: set[_Connection] = field(default_factory=set)
+    _connections: list[_Connection] = field(default_factory=list)
+    _serving: "set[asyncio.Task[None]]" = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -67,6 +69,11 @@ class Proxy:
                 connection.reset()
             connection.doomed = toxic == "half-open"
 
+    def forget_oldest(self) -> None:
+        """Lets the connection that is up for longest, and no other, be half-open until `heal`."""
+        if self._connections:
+            self._connections[0].doomed = True
+
     def heal(self) -> None:
         """Is well again; connections that were half-open are reset now."""
         self.toxic = None
@@ -80,6 +87,8 @@ class Proxy:
             self._server.close()
         for connection in list(self._connections):
             connection.reset()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=STOP_SECONDS)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.toxic == "cut":
@@ -91,13 +100,17 @@ class Proxy:
             writer.transport.abort()
             return
         connection = _Connection(writer, onward, doomed=self.toxic == "half-open")
-        self._connections.add(connection)
+        self._connections.append(connection)
+        task = asyncio.current_task()
+        if task is not None:
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
         try:
             await asyncio.gather(self._pump(connection, reader, onward), self._pump(connection, back, writer))
         except OSError:
             connection.reset()
         finally:
-            self._connections.discard(connection)
+            self._connections.remove(connection)
             connection.reset()
 
     async def _pump(self, connection: _Connection, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

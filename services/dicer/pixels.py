@@ -11,6 +11,7 @@ import numpy.typing as npt
 import openslide
 import pyvips
 import simplejpeg
+from PIL import ImageCms
 
 from services.dicer.core import DECODED_TILE, Found, suffix
 from shared.errors import Reject
@@ -182,16 +183,25 @@ def cut_openslide(
     try:
         with openslide.OpenSlide(path) as slide:
             region = np.asarray(slide.read_region((left, top), 0, (width, height)))
-            profile = slide.color_profile
+            profile = _profile(slide)
             background = slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
     except openslide.OpenSlideError as error:
         raise _unreadable(name, str(error)) from error
     pixels = _over(region, background)
     if profile is not None:
         image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
-        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile.tobytes())
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
         pixels = _as_srgb(image).numpy()
     yield from _tiles(pixels, rect, geometry, recipe)
+
+
+def _profile(slide: openslide.OpenSlide) -> bytes | None:
+    try:
+        profile = slide.color_profile
+    except ImageCms.PyCMSError:
+        # A broken profile costs colour fidelity, not the slide.
+        return None
+    return None if profile is None else profile.tobytes()
 
 
 def _over(region: Pixels, background: str) -> Pixels:

@@ -168,6 +168,11 @@ def _wide_jpeg2000(upright: Pixels, path: Path) -> Pixels:
     return upright
 
 
+def _broken_profile(upright: Pixels, path: Path) -> Pixels:
+    write_jpeg2000_svs(path, WIDTH, HEIGHT, broken=True)
+    return upright
+
+
 # File name's ending and writer of each kind.
 WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     "JPEG": (".jpg", lambda upright, path: Image.fromarray(upright).save(path, quality=95)),
@@ -208,5 +213,6 @@ WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     "TIFF, Display P3": (".tif", _wide),
     "SVS, JPEG 2000": (".svs", _jpeg2000),
     "SVS, JPEG 2000, Display P3": (".svs", _wide_jpeg2000),
+    "SVS, JPEG 2000, broken profile": (".svs", _broken_profile),
     **{f"TIFF, orientation {tag}": (".tif", _turned(tag)) for tag in _STORED},
 }

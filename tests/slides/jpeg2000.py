@@ -16,13 +16,16 @@ _LEVEL = 42
 _PROFILE = 34675
 
 
-def write_jpeg2000_svs(path: Path, width: int, height: int, *, tile: int = 256, profile: str | None = None) -> None:
+def write_jpeg2000_svs(
+    path: Path, width: int, height: int, *, tile: int = 256, profile: str | None = None, broken: bool = False
+) -> None:
     """Draws and writes one level of `width` x `height` pixels and a thumbnail.
 
-    `profile` is one of those that libvips knows by name: the pixels are then stored in its colours.
+    `profile` is one of those that libvips knows by name: the pixels are then stored in its colours. `broken` puts
+    nonsense in the place of a profile.
     """
     tissue = Tissue(width, height)
-    embedded = None
+    embedded = b"no profile at all" * 20 if broken else None
     if profile is not None:
         embedded = _in_colours_of(profile, tissue.glass(1, 1)).get("icc-profile-data")
     cols, rows = -(-width // tile), -(-height // tile)

@@ -27,7 +27,7 @@ DECODED_TILE = 256
 COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
 
 # A constant of the imaging code: raised when the same source and settings give other bytes.
-REVISION = 1
+REVISION = 2
 
 
 @dataclass(frozen=True)

@@ -182,10 +182,16 @@ def cut_openslide(
     try:
         with openslide.OpenSlide(path) as slide:
             region = np.asarray(slide.read_region((left, top), 0, (width, height)))
+            profile = slide.color_profile
             background = slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
     except openslide.OpenSlideError as error:
         raise _unreadable(name, str(error)) from error
-    yield from _tiles(_over(region, background), rect, geometry, recipe)
+    pixels = _over(region, background)
+    if profile is not None:
+        image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile.tobytes())
+        pixels = _as_srgb(image).numpy()
+    yield from _tiles(pixels, rect, geometry, recipe)
 
 
 def _over(region: Pixels, background: str) -> Pixels:

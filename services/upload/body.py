@@ -9,12 +9,12 @@ import aiohttp
 from aiohttp import web
 
 from services.upload.budget import Budget
-from services.upload.core import Invalid, Span, part_filename
+from services.upload.core import Invalid, Span, as_written, parameters, part_filename
+from services.upload.form import FormReader, boundary_of
 from shared.http.problems import Problem
 
 T = TypeVar("T")
 READ_SECONDS = 60.0
-PIECE = 256 * 1024
 LONGEST_FIELD = 64 * 1024
 MOST_FIELDS = 100
 # More than the fields and boundaries of any sensible form take.
@@ -46,8 +46,6 @@ async def _read(reading: Awaitable[T]) -> T:
         ) from None
     except (ConnectionError, aiohttp.ClientError, web.RequestPayloadError) as error:
         raise Broken(str(error)) from error
-    except ValueError as error:
-        raise Invalid(f"The form can't be read: {error}.") from error
 
 
 class Pieces(Protocol):
@@ -93,61 +91,82 @@ class Body:
         """The next bytes, as few as have arrived; b"" at the end. Raises `Broken`, `Invalid` or a 408."""
         return await _read(self._content.readany())
 
+    def may_hold(self, size: int) -> bool:
+        """Whether the body can be this long, as far as is known before it is read. A 411 if nothing is."""
+        if self.length is None:
+            raise Problem(
+                411,
+                f"A range of {size} bytes needs a Content-Length, so that it can be checked before it is stored.",
+                "Send Content-Length, or shorter ranges.",
+            )
+        return self.length == size
+
+    async def count(self) -> int:
+        """Reads the rest and keeps nothing of it; returns how long it was. Raises as `piece` does."""
+        length = 0
+        while piece := await self.piece():
+            length += len(piece)
+        return length
+
 
 class FormBody(Body):
     """A form: the bytes of its file part. `length` is not known before all of it is read."""
 
-    def __init__(self, request: web.Request, form: aiohttp.MultipartReader) -> None:
+    def __init__(self, request: web.Request) -> None:
         super().__init__(request)
-        self._form = form
-        self._part: aiohttp.BodyPartReader | None = None
+        self._form = FormReader(super().piece, boundary_of(request.headers["Content-Type"]))
+        self._whole = request.content_length
         self.length = None
 
     async def open(self) -> None:
         """Reads the fields before the file part, and its name."""
         for _ in range(MOST_FIELDS):
-            part = await _read(self._form.next())
+            part = await self._form.next_part()
             if part is None:
                 raise Invalid("The form holds no file.")
-            disposition = part.headers.get("Content-Disposition", "")
+            disposition = part.get("content-disposition", "")
             self.name = part_filename(disposition)
-            if isinstance(part, aiohttp.MultipartReader):
-                raise Invalid("The form holds a form within a form.")
             if self.name is not None:
-                self._part = part
                 return
-            if part.name is not None:
-                self.fields[part.name] = await self._field(part)
+            field = as_written(parameters(disposition).get("name", ""))
+            self.fields[field] = await self._field(field)
         raise Invalid(f"The form holds more than {MOST_FIELDS} fields before its file.")
+
+    def may_hold(self, size: int) -> bool:
+        """Whether a file of this size can be all that is still to come, as far as Content-Length tells.
+
+        Asked before the file is read. A 411 if there is no Content-Length.
+        """
+        if self._whole is None:
+            return super().may_hold(size)
+        behind = self._whole - self._form.taken - size - self._form.end
+        return behind in (0, len(b"\r\n"))
 
     async def piece(self) -> bytes:
         """See `Body.piece`."""
-        if self._part is None:
-            return b""
-        while not self._part.at_eof():
-            piece = await _read(self._part.read_chunk(PIECE))
-            if piece:
-                return bytes(piece)
-        self._part = None
+        piece = await self._form.content()
+        if piece:
+            return piece
         # Found out before the file's last block is stored, so nothing is lost without a word.
-        part = await _read(self._form.next())
+        part = await self._form.next_part()
         if part is None:
             return b""
-        if isinstance(part, aiohttp.MultipartReader) or part_filename(part.headers.get("Content-Disposition", "")):
+        disposition = part.get("content-disposition", "")
+        if part_filename(disposition) is not None:
             raise Problem(400, "The form holds more than one file.", "Send each file in a form of its own.")
+        field = as_written(parameters(disposition).get("name", ""))
         raise Problem(
             400,
-            f"The form's field '{part.name}' comes after its file, where it can't be heeded.",
+            f"The form's field '{field}' comes after its file, where it can't be heeded.",
             "Put all fields before the file, and send the form again.",
         )
 
-    @staticmethod
-    async def _field(part: aiohttp.BodyPartReader) -> str:
+    async def _field(self, name: str) -> str:
         value = bytearray()
-        while not part.at_eof():
-            value += await _read(part.read_chunk(PIECE))
+        while piece := await self._form.content():
+            value += piece
             if len(value) > LONGEST_FIELD:
-                raise Invalid(f"The form's field '{part.name}' is longer than {LONGEST_FIELD} bytes.")
+                raise Invalid(f"The form's field '{name}' is longer than {LONGEST_FIELD} bytes.")
         return value.decode("utf-8", "replace")
 
 
@@ -163,10 +182,7 @@ async def open_body(request: web.Request) -> Body:
         )
     if not request.content_type.startswith("multipart/"):
         return Body(request)
-    try:
-        form = FormBody(request, await request.multipart())
-    except (ValueError, AssertionError) as error:
-        raise Invalid(f"The form can't be read: {error}.") from error
+    form = FormBody(request)
     await form.open()
     return form
 

@@ -107,6 +107,24 @@ def held_until(spans: list[Span], start: int) -> int:
     return next((span.stop for span in spans if span.start <= start < span.stop), start)
 
 
+def covering(pieces: Iterable[Span], span: Span) -> list[tuple[Span, Span]]:
+    """Which part of the span each piece gives, in order, up to the first gap; of pieces that overlap the later one."""
+    result: list[tuple[Span, Span]] = []
+    ahead, begun = sorted(pieces, reverse=True), list[Span]()
+    reached = span.start
+    while reached < span.stop:
+        while ahead and ahead[-1].start <= reached:
+            begun.append(ahead.pop())
+        while begun and begun[-1].stop <= reached:
+            begun.pop()
+        if not begun:
+            break
+        stop = min(begun[-1].stop, span.stop, ahead[-1].start if ahead else span.stop)
+        result.append((begun[-1], Span(reached, stop)))
+        reached = stop
+    return result
+
+
 def stored_bytes(spans: list[Span]) -> int:
     """How many bytes joined spans hold."""
     return sum(span.stop - span.start for span in spans)
@@ -140,29 +158,39 @@ def digest_field(header: str) -> dict[DigestName, str]:
     return digests
 
 
-_QUOTED = re.compile(r'(?:^|;)\s*filename\s*=\s*"((?:\\.|[^"\\])*)"', re.IGNORECASE)
-_TOKEN = re.compile(r"(?:^|;)\s*filename\s*=\s*([^\s;\"]+)", re.IGNORECASE)
-_EXTENDED = re.compile(r"(?:^|;)\s*filename\*\s*=\s*([\w.-]+)'[^']*'([^\s;]+)", re.IGNORECASE)
+_PARAMETER = re.compile(r'(?:^|;)\s*([^\s=;"]+)\s*=\s*("(?:\\.|[^"\\])*"|[^;]*)')
+_EXTENDED = re.compile(r"([\w.-]+)'[^']*'(.*)")
+
+
+def parameters(header: str) -> dict[str, str]:
+    """The parameters of a header such as Content-Disposition, by lower-case name; of two the first counts."""
+    found: dict[str, str] = {}
+    for name, value in _PARAMETER.findall(header):
+        plain = re.sub(r'\\(["\\])', r"\1", value[1:-1]) if value.startswith('"') else value.strip()
+        found.setdefault(name.lower(), plain)
+    return found
 
 
 def _filename(header: str) -> str | None:
-    extended = _EXTENDED.search(header)
+    said = parameters(header)
+    extended = _EXTENDED.fullmatch(said.get("filename*", ""))
     if extended is not None:
         try:
             return unquote(extended[2], extended[1], "strict")
         except (LookupError, UnicodeDecodeError):
             pass
-    quoted = _QUOTED.search(header)
-    if quoted is not None:
-        return re.sub(r'\\(["\\])', r"\1", quoted[1])
-    token = _TOKEN.search(header)
-    return token[1] if token else None
+    return said.get("filename")
 
 
 def part_filename(header: str) -> str | None:
-    """The file name of a form's part, None for a plain field. Browsers write `"` as %22 and nothing else escaped."""
+    """The file name of a form's part, None for a plain field."""
     name = _filename(header)
-    return name.replace("%22", '"').replace("%0D", "").replace("%0A", "") if name is not None else None
+    return as_written(name) if name is not None else None
+
+
+def as_written(name: str) -> str:
+    """A name from a form's part: browsers write `"` as %22 and nothing else escaped."""
+    return name.replace("%22", '"').replace("%0D", "").replace("%0A", "")
 
 
 def header_filename(header: str) -> str | None:

@@ -119,8 +119,7 @@ async def _upload_of(request: web.Request, session: Session) -> Upload:
 async def status(request: web.Request) -> web.Response:
     """What is stored of an upload, counted exactly."""
     intake = gateway_of(request).intake
-    upload = await _upload_of(request, await session_of(request, "see"))
-    spans = await intake.held(upload)
+    upload, spans = await intake.look(await _upload_of(request, await session_of(request, "see")))
     digests = intake.running.of(upload.id)
     return web.json_response(
         {

@@ -112,6 +112,32 @@ class Intake:
             return (await self.storing.held(upload)).spans
         return [Span(0, upload.total)] if upload.state in ("verifying", "complete") else []
 
+    async def look(self, upload: Upload) -> tuple[Upload, list[Span]]:
+        """The upload and exactly what is stored of it; ends it if that is all, as its last request may have died."""
+        if upload.state != "receiving" or upload.tus is not None:
+            return upload, await self.held(upload)
+        upload, spans = await self._counted(upload)
+        if spans and stored_bytes(spans) == upload.total:
+            upload = await self.end(await self.records.progress(upload, 0))
+            spans = await self.held(upload)
+        return upload, spans
+
+    async def _counted(self, upload: Upload) -> tuple[Upload, list[Span]]:
+        """Writes down how much is stored exactly, lest the last of its requests takes itself for the last but one.
+
+        A chunk that is counted here before its own request does so counts twice, which only makes somebody look again.
+        """
+        while True:
+            spans = (await self.storing.held(upload)).spans
+            exact = stored_bytes(spans)
+            if upload.state != "receiving" or upload.stored == exact:
+                return upload, spans
+            seen = {"state": "receiving", "stored": upload.stored}
+            changed = await self._store.uploads.update(upload.id, when=seen, set={"stored": exact})
+            if changed is not None:
+                return changed, spans
+            upload = await self._store.uploads.get(upload.id) or upload.model_copy(update={"state": "expired"})
+
     async def resume(self) -> None:
         """Ends uploads that were abandoned, and those whose last request stored everything but did not say so."""
         await self.records.end_abandoned()
@@ -178,6 +204,8 @@ class Intake:
         large = span.stop - span.start > PROVEN_RANGE
         if large and sending.range_claims:
             raise Invalid(f"Ranges with a digest of their own may be at most {PROVEN_RANGE} bytes long.")
+        if large and not body.may_hold(span.stop - span.start):
+            raise Invalid(f"The body is {await body.count()} bytes long, but its range {span.stop - span.start}.")
         if large or (body.length is not None and not sending.range_claims):
             return Feed(cut(body, span.start, span.stop, chunk, self.budget), self.budget)
         feed = await Feed.proven(body, span, chunk, self.budget)
@@ -255,13 +283,8 @@ class Intake:
 
     async def end(self, upload: Upload) -> Upload:
         """Completes the upload if every byte is there; answers after a while even if the digests take longer."""
-        exact = stored_bytes((await self.storing.held(upload)).spans)
-        if exact != upload.stored:
-            changed = await self._store.uploads.update(
-                upload.id, when={"state": "receiving", "stored": upload.stored}, set={"stored": exact}
-            )
-            upload = changed or upload
-        if exact < upload.total:
+        upload, spans = await self._counted(upload)
+        if stored_bytes(spans) < upload.total:
             return upload
         task = asyncio.create_task(self._seal(upload))
         self._sealing.add(task)

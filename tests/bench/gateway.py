@@ -26,7 +26,8 @@ import pymongo
 from deploy.local.mongod import Mongod
 from deploy.local.ports import free_port
 from tests.bench.watch import Watch
-from tests.serving import Client, GatewayProcess, prepare
+from tests.gateway.tus import ADDRESS, metadata
+from tests.serving import TOKEN, Client, GatewayProcess, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
@@ -113,11 +114,11 @@ def by_whole_body(url: str, session: str, file: File) -> float:
         return time.perf_counter() - start
 
 
-def by_tus(url: str, file: File, step: int) -> float:
-    """Seconds that one client of a tus server takes, which sends PATCH after PATCH."""
+def by_tus(url: str, file: File, step: int, headers: dict[str, str] | None = None) -> float:
+    """Seconds that one client of a tus server takes, which sends PATCH after PATCH; `headers` go with each request."""
     host, _, path = url.removeprefix("http://").partition("/")
     connection = http.client.HTTPConnection(host, timeout=60)
-    said = {"Tus-Resumable": "1.0.0"}
+    said = {"Tus-Resumable": "1.0.0", **(headers or {})}
     start = time.perf_counter()
     connection.request("POST", f"/{path}", headers={**said, "Upload-Length": str(file.size), "Content-Length": "0"})
     made = connection.getresponse()
@@ -195,10 +196,15 @@ def compare(mongodb: str, gateway: GatewayProcess, folder: Path, options: argpar
     try:
         assert peer.stdout is not None
         tus = f"http://127.0.0.1:{peer.stdout.readline().strip()}/files"
+        by_us = {
+            "Authorization": f"Bearer {TOKEN}",
+            "Upload-Metadata": metadata(filename="a.svs", session=session),
+        }
         ways: dict[str, Callable[[File], float]] = {
             "driver": lambda file: by_driver(mongodb, file),
             "gateway": lambda file: by_ranges(gateway.url, session, file, step),
             "whole body": lambda file: by_whole_body(gateway.url, session, file),
+            "tus": lambda file: by_tus(f"{gateway.url}{ADDRESS}", file, step, by_us),
             "tus peer": lambda file: by_tus(tus, file, step),
         }
         rates: dict[str, list[float]] = {way: [] for way in ways}

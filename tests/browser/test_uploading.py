@@ -154,21 +154,20 @@ def test_after_a_reload_the_same_drop_goes_on_from_where_it_was(
 ) -> None:
     small = tmp_path / "first.png"
     Image.new("RGB", (40, 30), (200, 120, 150)).save(small)
-    others = [tmp_path / f"S26-0503 {name}.tiff" for name in ("B1", "C1")]
-    for other in others:
-        other.symlink_to(large)
-    drop = [small, large, *others]
+    other = tmp_path / "S26-0503 B1.tiff"
+    other.symlink_to(large)
+    drop = [small, large, other]
     page = open_page()
     page.on("dialog", lambda dialog: dialog.accept())
     session = opened_session(page, "Reloaded")
-    slow_line(page, 5 * MB // 2)
+    slow_line(page, 5 * MB)
     page.get_by_test_id("file-input").set_input_files(drop)
     expect(row_of(page, small.name)).to_have_attribute("data-state", re.compile("dicing|folding|finishing|ready"))
     wait_until_stored(page, mill, session, 4 * MB)
     slow_line(page, MB // 10)
 
     page.reload()
-    expect(page.get_by_test_id("interrupted")).to_contain_text("3 uploads were interrupted.")
+    expect(page.get_by_test_id("interrupted")).to_contain_text("2 uploads were interrupted.")
     expect(page.locator("[data-testid=image-row][data-state=interrupted]").first).to_contain_text(
         re.compile(r"Interrupted at \d+\s%")
     )
@@ -184,7 +183,7 @@ def test_after_a_reload_the_same_drop_goes_on_from_where_it_was(
         expected.items()
     )
     following = tus(behind.requests, "PATCH")[sent_before:]
-    assert max(int(request.headers["upload-offset"]) for request in following[:3]) >= 4 * MB
+    assert max(int(request.headers["upload-offset"]) for request in following[:2]) >= 4 * MB
     page.reload()
     expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(len(drop))
     expect(page.get_by_test_id("interrupted")).to_have_count(0)

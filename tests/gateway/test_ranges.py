@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -233,6 +233,31 @@ async def test_a_range_in_a_form_with_two_files_changes_nothing(gateway: Served)
     assert "more than one file" in answer.json["detail"]
     assert answer.json["remedy"] != REMEDIES[400]
     assert (await gateway.status(session, id))["stored"] == MIB
+
+
+@pytest.mark.parametrize("wrong", ["short", "long", "late field", "no length"])
+async def test_a_large_range_in_a_form_is_checked_before_it_is_stored(gateway: Served, wrong: str) -> None:
+    """It is stored while it arrives, so that all of it can't be looked at first."""
+    session = await gateway.session()
+    data = slide(18 * MIB)
+    id = await begin(gateway, session, data)
+    part = (MIB, 18 * MIB, 18 * MIB)
+    file = ("file", "a.svs", data[MIB:] + b"?" if wrong == "long" else data[MIB : -1 if wrong == "short" else None])
+    form = LateField({"_id": id}, file) if wrong == "late field" else Form({"_id": id}, file)
+    headers = {"Content-Type": f"multipart/form-data; boundary={Form.boundary}"} if wrong == "no length" else {}
+
+    async def pieces() -> AsyncIterator[bytes]:
+        while piece := form.read(MIB):
+            yield piece
+
+    answer = await gateway.send(session, pieces() if wrong == "no length" else form, part, headers=headers)
+    between = await gateway.status(session, id)
+    right = await gateway.send(session, Form({"_id": id}, ("file", "a.svs", data[MIB:])), part)
+
+    assert answer.status == (411 if wrong == "no length" else 400)
+    assert ("title" in answer.json["detail"]) == (wrong == "late field")
+    assert between["stored"] == MIB
+    assert right.json["md5"] == md5(data)
 
 
 @pytest.mark.parametrize("field", [False, True], ids=["header", "field"])

@@ -95,6 +95,33 @@ async def test_what_is_stored_can_be_asked_for_and_resumed(gateway: Served) -> N
     assert (status["stored"], status["total"], status["done"], status["hashed"]) == (2 * MIB, 4 * MIB, False, MIB)
 
 
+@pytest.mark.parametrize("repeat", [True, False], ids=["sent again", "asked for"])
+async def test_a_chunk_whose_gateway_died_before_the_answer_is_counted(gateway: Served, repeat: bool) -> None:
+    session = await gateway.session()
+    data = slide(3 * MIB)
+    id = (await gateway.send(session, data[:MIB], (0, MIB, len(data)), params={"name": "a.svs"})).json["_id"]
+    await gateway.blobs.put_chunk(id, 1, data[MIB : 2 * MIB])
+
+    if repeat:
+        await gateway.send(session, data[MIB : 2 * MIB], (MIB, 2 * MIB, len(data)), params={"_id": id})
+    else:
+        assert (await gateway.status(session, id))["stored"] == 2 * MIB
+    last = await gateway.send(session, data[2 * MIB :], (2 * MIB, 3 * MIB, len(data)), params={"_id": id})
+
+    assert (last.json["done"], last.json["md5"]) == (True, md5(data))
+
+
+async def test_asking_ends_an_upload_whose_last_gateway_died_before_the_answer(gateway: Served) -> None:
+    session = await gateway.session()
+    data = slide(2 * MIB)
+    id = (await gateway.send(session, data[:MIB], (0, MIB, len(data)), params={"name": "a.svs"})).json["_id"]
+    await gateway.blobs.put_chunk(id, 1, data[MIB:])
+
+    status = await gateway.status(session, id)
+
+    assert (status["state"], status["md5"]) == ("complete", md5(data))
+
+
 async def test_a_repeated_range_changes_nothing_and_gets_the_same_answer(gateway: Served) -> None:
     session = await gateway.session()
     data = slide(2 * MIB)

@@ -105,7 +105,10 @@ function Contents({ session, images, live }: ContentsProps) {
         empty={rows.length === 0}
         onFiles={(files) => enqueue(session.id, files)}
       >
-        <p class="drop-title">Drop slides or folders here</p>
+        <p class="drop-title">
+          <span class="for-mouse">Drop slides or folders here</span>
+          <span class="for-touch">Add slides</span>
+        </p>
         <p class="quiet">Aperio, Hamamatsu, Philips and other scanner files, TIFF, JPEG, PNG.</p>
       </DropTarget>
       <LeftBehind session={session.id} halfSent={halfSent} />

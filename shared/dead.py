@@ -58,15 +58,17 @@ class Group:
 async def groups(letters: DeadLetters, selection: Selection) -> list[Group]:
     """Every group of the selected letters, the largest first. Holds one letter of each in memory."""
     found: dict[str, Group] = {}
-    async for held in _each(letters, selection):
-        found.setdefault(held.letter.group, Group(held.letter)).add(held.letter)
+    async with aclosing(_each(letters, selection)) as chosen:
+        async for held in chosen:
+            found.setdefault(held.letter.group, Group(held.letter)).add(held.letter)
     return sorted(found.values(), key=lambda group: -group.count)
 
 
 async def select(letters: DeadLetters, selection: Selection) -> AsyncGenerator[Letter, None]:
-    """The selected letters, oldest first; they stay where they are."""
-    async for held in _each(letters, selection):
-        yield held.letter
+    """The selected letters, about in their order; they stay where they are."""
+    async with aclosing(_each(letters, selection)) as chosen:
+        async for held in chosen:
+            yield held.letter
 
 
 async def retry(
@@ -84,21 +86,23 @@ async def retry(
     follows from is sent, rather than one message of many. `stores` are the served databases by name.
     """
     sent = 0
-    async for held in _each(letters, selection):
-        await audited.note(_subject(held.letter))
-        await _send(letters, bus, held.letter, stores, audited, clock)
-        await held.remove()
-        sent += 1
+    async with aclosing(_each(letters, selection)) as chosen:
+        async for held in chosen:
+            await audited.note(_subject(held.letter))
+            await _send(letters, bus, held.letter, stores, audited, clock)
+            await held.remove()
+            sent += 1
     return sent
 
 
 async def discard(letters: DeadLetters, selection: Selection, *, audited: Audited) -> int:
     """Throws the selected letters away; returns how many. What they were stays in the audit."""
     gone = 0
-    async for held in _each(letters, selection):
-        await audited.note(_subject(held.letter))
-        await held.remove()
-        gone += 1
+    async with aclosing(_each(letters, selection)) as chosen:
+        async for held in chosen:
+            await audited.note(_subject(held.letter))
+            await held.remove()
+            gone += 1
     return gone
 
 
@@ -131,8 +135,9 @@ async def bring_back(
             done += 1
         if id in there and (again or id != letter.id):
             replaced.add(id)
-    async for held in _each(letters, Selection(names=frozenset(replaced))):
-        await held.remove()
+    async with aclosing(_each(letters, Selection(names=frozenset(replaced)))) as chosen:
+        async for held in chosen:
+            await held.remove()
     return done
 
 

@@ -34,12 +34,13 @@ A service of another kind is a coroutine that works until `stop` is set, made of
 """
 
 import asyncio
+import ctypes
 import logging
 import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 import structlog
@@ -66,6 +67,7 @@ Builder = Callable[[Settings, Clock, Bus], AbstractAsyncContextManager[Consumer]
 GRACE_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 DEPLOYMENT = "deployment"
+_M_ARENA_MAX = -8
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -107,10 +109,17 @@ def run(settings: Settings, work: Callable[[Settings, asyncio.Event], Coroutine[
     Exit status 0 after an ordered stop; 1, with one sentence in the log, if it can't go on or ended by itself.
     """
     set_up_logging(settings.service, settings.log)
+    _share_memory_between_threads()
     for client in ("aiormq", "aio_pika"):
         # The bus says itself, in one line each, what becomes of a connection.
         logging.getLogger(client).setLevel(logging.CRITICAL)
     sys.exit(asyncio.run(_status(settings, work)))
+
+
+def _share_memory_between_threads() -> None:
+    """Keeps glibc from giving each thread of the database's driver a heap of its own, each as large as its batches."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 async def _status(settings: Settings, work: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> int:

@@ -18,17 +18,16 @@ from shared.tiles.geometry import Geometry, Position, Rect
 
 COPIED_BYTES = 32 * 2**20
 # A slide that is shorter than a few such blocks is cut finer, so that all workers find some of it to do.
-LEAST_COPIED_BYTES = 4 * 2**20
-SHARES = 8
+LEAST_COPIED_BYTES = 8 * 2**20
+SHARES = 4
 DECODED_SIDE = 2048
-READ_BYTES = 4 * 2**20
 READ_GAP = 256 * 2**10
-FEW_BLOCKS = 8
+FEW_BLOCKS = 4
 DECODED_TILE = 256
 COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
 
 # A constant of the imaging code: raised when the same source and settings give other bytes.
-REVISION = 1
+REVISION = 2
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ class Found:
     vendor: str | None = None
     mpp: float | None = None
     objective: float | None = None
+    barcode: str | None = None
+    scanned: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
     layout: dict[str, Any] = field(default_factory=dict)
     offsets: Sequence[int] = ()
@@ -71,6 +72,8 @@ class Found:
             vendor=self.vendor,
             mpp=self.mpp,
             objective=self.objective,
+            barcode=self.barcode,
+            scanned=self.scanned,
             properties=self.properties,
             layout=self.layout,
         )
@@ -172,8 +175,8 @@ def extents_of(rect: Rect, cols: int, offsets: Sequence[int], lengths: Sequence[
     return pack_extents(offsets[start:stop], lengths[start:stop])
 
 
-def reads(rect: Rect, extents: Sequence[Extent], most: int = READ_BYTES, gap: int = READ_GAP) -> list[Read]:
-    """The reads that fetch a block's tiles in file order: neighbours together, none (but a larger tile) over `most`."""
+def reads(rect: Rect, extents: Sequence[Extent], gap: int = READ_GAP) -> list[Read]:
+    """The reads that fetch a block's tiles in file order: what lies no more than `gap` bytes apart is read together."""
     present = sorted(
         ((position, extent) for position, extent in zip(rect.positions(), extents, strict=True) if extent.length),
         key=lambda pair: pair[1].offset,
@@ -183,7 +186,7 @@ def reads(rect: Rect, extents: Sequence[Extent], most: int = READ_BYTES, gap: in
     start = end = 0
     for position, extent in present:
         stop = extent.offset + extent.length
-        if group and (extent.offset > end + gap or max(stop, end) - start > most):
+        if group and extent.offset > end + gap:
             plan.append(Read(start, end - start, tuple(group)))
             group = []
         if not group:

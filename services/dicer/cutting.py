@@ -1,11 +1,12 @@
 """Cutting one block: bytes from the file store in, acknowledged tiles out, the pixels in a decoder child."""
 
-import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from services.dicer import pixels
 from services.dicer.core import COPYING, Read, interior, reads, unpack_extents
+from services.dicer.pieces import Pieces
 from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import Reject
@@ -75,20 +76,18 @@ async def _copy(
     cols, rows = interior(geometry)
     edges: list[tuple[Position, bytes]] = []
     async with TileWriter(tiles) as writer:
-        async for read, data in _read_ahead(blobs, version.file, reads(block.rect, extents)):
-            for position, extent in read.tiles:
-                start = extent.offset - read.offset
-                try:
-                    tile = assemble(data[start : start + extent.length])
-                except ValueError as error:
-                    raise Reject(
-                        f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
-                        "Upload the file again; if it fails again, export the slide from the scanner once more.",
-                    ) from error
-                if position.row < rows and position.col < cols:
-                    await writer.add(tile_key(block.id.image, block.id.version, position), tile)
-                else:
-                    edges.append((position, tile))
+        async for position, data in _sliced(blobs, version.file, reads(block.rect, extents)):
+            try:
+                tile = assemble(data)
+            except ValueError as error:
+                raise Reject(
+                    f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
+                    "Upload the file again; if it fails again, export the slide from the scanner once more.",
+                ) from error
+            if position.row < rows and position.col < cols:
+                await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+            else:
+                edges.append((position, tile))
         if edges:
             batches = decoders.stream(
                 pixels.crop_tiles,
@@ -104,20 +103,15 @@ async def _copy(
     return {position for position, extent in zip(block.rect.positions(), extents, strict=True) if not extent.length}
 
 
-async def _read_ahead(blobs: Blobs, file: str, plan: Sequence[Read]) -> AsyncIterator[tuple[Read, bytes]]:
-    """Yields each read with its bytes while the next one is under way."""
-    following: asyncio.Task[bytes] | None = None
-    try:
-        for index, read in enumerate(plan):
-            data = await (following or blobs.read(file, read.offset, read.length))
-            following = None
-            if index + 1 < len(plan):
-                coming = plan[index + 1]
-                following = asyncio.create_task(blobs.read(file, coming.offset, coming.length))
-            if len(data) < read.length:
-                raise Reject("The file ends before its tiles do.", "It was cut short: upload the whole file again.")
-            yield read, data
-    finally:
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+async def _sliced(blobs: Blobs, file: str, plan: Sequence[Read]) -> AsyncIterator[tuple[Position, bytes]]:
+    """Each tile with its bytes, in file order; each chunk of the file is read once, while those before are handled."""
+    for read in plan:
+        pieces = Pieces(read.offset)
+        wanted = deque(read.tiles)
+        async for piece in blobs.stream(file, read.offset, read.length):
+            pieces.add(piece)
+            while wanted and sum(wanted[0][1]) <= pieces.end:
+                position, extent = wanted.popleft()
+                yield position, pieces.take(*extent)
+        if wanted:
+            raise Reject("The file ends before its tiles do.", "It was cut short: upload the whole file again.")

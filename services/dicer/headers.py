@@ -21,6 +21,8 @@ def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
         vendor=slide.vendor,
         mpp=slide.mpp,
         objective=slide.objective,
+        barcode=slide.barcode,
+        scanned=slide.scanned,
         properties=dict(slide.properties),
         layout={
             "page": slide.page,
@@ -46,6 +48,8 @@ def find_in_dicom(length: int, name: str, *, source: BinaryIO) -> Found:
         vendor="dicom",
         mpp=slide.mpp,
         objective=slide.objective,
+        barcode=slide.barcode,
+        scanned=slide.scanned,
         properties=dict(slide.properties),
         layout={"tables": None, "adobe_transform": slide.adobe_transform},
         offsets=list(slide.offsets),

@@ -14,6 +14,7 @@ import simplejpeg
 
 from services.dicer.core import DECODED_TILE, Found, suffix
 from shared.errors import Reject
+from shared.slides.details import of_openslide
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 
@@ -80,6 +81,7 @@ def _found_by_openslide(path: str, name: str, vendor: str, reason: str) -> Found
     except openslide.OpenSlideError as error:
         raise _unreadable(name, str(error)) from error
     _check_pixels(name, width, height, MOST_PIXELS * 100)
+    details = of_openslide(properties)
     return Found(
         reader="openslide",
         suffix=suffix(path),
@@ -87,9 +89,11 @@ def _found_by_openslide(path: str, name: str, vendor: str, reason: str) -> Found
         height=height,
         tile=DECODED_TILE,
         vendor=vendor,
-        mpp=_number(properties.get(openslide.PROPERTY_NAME_MPP_X)),
-        objective=_number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER)),
-        properties={key: value[:1000] for key, value in properties.items() if not key.startswith("openslide.level")},
+        mpp=details.mpp,
+        objective=details.objective,
+        barcode=details.barcode,
+        scanned=details.scanned,
+        properties=details.properties,
         reason=reason,
     )
 
@@ -131,14 +135,6 @@ def _unreadable(name: str, detail: str) -> Reject:
         f"The file {name} can't be read as a slide ({first_line}).",
         "Check that it opens in the scanner's own viewer, then upload it again or export it once more.",
     )
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text is not None else None
-    except ValueError:
-        return None
-    return value if value is not None and 0 < value < 1e6 else None
 
 
 def _open(path: str, name: str, page: int | None, access: str) -> Any:
@@ -186,10 +182,16 @@ def cut_openslide(
     try:
         with openslide.OpenSlide(path) as slide:
             region = np.asarray(slide.read_region((left, top), 0, (width, height)))
+            profile = slide.color_profile
             background = slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
     except openslide.OpenSlideError as error:
         raise _unreadable(name, str(error)) from error
-    yield from _tiles(_over(region, background), rect, geometry, recipe)
+    pixels = _over(region, background)
+    if profile is not None:
+        image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile.tobytes())
+        pixels = _as_srgb(image).numpy()
+    yield from _tiles(pixels, rect, geometry, recipe)
 
 
 def _over(region: Pixels, background: str) -> Pixels:

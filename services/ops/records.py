@@ -35,7 +35,7 @@ def begin(file: Path, session: str) -> Begun:
     """A new upload of a file as it is now. Raises `OSError`."""
     now = file.stat()
     return Begun(
-        path=str(file.resolve()), size=now.st_size, mtime_ns=now.st_mtime_ns, session=session, key=uuid.uuid4().hex
+        path=str(file.absolute()), size=now.st_size, mtime_ns=now.st_mtime_ns, session=session, key=uuid.uuid4().hex
     )
 
 

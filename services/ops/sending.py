@@ -82,8 +82,9 @@ class Sender:
         where = {"name": file.name} if begun.upload is None else {"_id": begun.upload}
         self.progress.started(file, begun.size, start)
         with file.open("rb") as source:
-            await asyncio.to_thread(_hash_beginning, source, start, sha256)
-            sent = start
+            # What is stored already is read once more, since the digest is over the whole file.
+            while (sent := source.tell()) < start:
+                await asyncio.to_thread(_read, source, sha256)
             while True:
                 chunk = await asyncio.to_thread(_read, source, sha256)
                 stop = sent + len(chunk)
@@ -123,12 +124,6 @@ def _next_byte(stored: dict[str, Any] | None, size: int) -> int:
 
 def _now(begun: Begun) -> Begun:
     return begin(Path(begun.path), begun.session)
-
-
-def _hash_beginning(source: BinaryIO, length: int, sha256: "hashlib._Hash") -> None:
-    """Take the bytes that are stored already into the digest, and leave the file at the first that is not."""
-    while source.tell() < length:
-        sha256.update(source.read(CHUNK))
 
 
 def _read(source: BinaryIO, sha256: "hashlib._Hash") -> bytes:

@@ -60,7 +60,7 @@ async def upload(
     has returned, the records tell the next call what is there already.
     """
     records.sweep()
-    progress.expect(len(files), sum(file.stat().st_size for file in files))
+    progress.expect(len(files), sum(_size(file) for file in files))
     outcome = Outcome(await find_session(gateway, session_title))
     sender = Sender(gateway, outcome.session, records, progress)
     by_image: dict[str, Path] = {}
@@ -79,6 +79,14 @@ async def upload(
     ]
     sender.forget()
     return outcome
+
+
+def _size(file: Path) -> int:
+    """Bytes; 0 for a file that has gone since it was found, which is told when its turn comes."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 async def _send_all(

@@ -7,7 +7,7 @@ Vollbeding's 4 x 4 reduction of the 8 x 8 transform) with the accurate integer m
 each next level is the 2 x 2 box mean of the one below and is encoded once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, BinaryIO, Literal
 
 import cv2
@@ -23,6 +23,7 @@ from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 
 Pixels = npt.NDArray[np.uint8]
+Looks = dict[tuple[int, int], int | None]
 ROOT: Literal["root"] = "root"
 WHITE = 255
 BLANK_BYTES = 4096
@@ -48,48 +49,79 @@ def fold(
     A tile with nothing below it is left out. Where a level's size is odd, its last column or row is averaged with
     itself.
     """
-    level_pixels, present = first_level(rect, positions, geometry, raw, inputs)
+    known: dict[Hashable, int] = {}
+    level_pixels, looks = first_level(rect, positions, geometry, raw, inputs, known)
+    encoded: dict[int, bytes] = {}
     for level in folded_levels(geometry, rect):
         if level > rect.level + 1:
             level_pixels = halve(level_pixels, level)
-            present = {(row >> 1, col >> 1) for row, col in present}
+            looks = _above(looks, level, known)
         shift = level - rect.level
         top, left = rect.top >> shift, rect.left >> shift
-        for row, col in sorted(present):
-            width, height = geometry.tile_size(Position(level, row, col))
-            y, x = (row - top) * geometry.tile, (col - left) * geometry.tile
-            yield (
-                Position(level, row, col),
-                _encode(level_pixels[y : y + height, x : x + width], recipe.quality, recipe.subsampling),
-            )
-    if present and rect.level + steps(geometry) < geometry.levels - 1:
+        for (row, col), look in sorted(looks.items()):
+            data = None if look is None else encoded.get(look)
+            if data is None:
+                width, height = geometry.tile_size(Position(level, row, col))
+                y, x = (row - top) * geometry.tile, (col - left) * geometry.tile
+                data = _encode(level_pixels[y : y + height, x : x + width], recipe.quality, recipe.subsampling)
+                if look is not None:
+                    encoded[look] = data
+            yield Position(level, row, col), data
+    if looks and rect.level + steps(geometry) < geometry.levels - 1:
         yield ROOT, level_pixels.tobytes()
 
 
 def first_level(
-    rect: Rect, positions: Sequence[Position], geometry: Geometry, raw: bool, inputs: Sequence[memoryview]
-) -> tuple[Pixels, set[tuple[int, int]]]:
-    """The square at half its size, and which tiles of the level above have anything below them."""
+    rect: Rect,
+    positions: Sequence[Position],
+    geometry: Geometry,
+    raw: bool,
+    inputs: Sequence[memoryview],
+    known: dict[Hashable, int],
+) -> tuple[Pixels, Looks]:
+    """The square at half its size, and the tiles of the level above that have anything below them.
+
+    A tile's look is a number where it is known without its pixels: tiles of one level with one look are equal, which
+    most of a slide's glass is. `known` numbers them.
+    """
     level_width, level_height = geometry.size(rect.level)
     tile = geometry.tile
     width = min(rect.right * tile, level_width) - rect.left * tile
     height = min(rect.bottom * tile, level_height) - rect.top * tile
     pixels = np.full((-(-height // 2), -(-width // 2), 3), WHITE, np.uint8)
     half = tile // 2
-    present = set()
+    below: Looks = {}
     blanks: dict[bytes, Pixels] = {}
     for position, data in zip(positions, inputs, strict=True):
         tile_width, tile_height = geometry.tile_size(position)
+        look = None
         if raw:
             small = halve(np.frombuffer(data, np.uint8).reshape(tile_height, tile_width, 3), rect.level + 1)
         elif tile_width == tile == tile_height and tile % 16 == 0:
-            small = _decode_half_once(data, position, half, blanks)
+            if len(data) > BLANK_BYTES:
+                small = _decode_half(data, position, half)
+            else:
+                # Scanners write the same blank tile over and over.
+                key = bytes(data)
+                if key not in blanks:
+                    blanks[key] = _decode_half(data, position, half)
+                small, look = blanks[key], known.setdefault(key, len(known))
         else:
             small = halve(_decode(data, position), rect.level + 1)
         y, x = (position.row - rect.top) * half, (position.col - rect.left) * half
         pixels[y : y + small.shape[0], x : x + small.shape[1]] = small
-        present.add((position.row >> 1, position.col >> 1))
-    return pixels, present
+        below[position.row, position.col] = look
+    return pixels, _above(below, rect.level + 1, known)
+
+
+def _above(below: Looks, level: int, known: dict[Hashable, int]) -> Looks:
+    """The tiles of `level` that have anything below them: four known looks make a known one."""
+    looks: Looks = dict.fromkeys((row >> 1, col >> 1) for row, col in below)
+    for row, col in looks:
+        four = tuple(below.get((2 * row + down, 2 * col + right)) for down in (0, 1) for right in (0, 1))
+        if None not in four:
+            looks[row, col] = known.setdefault((level, four), len(known))
+    return looks
 
 
 def halve(pixels: Pixels, level: int) -> Pixels:
@@ -139,16 +171,6 @@ def _decode_half(data: memoryview, position: Position, half: int) -> Pixels:
     except ValueError as error:
         raise _damaged(position, error) from error
     return decoded
-
-
-def _decode_half_once(data: memoryview, position: Position, half: int, blanks: dict[bytes, Pixels]) -> Pixels:
-    """As `_decode_half`; tiles as short as a blank one are kept, since scanners write the same one over and over."""
-    if len(data) > BLANK_BYTES:
-        return _decode_half(data, position, half)
-    key = bytes(data)
-    if key not in blanks:
-        blanks[key] = _decode_half(data, position, half)
-    return blanks[key]
 
 
 def _damaged(position: Position, error: ValueError) -> Reject:

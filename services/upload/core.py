@@ -107,6 +107,24 @@ def held_until(spans: list[Span], start: int) -> int:
     return next((span.stop for span in spans if span.start <= start < span.stop), start)
 
 
+def covering(pieces: Iterable[Span], span: Span) -> list[tuple[Span, Span]]:
+    """Which part of the span each piece gives, in order, up to the first gap; of pieces that overlap the later one."""
+    result: list[tuple[Span, Span]] = []
+    ahead, begun = sorted(pieces, reverse=True), list[Span]()
+    reached = span.start
+    while reached < span.stop:
+        while ahead and ahead[-1].start <= reached:
+            begun.append(ahead.pop())
+        while begun and begun[-1].stop <= reached:
+            begun.pop()
+        if not begun:
+            break
+        stop = min(begun[-1].stop, span.stop, ahead[-1].start if ahead else span.stop)
+        result.append((begun[-1], Span(reached, stop)))
+        reached = stop
+    return result
+
+
 def stored_bytes(spans: list[Span]) -> int:
     """How many bytes joined spans hold."""
     return sum(span.stop - span.start for span in spans)

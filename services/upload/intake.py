@@ -94,7 +94,7 @@ class Intake:
         async with aclosing(await self._feed(sending, body, chunk)) as feed:
             if known is None:
                 return await self._begin(sending, feed, chunk, body.limit)
-            if sending.upload is None:
+            if sending.upload is None and known.state == "receiving":
                 # Whoever made the upload may have died before its file was made.
                 await self.records.make_file(known)
             return await self._take(known, sending, feed, created=sending.upload is None)
@@ -184,10 +184,6 @@ class Intake:
                     extra=about(upload),
                 )
         await self.records.refuse_ended(upload)
-        if upload.file is not None and not sending.offers:
-            raise Problem(
-                409, f"{upload.name} was stored already.", "There is nothing to be sent of it.", extra=about(upload)
-            )
         if sending.total is not None and sending.total != upload.total:
             raise Invalid(f"The file is said to have {sending.total} bytes, but {upload.total} when it began.")
         for name, claim in sending.claims.items():

@@ -93,6 +93,8 @@ class ImageObject(Body):
     mpp: float | None
     objective: float | None
     vendor: str | None
+    barcode: str | None
+    scanned: str | None
     version: int
     length: int | None
     md5: str | None

@@ -5,12 +5,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from services.upload.body import Block
-from services.upload.core import Span, expected_offset, held_until, joined, on_grid
+from services.upload.core import Span, covering, expected_offset, held_until, joined, on_grid
 from services.upload.digests import Digests, Running
 from shared.blobs import Blobs
 from shared.blobs.pieces import tail_of
@@ -200,18 +199,18 @@ class Storing:
         if span.start // upload.chunk in held.chunks:
             return await self.blobs.read(upload.id, span.start, span.stop - span.start)
         tail, parts = tail_of(upload.id), []
-        # What a piece holds beyond the next one's beginning was never counted.
-        for piece, following in pairwise([*sorted(held.pieces), Span(span.stop, span.stop)]):
-            start, stop = max(piece.start, span.start), min(piece.stop, span.stop, max(following.start, piece.start))
-            if start < stop:
-                offset = piece.start * upload.chunk + start - piece.start
-                parts.append(await self.blobs.read(tail, offset, stop - start))
+        for piece, part in covering(held.pieces, span):
+            offset = piece.start * upload.chunk + part.start - piece.start
+            parts.append(await self.blobs.read(tail, offset, part.stop - part.start))
         return b"".join(parts)
 
     async def begun(self, upload: Upload, span: Span) -> bytes:
         """Stored bytes of the chunk that is not whole yet: its beginning."""
         pieces = await self._pieces(upload) if span.start < span.stop else ()
-        return await self._read(upload, Held(frozenset(), pieces, []), span)
+        data = await self._read(upload, Held(frozenset(), pieces, []), span)
+        if len(data) != span.stop - span.start:
+            raise RuntimeError(f"Of bytes {span.start}-{span.stop - 1} of {upload.id} only {len(data)} are stored.")
+        return data
 
     async def begin(self, upload: Upload, start: int, data: bytes) -> None:
         """Keeps bytes of a chunk that is not whole yet. Some of them may be there already."""

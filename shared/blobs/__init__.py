@@ -91,5 +91,8 @@ class Blobs(Protocol):
         ...
 
     async def delete(self, file: str) -> None:
-        """Removes chunks first, then the files document, whoever owns it. Harmless when repeated."""
+        """Removes chunks first, then the files document, whoever owns it. Harmless when repeated.
+
+        Its copy in this host's scratch folder goes too, unless it is open.
+        """
         ...

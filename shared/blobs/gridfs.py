@@ -192,14 +192,16 @@ class GridFSBlobs:
         info = await self._info(file)
         if not info.complete:
             raise gone(file)
-        name = f"{self._database.name}-{file}"
-        async with self._scratch.copy(name, suffix, info.length, lambda: self.stream(file)) as path:
+        async with self._scratch.copy(self._copy_of(file), suffix, info.length, lambda: self.stream(file)) as path:
             yield path
 
     async def trim(self, file: str, before: int) -> None:
         """See `Blobs.trim`."""
         with translated():
             await self._chunks.delete_many({"files_id": file, "n": {"$lt": before}})
+
+    def _copy_of(self, file: str) -> str:
+        return f"{self._database.name}-{file}"
 
     async def share(self, file: str, owner: str) -> BlobInfo | None:
         """See `Blobs.share`."""
@@ -228,6 +230,7 @@ class GridFSBlobs:
     async def delete(self, file: str) -> None:
         """See `Blobs.delete`."""
         self._complete.pop(file, None)
+        await self._scratch.drop(self._copy_of(file))
         with translated():
             await self._chunks.delete_many({"files_id": file})
             await self._files.delete_one({"_id": file})

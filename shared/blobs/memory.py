@@ -112,4 +112,5 @@ class MemoryBlobs:
         """See `Blobs.delete`."""
         self._chunks.pop(file, None)
         self._files.pop(file, None)
+        await self._scratch.drop(f"memory-{file}")
         self._owners.pop(file, None)

@@ -73,6 +73,20 @@ class Scratch:
         finally:
             os.close(held)
 
+    async def drop(self, name: str) -> None:
+        """Removes a copy, if there is one that nobody has open."""
+        folder = self._folder / name
+        if folder.exists():
+            await asyncio.to_thread(self._drop, folder)
+
+    @staticmethod
+    def _drop(folder: Path) -> bool:
+        if (held := _lock(folder, fcntl.LOCK_EX)) is None:
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+        return True
+
     async def _locked(self, folder: Path, how: int) -> int:
         while (descriptor := _lock(folder, how)) is None:
             await asyncio.sleep(_LOOK_SECONDS)
@@ -136,7 +150,5 @@ class Scratch:
         for _, size, folder in sorted(copies):
             if excess <= 0:
                 return
-            if folder != but and (held := _lock(folder, fcntl.LOCK_EX)) is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-                os.close(held)
+            if folder != but and self._drop(folder):
                 excess -= size

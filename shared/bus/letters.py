@@ -137,7 +137,7 @@ class DeadLetters(Protocol):
     """The dead-letter queues of every stage."""
 
     def each(self, stage: str) -> AsyncGenerator[HeldLetter, None]:
-        """Those that lie there now, oldest first; what is not removed is back in its place once this has ended.
+        """Those that lie there now, about in their order; what is not removed is back once this has ended.
 
         However often they are looked at, and however a reader ends, no letter is lost. Raises `Unavailable`.
         """

@@ -8,10 +8,10 @@ import struct
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import BinaryIO
 
 from shared.errors import Reject
+from shared.slides.details import Details, positive, timestamp
 from shared.slides.directories import Damaged, Truncated
 from shared.slides.elements import FRAMES, LENGTHS, OFFSETS, Dataset, Header, Reader, item, number, text
 from shared.slides.jpeg import Assembler, read_header
@@ -90,6 +90,8 @@ class DicomSlide:
     reason: str | None
     mpp: float | None
     objective: float | None
+    barcode: str | None
+    scanned: str | None
     properties: Mapping[str, str]
 
 
@@ -135,7 +137,7 @@ def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:
             if reason is None:
                 offsets, lengths = _arranged(places, found, -(-width // cols) * -(-height // cols))
                 reason = _peek(reader, found, cols, transform)
-    mpp, objective, properties = _details(data, width)
+    details = _details(data, width)
     return DicomSlide(
         width=width,
         height=height,
@@ -144,9 +146,11 @@ def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:
         lengths=() if reason else lengths,
         adobe_transform=transform,
         reason=reason,
-        mpp=mpp,
-        objective=objective,
-        properties=properties,
+        mpp=details.mpp,
+        objective=details.objective,
+        barcode=details.barcode,
+        scanned=details.scanned,
+        properties=details.properties,
     )
 
 
@@ -243,30 +247,21 @@ def _peek(reader: "Reader", frames: list[tuple[int, int]], tile: int, transform:
     return None
 
 
-def _details(data: Dataset, width: int) -> tuple[float | None, float | None, dict[str, str]]:
+def _details(data: Dataset, width: int) -> Details:
+    """What the header says of how the slide was scanned."""
     spacing = text(item(item(data, _SHARED), _MEASURES), _SPACING).split("\\")
-    millimetres = _positive(spacing[-1])
+    millimetres = positive(spacing[-1])
     if millimetres is None and len(volume := data.get(_VOLUME_WIDTH, b"")) == 4:
-        millimetres = _positive(str(struct.unpack("<f", volume)[0] / width))
+        millimetres = positive(str(struct.unpack("<f", volume)[0] / width))
     path = item(data, _PATHS)
-    properties: dict[str, str] = {}
     moment = text(data, _ACQUIRED) or text(data, _DATE) + text(data, _TIME)
-    try:
-        properties["scanned"] = datetime.strptime(moment[:14], "%Y%m%d%H%M%S").isoformat()
-    except ValueError:
-        pass
-    if barcode := text(data, _BARCODE):
-        properties["barcode"] = barcode
+    found = Details(
+        mpp=round(millimetres * 1000, 6) if millimetres else None,
+        objective=positive(text(path, _OBJECTIVE)),
+        barcode=text(data, _BARCODE) or None,
+        scanned=timestamp(moment[:14], "%Y%m%d%H%M%S"),
+        properties={f"dicom.{name}": said for code, name in _NAMED.items() if (said := text(data, code))},
+    )
     if _PROFILE in path:
-        properties["icc"] = f"{path[_PROFILE]} bytes"
-    properties.update({f"dicom.{name}": said for code, name in _NAMED.items() if (said := text(data, code))})
-    mpp = round(millimetres * 1000, 6) if millimetres else None
-    return mpp, _positive(text(path, _OBJECTIVE)), properties
-
-
-def _positive(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if 0 < value < 1e6 else None
+        found.properties["icc"] = f"{path[_PROFILE]} bytes"
+    return found

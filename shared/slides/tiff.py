@@ -48,7 +48,7 @@ class TiffSlide:
     `lengths` are where each tile's bytes lie, row by row, length 0 where there is no tile. `tables` is the page's
     JPEGTables stream; `adobe_transform` what a JPEG decoder must take the components for (0 RGB, 1 YCbCr).
     `reason` is a clause that says why the tiles can't be copied as they are, or None where they can.
-    `properties` holds "scanned" (ISO 8601), "barcode" and "icc" where the file says so, then the vendor's own words.
+    `scanned` is ISO 8601; `properties` holds "icc" where the file has a profile, then the vendor's own words.
     `associated` is the page number of each of "label", "macro" and "thumbnail" that is there. `mpp` is in micrometres
     per pixel.
     """
@@ -72,6 +72,8 @@ class TiffSlide:
     vendor: str
     mpp: float | None
     objective: float | None
+    barcode: str | None
+    scanned: str | None
     properties: Mapping[str, str]
     associated: Mapping[str, int]
 
@@ -147,6 +149,8 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         vendor=vendor,
         mpp=details.mpp,
         objective=details.objective,
+        barcode=details.barcode,
+        scanned=details.scanned,
         properties=details.properties,
         associated=associated,
     )

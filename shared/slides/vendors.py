@@ -6,9 +6,8 @@ OME-TIFF specification. Values are read leniently: a missing or odd one is no re
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 
+from shared.slides.details import VALUE_CHARACTERS, Details, aperio_moment, positive, timestamp
 from shared.slides.directories import NDPI_TAG, Directory
 
 _DESCRIPTION, _SOFTWARE, _DATE_TIME, _XMP, _ICC = 270, 305, 306, 700, 34675
@@ -17,17 +16,7 @@ _UNIT_MICROMETRES = {2: 25400.0, 3: 10000.0}
 # Philips puts whole pictures into its XML, in front of some of what we look for.
 _PHILIPS_BYTES = 8 * 2**20
 _XML_BYTES = 2**20
-_VALUE_CHARACTERS = 1000
 _LABEL, _MACRO = 1, 9
-
-
-@dataclass
-class Details:
-    """`mpp` in micrometres per pixel, `objective` as a magnification; see `TiffSlide` for `properties`."""
-
-    mpp: float | None = None
-    objective: float | None = None
-    properties: dict[str, str] = field(default_factory=dict)
 
 
 def recognise(pages: Sequence[Directory]) -> str:
@@ -94,8 +83,8 @@ def details(pages: Sequence[Directory], base: Directory, vendor: str) -> Details
     """What the file says of how the slide was scanned."""
     found = Details(mpp=_mpp_of_tags(base))
     properties = found.properties
-    if scanned := _timestamp(base.text(_DATE_TIME), "%Y:%m:%d %H:%M:%S"):
-        properties["scanned"] = scanned
+    if scanned := timestamp(base.text(_DATE_TIME), "%Y:%m:%d %H:%M:%S"):
+        found.scanned = scanned
     if vendor == "aperio":
         _aperio(base.text(_DESCRIPTION), found)
     elif vendor == "philips":
@@ -109,30 +98,24 @@ def details(pages: Sequence[Directory], base: Directory, vendor: str) -> Details
     if base.count(_ICC):
         properties["icc"] = f"{base.count(_ICC)} bytes"
     for code, name in _NAMED.items():
-        if text := base.text(code, 4 * _VALUE_CHARACTERS):
-            properties[f"tiff.{name}"] = text[:_VALUE_CHARACTERS]
+        if text := base.text(code, 4 * VALUE_CHARACTERS):
+            properties[f"tiff.{name}"] = text[:VALUE_CHARACTERS]
     return found
 
 
 def _aperio(description: str, found: Details) -> None:
     pairs = (part.partition("=") for part in description.split("|")[1:])
     stated = {key.strip(): value.strip() for key, separator, value in pairs if separator and key.strip()}
-    found.mpp = _positive(stated.get("MPP")) or found.mpp
-    found.objective = _positive(stated.get("AppMag"))
-    zone = stated.get("Time Zone", "").removeprefix("GMT").replace(":", "")
-    date, time = stated.get("Date", ""), stated.get("Time", "")
-    for day in ("%m/%d/%Y", "%m/%d/%y"):
-        scanned = _timestamp(f"{date} {time} {zone}", f"{day} %H:%M:%S %z") or _timestamp(
-            f"{date} {time}", f"{day} %H:%M:%S"
-        )
-        if scanned:
-            found.properties["scanned"] = scanned
-            break
+    found.mpp = positive(stated.get("MPP")) or found.mpp
+    found.objective = positive(stated.get("AppMag"))
+    found.scanned = (
+        aperio_moment(stated.get("Date", ""), stated.get("Time", ""), stated.get("Time Zone", "")) or found.scanned
+    )
     for key in ("Barcode", "BarCode", "Slide Barcode"):
         if stated.get(key):
-            found.properties["barcode"] = stated[key]
+            found.barcode = stated[key]
             break
-    found.properties.update({f"aperio.{key}": value[:_VALUE_CHARACTERS] for key, value in stated.items()})
+    found.properties.update({f"aperio.{key}": value[:VALUE_CHARACTERS] for key, value in stated.items()})
 
 
 def _philips(xml: str, found: Details) -> None:
@@ -141,46 +124,46 @@ def _philips(xml: str, found: Details) -> None:
         return match[1].replace("&quot;", '"').strip() if match else None
 
     if spacing := re.match(r'"?([0-9.eE+-]+)', stated("DICOM_PIXEL_SPACING") or ""):
-        millimetres = _positive(spacing[1])
+        millimetres = positive(spacing[1])
         found.mpp = round(millimetres * 1000, 6) if millimetres else found.mpp
-    if scanned := _timestamp((stated("DICOM_ACQUISITION_DATETIME") or "")[:14], "%Y%m%d%H%M%S"):
-        found.properties["scanned"] = scanned
+    if scanned := timestamp((stated("DICOM_ACQUISITION_DATETIME") or "")[:14], "%Y%m%d%H%M%S"):
+        found.scanned = scanned
     if barcode := stated("PIM_DP_UFS_BARCODE"):
-        found.properties["barcode"] = barcode[:_VALUE_CHARACTERS]
+        found.barcode = barcode[:VALUE_CHARACTERS]
     for name in ("DICOM_MANUFACTURER", "DICOM_MANUFACTURERS_MODEL_NAME", "DICOM_DEVICE_SERIAL_NUMBER"):
         if value := stated(name):
-            found.properties[f"philips.{name}"] = value[:_VALUE_CHARACTERS]
+            found.properties[f"philips.{name}"] = value[:VALUE_CHARACTERS]
 
 
 def _ventana(xml: str, found: Details) -> None:
     scan = re.search(r"<iScan\b[^>]*>", xml)
     stated = _attributes(scan[0]) if scan else {}
-    found.mpp = _positive(stated.get("ScanRes")) or found.mpp
-    found.objective = _positive(stated.get("Magnification"))
+    found.mpp = positive(stated.get("ScanRes")) or found.mpp
+    found.objective = positive(stated.get("Magnification"))
     if barcode := stated.get("BarCode1") or stated.get("Barcode1D"):
-        found.properties["barcode"] = barcode[:_VALUE_CHARACTERS]
-    found.properties.update({f"ventana.{key}": value[:_VALUE_CHARACTERS] for key, value in stated.items()})
+        found.barcode = barcode[:VALUE_CHARACTERS]
+    found.properties.update({f"ventana.{key}": value[:VALUE_CHARACTERS] for key, value in stated.items()})
 
 
 def _leica(xml: str, found: Details) -> None:
     if match := re.search(r"<objective>\s*([0-9.]+)\s*</objective>", xml):
-        found.objective = _positive(match[1])
+        found.objective = positive(match[1])
     if match := re.search(r"<creationDate>\s*([^<\s]+)\s*</creationDate>", xml):
-        found.properties["scanned"] = match[1][:_VALUE_CHARACTERS]
+        found.scanned = match[1][:VALUE_CHARACTERS]
     if match := re.search(r"<barcode>\s*([^<]+?)\s*</barcode>", xml):
-        found.properties["barcode"] = match[1][:_VALUE_CHARACTERS]
+        found.barcode = match[1][:VALUE_CHARACTERS]
 
 
 def _ome(xml: str, found: Details) -> None:
     pixels = re.search(r"<Pixels\b[^>]*>", xml)
     stated = _attributes(pixels[0]) if pixels else {}
     if stated.get("PhysicalSizeXUnit", "µm") in ("µm", "μm", "um"):
-        found.mpp = _positive(stated.get("PhysicalSizeX")) or found.mpp
+        found.mpp = positive(stated.get("PhysicalSizeX")) or found.mpp
     objective = re.search(r"<Objective\b[^>]*>", xml)
     if objective:
-        found.objective = _positive(_attributes(objective[0]).get("NominalMagnification"))
+        found.objective = positive(_attributes(objective[0]).get("NominalMagnification"))
     if match := re.search(r"<AcquisitionDate>\s*([^<\s]+)\s*</AcquisitionDate>", xml):
-        found.properties["scanned"] = match[1][:_VALUE_CHARACTERS]
+        found.scanned = match[1][:VALUE_CHARACTERS]
 
 
 def _attributes(element: str) -> dict[str, str]:
@@ -192,18 +175,3 @@ def _mpp_of_tags(page: Directory) -> float | None:
     mpp = unit / across if unit and across else None
     # Screen and print resolutions such as 72 dpi say nothing about glass.
     return round(mpp, 6) if mpp is not None and 0.01 < mpp < 10 else None
-
-
-def _positive(text: str | None) -> float | None:
-    try:
-        value = float(text.replace(",", ".")) if text else 0.0
-    except ValueError:
-        return None
-    return value if 0 < value < 1e6 else None
-
-
-def _timestamp(text: str, form: str) -> str | None:
-    try:
-        return datetime.strptime(text.strip(), form).isoformat()
-    except ValueError:
-        return None

@@ -174,7 +174,12 @@ Reader = Literal["tiff-tiles", "dicom-frames", "openslide", "vips-random", "vips
 
 
 class Source(BaseModel):
-    """What the slide's header says. `reader` names the way its pixels are read; `layout` is that reader's own data."""
+    """What the slide's header says, in the same words whoever made it.
+
+    `mpp` in micrometres per pixel, `objective` as a magnification, `scanned` in ISO 8601 as far as it is known;
+    `properties` are the maker's own words. `reader` names the way its pixels are read, `layout` is that reader's own
+    data.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -183,6 +188,8 @@ class Source(BaseModel):
     vendor: str | None = None
     mpp: float | None = None
     objective: float | None = None
+    barcode: str | None = None
+    scanned: str | None = None
     properties: dict[str, str] = {}
     layout: dict[str, Any] = {}
 

@@ -65,6 +65,8 @@ def image_object(image: Image, version: Version | None) -> dict[str, Any]:
         "mpp": source.mpp if source else None,
         "objective": source.objective if source else None,
         "vendor": source.vendor if source else None,
+        "barcode": source.barcode if source else None,
+        "scanned": source.scanned if source else None,
         "version": image.latest,
         "length": version.length if version else None,
         "md5": version.md5 if version else None,

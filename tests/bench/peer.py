@@ -95,8 +95,8 @@ def dzsave(slide: Path, scratch: Path) -> PeerRun:
 def debian_dzsave(slide: Path, scratch: Path) -> PeerRun:
     """Debian's `vips dzsave`, which reads slides with OpenSlide, into a zip. Needs the package libvips-tools."""
     with _target(scratch / "debian.zip") as target:
-        options = ["--container", "zip", "--suffix", ".jpeg[Q=75]", "--tile-size", "256", "--overlap", "0"]
-        return _zipped(_timed(["vips", "dzsave", str(slide), str(target.with_suffix("")), *options]), target)
+        options = ["--suffix", ".jpeg[Q=75]", "--tile-size", "256", "--overlap", "0"]
+        return _zipped(_timed(["vips", "dzsave", str(slide), str(target), *options]), target)
 
 
 def deepzoom_generator(slide: Path, scratch: Path) -> PeerRun:

@@ -5,6 +5,7 @@ One host, processes killed and paused: this says nothing about power loss or a b
 
 import argparse
 import asyncio
+import random
 import shutil
 import sys
 import tempfile
@@ -14,10 +15,13 @@ from pathlib import Path
 
 from tests.chaos.faults import Faults
 from tests.chaos.load import expected_end, fill, kind_of, make_kinds
+from tests.chaos.pest import Pest
+from tests.chaos.stack import Network, frail_stack
 from tests.chaos.verdict import Ends, judge, look
-from tests.running import TWO_OF_EACH, RunningStack, running_stack
+from tests.running import RunningStack
 
 SETTLE_SECONDS = 420
+TWO_OF_EACH = {"dicer": 2, "pyramid": 2}
 
 
 def ends_of(stack: RunningStack) -> Ends:
@@ -43,6 +47,11 @@ def settle(stack: RunningStack) -> Ends:
         time.sleep(2)
 
 
+def crashes(stack: RunningStack) -> int:
+    """How often services have ended by their crash point, as their logs tell."""
+    return sum(log.read_text(errors="replace").count("crash point ") for log in (stack.data / "log").glob("*.log"))
+
+
 def send(stack: RunningStack, folder: Path, acknowledged: set[str]) -> None:
     """Uploads a folder and notes which files the gateway acknowledged."""
     outcome = stack.run("upload", str(folder), "--session", "chaos", check=False)
@@ -59,15 +68,16 @@ def main() -> int:
     parser.add_argument("--copies", type=int, default=2, help="files of each kind in one round of uploads")
     parser.add_argument("--least-images", type=int, default=14)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--crash", default="after-publish:40", help="where each service crashes, and at which pass")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="slidemill-chaos-") as folder,
-        running_stack("--workers", TWO_OF_EACH) as stack,
+        frail_stack(TWO_OF_EACH, options.crash) as (stack, network),
     ):
-        return break_and_judge(stack, Path(folder), options)
+        return break_and_judge(stack, network, Path(folder), options)
 
 
-def break_and_judge(stack: RunningStack, folder: Path, options: argparse.Namespace) -> int:
+def break_and_judge(stack: RunningStack, network: Network, folder: Path, options: argparse.Namespace) -> int:
     """One undisturbed run of each kind, then the faults, then the verdict."""
     kinds = make_kinds(folder / "kinds")
     stack.run("upload", str(folder / "kinds"), "--session", "undisturbed", "--wait", check=False)
@@ -79,7 +89,9 @@ def break_and_judge(stack: RunningStack, folder: Path, options: argparse.Namespa
         print("0 passed, 1 failed")
         return 1
 
-    faults = Faults(stack.status, options.seed)
+    rng = random.Random(options.seed)
+    pest = Pest(stack.amqp, rng)
+    faults = Faults(stack.status, network, pest, rng)
     sent: list[str] = []
     acknowledged: set[str] = set()
     start = time.monotonic()
@@ -97,15 +109,16 @@ def break_and_judge(stack: RunningStack, folder: Path, options: argparse.Namespa
         shutil.rmtree(files)
     faulty_seconds = time.monotonic() - start
     ends = settle(stack)
-    verdict = judge(sent, acknowledged, clean, kind_of, ends)
+    verdict = judge(sent, acknowledged, clean, kind_of, ends, pest.poison)
 
+    faults.done[f"crash point {options.crash}"] = crashes(stack)
     trials = sum(faults.done.values())
     print(
         f"seed {options.seed}: {trials} faults in {faulty_seconds:.0f} s,"
         f" settled after {time.monotonic() - start:.0f} s"
     )
     for kind, count in sorted(faults.done.items()):
-        print(f"  {kind:<16} {count}")
+        print(f"  {kind:<30} {count}")
     for word in ("attempted", "acknowledged", "lost", "unexpected", "duplicated", "recovered"):
         print(f"{word:<13} {getattr(verdict, word)}")
     for complaint in verdict.complaints:

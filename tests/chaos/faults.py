@@ -1,4 +1,4 @@
-"""The faults: processes killed outright, or stopped for a while and woken."""
+"""The faults: processes killed outright or stopped for a while, lines that ail, messages nobody should have sent."""
 
 import os
 import random
@@ -6,7 +6,12 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from tests.chaos.pest import Pest
+from tests.chaos.proxy import TOXICS
+from tests.chaos.stack import SERVERS, Network
 
 MOST_SERVER_FAULTS = 20
 Status = dict[str, Any]
@@ -15,53 +20,86 @@ Status = dict[str, Any]
 class Faults:
     """Breaks one thing at a time, chosen at random but reproducibly by seed; counts by kind in `done`.
 
-    Every service and server is killed once before anything is killed again, so that a short run meets each.
+    Each service and server is killed, each line ails and each pest comes once before anything comes again, so that a
+    short run meets them all.
     """
 
-    def __init__(self, status: Callable[[], Status], seed: int) -> None:
+    def __init__(self, status: Callable[[], Status], network: Network, pest: Pest, rng: random.Random) -> None:
         self.done: Counter[str] = Counter()
         self._status = status
-        self._random = random.Random(seed)
-        self._unbroken: list[str] | None = None
+        self._network = network
+        self._pest = pest
+        self._random = rng
+        self._first: list[Callable[[Status], bool]] | None = None
 
     def break_something(self) -> None:
-        """One fault. Waits only while a stopped process stays stopped."""
+        """One fault, if what it was to break is there. Waits only while it lasts."""
         status = self._status()
-        parts = {part["name"]: part for part in (*status["services"], *status["servers"]) if part["pid"]}
-        if self._unbroken is None:
-            self._unbroken = sorted(parts)
-            self._random.shuffle(self._unbroken)
-        services = [part for part in status["services"] if part["pid"]]
-        servers = [
-            part for part in status["servers"] if part["pid"] and self.done[f"kill {part['name']}"] < MOST_SERVER_FAULTS
-        ]
+        if self._first is None:
+            parts = sorted(part["name"] for part in (*status["services"], *status["servers"]))
+            self._first = [partial(self._kill, name) for name in parts]
+            self._first += [partial(self._ail, server) for server in SERVERS]
+            self._first += [self._poison, self._double, self._pause]
+            self._random.shuffle(self._first)
+        if self._first:
+            fault = self._first.pop()
+            if not fault(status):
+                self._first.insert(0, fault)
+            return
         draw = self._random.random()
-        if services and draw < 0.15:
-            self._pause(self._random.choice(services))
-        elif self._unbroken:
-            name = self._unbroken.pop()
-            if name in parts:
-                self._kill(parts[name])
-            else:
-                self._unbroken.insert(0, name)
-        elif servers and draw < 0.25:
-            self._kill(self._random.choice(servers))
-        elif services:
-            # Half of the kills go where the work is.
-            workers = [part for part in services if part["name"].startswith(("dicer", "pyramid"))]
-            self._kill(self._random.choice(workers if workers and self._random.random() < 0.5 else services))
+        if draw < 0.15:
+            self._pause(status)
+        elif draw < 0.30:
+            self._ail(self._random.choice(SERVERS), status)
+        elif draw < 0.36:
+            self._poison(status)
+        elif draw < 0.42:
+            self._double(status)
+        elif draw < 0.52:
+            self._kill(self._random.choice(status["servers"])["name"], status)
+        else:
+            # Half of these go where the work is.
+            workers = [part for part in status["services"] if part["name"].startswith(("dicer", "pyramid"))]
+            self._kill(
+                self._random.choice(workers if self._random.random() < 0.5 else status["services"])["name"], status
+            )
 
-    def _kill(self, part: dict[str, Any]) -> None:
-        if _send(part["pid"], signal.SIGKILL):
-            self.done[f"kill {part['name']}"] += 1
+    def _kill(self, name: str, status: Status) -> bool:
+        is_server = name in {part["name"] for part in status["servers"]}
+        if is_server and self.done[f"kill {name}"] >= MOST_SERVER_FAULTS:
+            return False
+        return self._signal(name, status, signal.SIGKILL) and self._count(f"kill {name}")
 
-    def _pause(self, part: dict[str, Any]) -> None:
-        if _send(part["pid"], signal.SIGSTOP):
-            try:
-                time.sleep(self._random.uniform(1, 4))
-            finally:
-                _send(part["pid"], signal.SIGCONT)
-            self.done[f"pause {part['name']}"] += 1
+    def _pause(self, status: Status) -> bool:
+        name = self._random.choice(status["services"])["name"]
+        if not self._signal(name, status, signal.SIGSTOP):
+            return False
+        try:
+            time.sleep(self._random.uniform(1, 4))
+        finally:
+            self._signal(name, status, signal.SIGCONT)
+        return self._count(f"pause {name}")
+
+    def _ail(self, server: str, status: Status) -> bool:
+        toxic = self._random.choice(TOXICS)
+        with self._network.ailing(server, toxic):
+            time.sleep(self._random.uniform(1, 4))
+        return self._count(f"{toxic} line to {server}")
+
+    def _poison(self, status: Status) -> bool:
+        return self._pest.send_poison() and self._count("poison")
+
+    def _double(self, status: Status) -> bool:
+        return self._pest.send_again() and self._count("doubled, reordered")
+
+    def _count(self, kind: str) -> bool:
+        self.done[kind] += 1
+        return True
+
+    def _signal(self, name: str, status: Status, number: signal.Signals) -> bool:
+        """Whether there is such a process now, and it got the signal."""
+        pid = next((p["pid"] for p in (*status["services"], *status["servers"]) if p["name"] == name), None)
+        return pid is not None and _send(pid, number)
 
     def pause_between(self) -> None:
         """A breath between two faults, now and then too short for a restart to be over."""

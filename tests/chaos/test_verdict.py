@@ -4,21 +4,29 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.bus.letters import Letter
 from tests.chaos.load import kind_of
 from tests.chaos.verdict import Ends, judge
 
+POISON = b"poison"
 NAME = "001-00-png.png"
 CLEAN = {"png.png": ("ready", "digest")}
 
 
 def good() -> Ends:
-    """One file that came to its end as it should."""
-    return Ends(images={NAME: ["a"]}, states={"a": "ready"}, reasons={"a": ""}, digests={"a": "digest"})
+    """One file that came to its end as it should, and one poison that came to its."""
+    return Ends(
+        images={NAME: ["a"]},
+        states={"a": "ready"},
+        reasons={"a": ""},
+        digests={"a": "digest"},
+        dead=[Letter.read("dicer", {}, POISON)],
+    )
 
 
 def test_a_run_in_which_all_is_well_is_clean() -> None:
     """The measure for the others."""
-    verdict = judge([NAME], {NAME}, CLEAN, kind_of, good())
+    verdict = judge([NAME], {NAME}, CLEAN, kind_of, good(), {POISON})
 
     assert verdict.clean
     assert (verdict.attempted, verdict.acknowledged, verdict.lost) == (1, 1, 0)
@@ -33,6 +41,8 @@ def test_a_run_in_which_all_is_well_is_clean() -> None:
         (lambda ends: ends.states.update(a="dicing"), "unexpected"),
         (lambda ends: ends.digests.update(a="other"), "unexpected"),
         (lambda ends: ends.leftovers.update({"messages waiting in dicer": 1}), "left over"),
+        (lambda ends: ends.dead.append(Letter.read("dicer", {}, b"good work")), "unexpected"),
+        (lambda ends: ends.dead.clear(), "lost: the poison"),
     ],
 )
 def test_whatever_is_wrong_is_told(spoil: Callable[[Ends], object], complaint: str) -> None:
@@ -40,7 +50,7 @@ def test_whatever_is_wrong_is_told(spoil: Callable[[Ends], object], complaint: s
     ends = good()
     spoil(ends)
 
-    verdict = judge([NAME], {NAME}, CLEAN, kind_of, ends)
+    verdict = judge([NAME], {NAME}, CLEAN, kind_of, ends, {POISON})
 
     assert not verdict.clean
     assert any(line.startswith(complaint) for line in verdict.complaints)

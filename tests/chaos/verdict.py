@@ -7,10 +7,11 @@ acknowledged but there).
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
-from shared.bus.rabbit import RabbitBus
+from shared.bus.letters import Letter
+from shared.bus.rabbit import RabbitBus, RabbitDeadLetters
 from shared.mongo import connect
 from shared.store.documents import VersionId
 from shared.store.mongo import MongoStore
@@ -30,6 +31,7 @@ class Ends:
     reasons: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     leftovers: dict[str, int] = field(default_factory=dict)
+    dead: list[Letter] = field(default_factory=list)
 
 
 async def look(mongodb: str, amqp: str) -> Ends:
@@ -66,6 +68,7 @@ async def look(mongodb: str, amqp: str) -> Ends:
     try:
         for stage in STAGES:
             stray[f"messages waiting in {stage}"] = await bus.depth(stage)
+            ends.dead += [held.letter async for held in RabbitDeadLetters(amqp, "slidemill", bus).each(stage)]
     finally:
         await bus.close()
     ends.leftovers = {what: count for what, count in stray.items() if count}
@@ -97,8 +100,12 @@ def judge(
     clean: dict[str, tuple[str, str]],
     kind_of: Callable[[str], str],
     ends: Ends,
+    poison: Set[bytes] = frozenset(),
 ) -> Verdict:
-    """Compares what is there with what was sent; `clean` gives each kind's undisturbed (state, tile digest)."""
+    """Compares what is there with what was sent; `clean` gives each kind's undisturbed (state, tile digest).
+
+    `poison` are the messages that must be among the dead letters; no other may.
+    """
     verdict = Verdict(attempted=len(sent), acknowledged=len(acknowledged))
     for name in sent:
         ids = ends.images.get(name, [])
@@ -119,5 +126,12 @@ def judge(
             if found != clean[kind_of(name)]:
                 verdict.unexpected += 1
                 verdict.complaints.append(f"unexpected: {name} ({id}) ended {found[0]}: {ends.reasons[id]}")
+    buried = {letter.body for letter in ends.dead}
+    verdict.complaints += [f"lost: the poison {body[:40]!r} is no dead letter" for body in poison - buried]
+    verdict.complaints += [
+        f"unexpected: {letter.type} about {letter.image} died in {letter.stage}: {letter.cause}: {letter.detail[:200]}"
+        for letter in ends.dead
+        if letter.body not in poison
+    ]
     verdict.complaints.extend(f"left over: {count} {what}" for what, count in ends.leftovers.items())
     return verdict

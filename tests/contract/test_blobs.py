@@ -309,6 +309,18 @@ async def test_a_local_copy_is_whole_and_named_as_asked(blobs: Blobs) -> None:
         assert again.samefile(plain)
 
 
+async def test_a_deleted_file_leaves_no_local_copy(blobs: Blobs, tmp_path: Path) -> None:
+    file = await stored(blobs, random.randbytes(2500))
+
+    async with blobs.local(file, ".svs"):
+        await blobs.delete(file)
+        open_ = list(tmp_path.rglob("*.svs"))
+    await blobs.delete(file)
+
+    assert len(open_) == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 async def test_a_file_on_its_way_has_no_local_copy(blobs: Blobs) -> None:
     file = await stored(blobs, b"data", commit=False)
 

@@ -186,8 +186,8 @@ async def test_looking_does_no_harm_however_often_and_however_it_is_broken_off(p
         async with aclosing(dead.select(place.letters, EVERYTHING)) as letters:
             await anext(letters)
 
-    assert await place.lying() == first
-    assert [letter.event for letter in first] == [file_complete(number) for number in range(3)]
+    assert {letter.id for letter in await place.lying()} == {letter.id for letter in first}
+    assert {letter.event for letter in first} == {file_complete(number) for number in range(3)}
 
 
 async def test_a_letter_that_is_sent_again_has_all_its_tries_and_says_who_and_why(place: Place) -> None:
@@ -216,10 +216,10 @@ async def test_one_letter_or_one_group_leaves_the_others_where_they_are(place: P
     await place.bury(file_complete(1), "one")
     await place.bury(file_complete(2), "two")
     await place.bury(file_complete(3), "two")
-    one, two, three = await place.lying()
+    one, two, three = sorted(await place.lying(), key=lambda letter: letter.image or "")
 
     assert await place.retry(Selection(names=frozenset({two.id}))) == 1
-    assert [letter.id for letter in await place.lying()] == [one.id, three.id]
+    assert {letter.id for letter in await place.lying()} == {one.id, three.id}
     assert await place.retry(Selection(names=frozenset({three.group}))) == 1
     assert [letter.id for letter in await place.lying()] == [one.id]
 
@@ -278,7 +278,8 @@ async def test_a_retry_that_is_broken_off_loses_nothing(
 
     audited = place.audited("dead-retry")
     if step == "remove":
-        held = await anext(place.letters.each("dicer"))
+        async with aclosing(place.letters.each("dicer")) as letters:
+            held = await anext(letters)
         original = type(held).remove
         calls = 0
 

@@ -65,6 +65,18 @@ def test_a_first_range_that_is_the_whole_file_sets_no_pattern() -> None:
     assert core.chunk_size(Span(0, 1000), 9000) == core.IN_ORDER_CHUNK
 
 
+@given(st.lists(st.builds(lambda start, length: Span(start, start + length), st.integers(0, 20), st.integers(1, 9))))
+def test_pieces_cover_a_span_up_to_its_first_gap_the_later_ones_first(pieces: list[Span]) -> None:
+    parts = core.covering(pieces, Span(3, 19))
+
+    def newest(byte: int) -> int | None:
+        return max((piece.start for piece in pieces if byte in range(*piece)), default=None)
+
+    expected = list(itertools.takewhile(lambda byte: newest(byte) is not None, range(3, 19)))
+    assert [byte for _, part in parts for byte in range(*part)] == expected
+    assert [piece.start for piece, part in parts for _ in range(*part)] == [newest(byte) for byte in expected]
+
+
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda pair: Span(min(pair), max(pair)))))
 def test_joined_spans_hold_the_same_bytes_once_and_apart(spans: list[Span]) -> None:
     joined = core.joined(spans)

@@ -105,19 +105,21 @@ async def test_the_same_offer_twice_makes_one_image(gateway: Served) -> None:
 
 
 @pytest.mark.parametrize("by", ["id", "key"])
-async def test_nothing_is_stored_of_bytes_that_come_for_a_known_file(gateway: Served, by: str) -> None:
+async def test_bytes_that_come_for_a_known_file_are_compared_and_not_stored(gateway: Served, by: str) -> None:
     session = await gateway.session()
     await sent(gateway, session)
     key = {"Idempotency-Key": "k"}
     id = (await offer(gateway, session, headers=key)).json["_id"]
     said = {"_id": id} if by == "id" else {"name": "again.svs"}
 
-    answer = await gateway.send(
-        session, DATA[:MIB], (0, MIB, len(DATA)), params=said, headers=key if by == "key" else {}
-    )
+    part, headers = (0, MIB, len(DATA)), key if by == "key" else {}
+    same = await gateway.send(session, DATA[:MIB], part, params=said, headers=headers)
+    other = await gateway.send(session, slide(MIB, seed=2), part, params=said, headers=headers)
 
-    assert (answer.status, answer.json["_id"]) == (409, id)
+    assert (same.status, same.json["_id"], same.json["done"]) == (200 if by == "id" else 201, id, True)
+    assert other.status == 409
     assert await gateway.blobs.chunks(id) == []
+    assert await gateway.blobs.info(id) is None
     assert len(await gateway.images(session)) == 2
 
 

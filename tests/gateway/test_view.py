@@ -53,7 +53,15 @@ def test_a_ready_image_tells_everything() -> None:
             "sha256": "s",
             "stages": Stages(upload=ended, dice=ended, fold=ended, finish=ended),
             "geometry": Geometry(width=20_000, height=15_000, tile=256),
-            "source": Source(reader="tiff-tiles", suffix=".svs", vendor="aperio", mpp=0.5, objective=20.0),
+            "source": Source(
+                reader="tiff-tiles",
+                suffix=".svs",
+                vendor="aperio",
+                mpp=0.5,
+                objective=20.0,
+                barcode="S26-1",
+                scanned="2026-01-02T10:00:00",
+            ),
             "base": "copied",
             "stored": 6_000,
             "sparse": 2,
@@ -66,6 +74,7 @@ def test_a_ready_image_tells_everything() -> None:
     assert (told["width"], told["height"], told["tile_size"], told["levels"]) == (20_000, 15_000, 256, 8)
     assert (told["tiles"], told["viewable"], told["base"]) == ({"stored": 6_000, "sparse": 2}, True, "copied")
     assert (told["mpp"], told["objective"], told["vendor"]) == (0.5, 20.0, "aperio")
+    assert (told["barcode"], told["scanned"]) == ("S26-1", "2026-01-02T10:00:00")
 
 
 def test_an_image_whose_version_is_just_being_made_is_uploading() -> None:

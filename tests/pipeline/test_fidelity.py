@@ -1,4 +1,4 @@
-"""What people see is what the scanner wrote: copied tiles are equal to the source's, folded pixels are its means."""
+"""What people see is what the scanner wrote: copied tiles are equal to the source's."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +14,6 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 from PIL import Image
 
-from services.pyramid import pixels
 from services.viewer.routes import viewer
 from shared.decoding import Decoders
 from shared.http.identity import fingerprint
@@ -157,38 +156,3 @@ async def test_edge_tiles_are_cropped(decoders: Decoders, tmp_path: Path) -> Non
             assert tile is not None
             height, width, _, _ = simplejpeg.decode_jpeg_header(tile)
             assert (width, height) == geometry.tile_size(position)
-
-
-@pytest.mark.parametrize(("width", "height"), [(4096, 4096), (4001, 3333)])
-def test_folded_pixels_are_the_means_of_the_source(width: int, height: int) -> None:
-    source = picture(width, height)
-    geometry = Geometry(width=width, height=height, tile=256)
-    # One square of tiles, with a further round to come, so that the fold hands out its lossless root.
-    rect = Rect(level=0, top=0, left=0, bottom=16, right=16).model_copy(
-        update={"bottom": geometry.grid(0)[1], "right": geometry.grid(0)[0]}
-    )
-    decoded = np.empty_like(source)
-    tiles: list[tuple[Position, bytes]] = []
-    for position in rect.positions():
-        y, x = position.row * 256, position.col * 256
-        piece = np.ascontiguousarray(source[y : y + 256, x : x + 256])
-        tiles.append((position, simplejpeg.encode_jpeg(piece, quality=80, colorsubsampling="420", fastdct=False)))
-        decoded[y : y + 256, x : x + 256] = simplejpeg.decode_jpeg(tiles[-1][1], fastdct=False, fastupsample=False)
-
-    folded, _ = pixels.first_level(
-        rect, [position for position, _ in tiles], geometry, False, [memoryview(data) for _, data in tiles]
-    )
-
-    expected = decoded.astype(np.float64)
-    for level in range(1, geometry.levels):
-        if level > 1:
-            folded = pixels.halve(folded, level)
-        expected = np.pad(expected, ((0, expected.shape[0] % 2), (0, expected.shape[1] % 2), (0, 0)), mode="edge")
-        expected = (expected[0::2, 0::2] + expected[1::2, 0::2] + expected[0::2, 1::2] + expected[1::2, 1::2]) / 4
-        assert folded.shape == expected.shape
-        difference = folded - expected
-        assert np.abs(difference).mean() < 1.0, f"level {level}"
-        assert np.abs(difference.mean((0, 1))).max() < 0.3, f"level {level}"
-        # No seam and no shift: the last row and column are as good as the rest.
-        assert np.abs(difference[-1]).mean() < 1.5, f"level {level}"
-        assert np.abs(difference[:, -1]).mean() < 1.5, f"level {level}"

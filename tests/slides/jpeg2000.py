@@ -2,20 +2,29 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
+import pyvips
 import tifffile
 
-from deploy.local.tissue import Tissue
+from deploy.local.tissue import Pixels, Tissue
 
 APERIO_RGB = 33005
 _LEVEL = 42
+_PROFILE = 34675
 
 
-def write_jpeg2000_svs(path: Path, width: int, height: int, *, tile: int = 256) -> None:
-    """Draws and writes one level of `width` x `height` pixels and a thumbnail."""
+def write_jpeg2000_svs(path: Path, width: int, height: int, *, tile: int = 256, profile: str | None = None) -> None:
+    """Draws and writes one level of `width` x `height` pixels and a thumbnail.
+
+    `profile` is one of those that libvips knows by name: the pixels are then stored in its colours.
+    """
     tissue = Tissue(width, height)
+    embedded = None
+    if profile is not None:
+        embedded = _in_colours_of(profile, tissue.glass(1, 1)).get("icc-profile-data")
     cols, rows = -(-width // tile), -(-height // tile)
     glass = _coded(tissue.glass(tile, tile))
 
@@ -23,7 +32,10 @@ def write_jpeg2000_svs(path: Path, width: int, height: int, *, tile: int = 256) 
         for row in range(rows):
             for col in range(cols):
                 drawn = tissue.draw(col * tile, row * tile, tile, tile)
-                yield glass if drawn is None else _coded(drawn)
+                if drawn is None:
+                    yield glass
+                else:
+                    yield _coded(drawn if profile is None else _in_colours_of(profile, drawn).numpy())
 
     facts = "|AppMag = 20|MPP = 0.4990|Date = 01/02/26|Time = 10:00:00"
     head = (
@@ -40,6 +52,7 @@ def write_jpeg2000_svs(path: Path, width: int, height: int, *, tile: int = 256) 
             description=head + facts,
             metadata=None,
             software=False,
+            extratags=[] if embedded is None else [(_PROFILE, 7, None, embedded, True)],
         )
         writer.write(
             tissue.glass(64, 64),
@@ -51,7 +64,12 @@ def write_jpeg2000_svs(path: Path, width: int, height: int, *, tile: int = 256) 
         )
 
 
-def _coded(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
+def _in_colours_of(profile: str, pixels: Pixels) -> Any:
+    image: Any = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
+    return image.icc_transform(profile, input_profile="srgb", intent="relative")
+
+
+def _coded(pixels: Pixels) -> bytes:
     return bytes(
         imagecodecs.jpeg2k_encode(
             np.ascontiguousarray(pixels), level=_LEVEL, reversible=False, mct=False, codecformat="j2k", numthreads=1

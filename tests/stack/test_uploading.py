@@ -257,10 +257,13 @@ async def test_a_file_that_changed_meanwhile_is_sent_anew(place: Place, folder: 
     assert image["sha256"] == digests([file])[file.name]
 
 
-async def test_after_it_has_ended_the_same_command_sends_again(place: Place, folder: Path) -> None:
-    file = folder / "b.svs"
-    first = json.loads((await ended(await place.upload(file)))[1])
+async def test_each_name_is_a_file_of_its_own_and_sent_again_by_the_next_command(place: Place, folder: Path) -> None:
+    file, link = folder / "b.svs", folder / "link.svs"
+    link.symlink_to(file)
+
+    first = json.loads((await ended(await place.upload(file, link)))[1])
     second = json.loads((await ended(await place.upload(file)))[1])
 
+    assert sorted(image["name"] for image in first["images"]) == ["b.svs", "link.svs"]
     assert first["session"] == second["session"]
-    assert len(await place.images(first["session"])) == 2
+    assert len(await place.images(first["session"])) == 3

@@ -14,6 +14,7 @@ from services.dicer.core import (
     unpack_extents,
     whole_rect,
 )
+from services.dicer.pieces import Pieces
 from shared.tiles.geometry import Geometry, Position, Rect
 
 sizes = st.integers(1, 5000)
@@ -79,16 +80,31 @@ def test_reads_fetch_every_present_tile_once_and_in_file_order(data: st.DataObje
     lengths = data.draw(st.lists(st.integers(0, 60_000), min_size=rows * cols, max_size=rows * cols))
     extents = unpack_extents(extents_of(rect, cols, offsets, lengths))
 
-    plan = reads(rect, extents, most=200_000, gap=1000)
+    plan = reads(rect, extents, gap=1000)
 
     fetched = [pair for read in plan for pair in read.tiles]
     assert sorted(fetched) == sorted(pair for pair in zip(rect.positions(), extents, strict=True) if pair[1].length)
     assert [read.offset for read in plan] == sorted(read.offset for read in plan)
     for read in plan:
-        assert read.length <= 200_000
         for _, extent in read.tiles:
             assert read.offset <= extent.offset
             assert extent.offset + extent.length <= read.offset + read.length
+
+
+@given(st.data(), st.binary(min_size=1, max_size=300), st.integers(0, 50))
+def test_ranges_come_whole_out_of_any_pieces(data: st.DataObject, content: bytes, start: int) -> None:
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(content)))) | {len(content)})
+    offsets = sorted(data.draw(st.lists(st.integers(0, len(content) - 1), max_size=20)))
+    ranges = [(offset, data.draw(st.integers(0, len(content) - offset))) for offset in offsets]
+    pieces = Pieces(start)
+    held = 0
+
+    for offset, length in ranges:
+        while pieces.end < start + offset + max(length, 1):
+            cut = cuts.pop(0)
+            pieces.add(content[held:cut])
+            held = cut
+        assert pieces.take(start + offset, length) == content[offset : offset + length]
 
 
 def test_only_tiles_that_lie_whole_inside_are_interior() -> None:

@@ -62,8 +62,8 @@ def test_what_the_scanner_says_is_kept(files: dict[str, bytes]) -> None:
 
     assert slide.mpp == 0.5
     assert slide.objective == 20
-    assert slide.properties["scanned"] == "2026-01-02T10:00:00"
-    assert slide.properties["barcode"] == "S26-1-A1"
+    assert slide.scanned == "2026-01-02T10:00:00"
+    assert slide.barcode == "S26-1-A1"
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("fragments", "5 or more fragments"), ("jpeg2000", "as JPEG 2000")])

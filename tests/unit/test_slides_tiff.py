@@ -98,7 +98,7 @@ def test_an_aperio_slide_is_described(svs: bytes) -> None:
     assert slide.subsampling == "420"
     assert slide.adobe_transform == 1
     assert slide.tables is not None
-    assert slide.properties["scanned"] == "2026-01-02T10:00:00"
+    assert slide.scanned == "2026-01-02T10:00:00"
     assert slide.properties["aperio.ScanScope ID"] == "SLIDEMILL"
     with tifffile.TiffFile(io.BytesIO(svs)) as file:
         said = {kind: file.pages[page].aspage().description for kind, page in slide.associated.items()}
@@ -263,8 +263,8 @@ def test_a_philips_slide_is_described() -> None:
     slide = look(data)
 
     assert (slide.vendor, slide.mpp, slide.tile, slide.reason) == ("philips", 0.25, 512, None)
-    assert slide.properties["scanned"] == "2024-03-11T10:15:00"
-    assert slide.properties["barcode"] == "S24-17"
+    assert slide.scanned == "2024-03-11T10:15:00"
+    assert slide.barcode == "S24-17"
     assert slide.associated == {"macro": 1, "label": 2}
 
 
@@ -333,7 +333,7 @@ def test_damaged_facts_are_left_out_and_the_slide_is_still_taken() -> None:
     slide = look(tiff({**JPEG, "description": description}))
 
     assert (slide.vendor, slide.mpp, slide.objective, slide.reason) == ("aperio", None, None, None)
-    assert "scanned" not in slide.properties
+    assert slide.scanned is None
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999])

@@ -2,7 +2,7 @@
 
 from email.utils import format_datetime
 
-from services.upload.core import Invalid
+from services.upload.core import SNIFFABLE, Invalid
 from services.upload.tus.core import MEDIA
 from shared.blobs.seal import IDLE
 from shared.http.problems import Problem
@@ -31,6 +31,17 @@ def room_of(upload: Upload) -> int | None:
 def is_whole(upload: Upload) -> bool:
     """Whether every byte of it is stored."""
     return room_of(upload) == 0
+
+
+def first_byte(upload: Upload, length: int | None) -> int:
+    """From where on a request of this length needs the bytes: its offset, or what is stored of the same chunk, too.
+
+    Those are needed to make the chunk whole, and to see what kind of file it is.
+    """
+    start = upload.stored - upload.stored % upload.chunk
+    stop = start + upload.chunk
+    whole = length is None or upload.stored + length >= (min(stop, upload.total) if upload.total else stop)
+    return start if whole or upload.stored < SNIFFABLE else upload.stored
 
 
 def elsewhere(upload: Upload) -> Problem:

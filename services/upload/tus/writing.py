@@ -15,7 +15,7 @@ from services.upload.core import SNIFFABLE, Span, expected_offset
 from services.upload.intake import PROGRESS_SECONDS, PROVEN_RANGE, Intake
 from services.upload.storing import Stored, conflict
 from services.upload.tus.arriving import Arriving
-from services.upload.tus.checks import check_step, elsewhere, is_whole, mismatch, room_of, tus_of
+from services.upload.tus.checks import check_step, elsewhere, first_byte, is_whole, mismatch, room_of, tus_of
 from services.upload.tus.core import Checksum, settled_chunk
 from services.upload.tus.writers import Writer, Writers
 from shared.blobs import Blobs
@@ -119,10 +119,10 @@ class Writing:
 
     async def _append(self, upload: Upload, body: Body, writer: Writer, checksum: Checksum | None) -> Upload:
         offset = upload.stored
-        start = offset - offset % upload.chunk
+        start = first_byte(upload, body.length)
         before = await self._intake.storing.begun(upload, Span(start, offset))
         arriving = Arriving(before, body, writer, room_of(upload), whole=checksum is not None)
-        stored = Stored(stop=start, noted_at=monotonic() if offset else 0.0)
+        stored = Stored(stop=offset, noted_at=monotonic() if offset else 0.0)
         moved = upload
 
         async def note() -> None:

@@ -3,11 +3,13 @@
 Each look counts as a delivery; the queue's own limit, a million, is made for that.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from shared.bus import topology as table
@@ -15,6 +17,10 @@ from shared.bus.letters import HeldLetter, Letter
 from shared.bus.link import outcome
 from shared.bus.rabbit.bus import RabbitBus
 from shared.bus.rabbit.connecting import ANSWER_SECONDS, BROKEN, answered, connect, unavailable
+
+# Asked for one by one, letters come slowly; each is in memory until it is looked at, and may be of megabytes.
+AHEAD = 8
+LOOK_AGAIN_SECONDS = 0.05
 
 
 class RabbitDeadLetters:
@@ -28,15 +34,30 @@ class RabbitDeadLetters:
     async def each(self, stage: str) -> AsyncGenerator[HeldLetter, None]:
         """See `DeadLetters.each`."""
         connection = await connect(self._url, f"{self._prefix} dead letters")
+        name = table.dead_queue(self._prefix, stage)
+        held = _Held()
         try:
-            channel = await connection.channel(publisher_confirms=False)
-            queue = await channel.declare_queue(table.dead_queue(self._prefix, stage), passive=True)
             # No further than what lies there now: what is sent again may die again meanwhile.
-            for _ in range(queue.declaration_result.message_count or 0):
-                message = await queue.get(no_ack=False, fail=False, timeout=ANSWER_SECONDS)
-                if message is None:
-                    return
-                yield _RabbitLetter(message, Letter.read(stage, message.headers, message.body))
+            count = await _ready(connection, name)
+            channels = [await connection.channel(publisher_confirms=False) for _ in range(min(AHEAD, count))]
+            queues = [await channel.get_queue(name, ensure=False) for channel in channels]
+            getting: deque[asyncio.Task[AbstractIncomingMessage | None]] = deque()
+            try:
+                for number in range(count):
+                    queue = queues[number % len(queues)]
+                    getting.append(asyncio.create_task(queue.get(no_ack=False, fail=False, timeout=ANSWER_SECONDS)))
+                    while getting and (len(getting) == len(queues) or number == count - 1):
+                        message = await getting.popleft()
+                        if message is not None:
+                            held.count += 1
+                            yield _RabbitLetter(message, Letter.read(stage, message.headers, message.body), held)
+            finally:
+                # Those on their way would only be broken off together with their channel.
+                held.count += sum(
+                    isinstance(message, AbstractIncomingMessage)
+                    for message in await asyncio.gather(*getting, return_exceptions=True)
+                )
+                await outcome(_give_back(connection, channels, name, held.count), ANSWER_SECONDS)
         except ChannelNotFoundEntity:
             # No such service has ever run here.
             return
@@ -55,13 +76,40 @@ class RabbitDeadLetters:
         await self._bus.put(table.dead_exchange(self._prefix), stage, headers, body)
 
 
+async def _ready(connection: AbstractConnection, name: str) -> int:
+    """How many letters wait in the queue; raises `ChannelNotFoundEntity` if there is none."""
+    channel = await connection.channel(publisher_confirms=False)
+    queue = await channel.declare_queue(name, passive=True)
+    await channel.close()
+    return queue.declaration_result.message_count or 0
+
+
+async def _give_back(
+    connection: AbstractConnection, channels: Iterable[AbstractChannel], name: str, count: int
+) -> None:
+    """Lets go of what is held and waits until it is back, so that whoever looks next sees it."""
+    for channel in channels:
+        await channel.close()
+    while await _ready(connection, name) < count:
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+@dataclass
+class _Held:
+    """How many letters one reader has and has not removed."""
+
+    count: int = 0
+
+
 @dataclass(frozen=True)
 class _RabbitLetter:
     """See `shared.bus.letters.HeldLetter`."""
 
     message: AbstractIncomingMessage
     letter: Letter
+    held: _Held
 
     async def remove(self) -> None:
         """See `HeldLetter.remove`. The broker does not answer an ack; on a broken connection the letter stays."""
         await answered("A dead letter could not be removed", self.message.ack())
+        self.held.count -= 1

@@ -22,6 +22,8 @@ export function image(changes: Partial<SlideImage> = {}): SlideImage {
     mpp: null,
     objective: null,
     vendor: null,
+    barcode: null,
+    scanned: null,
     version: null,
     length: null,
     md5: null,

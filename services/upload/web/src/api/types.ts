@@ -51,6 +51,9 @@ export interface SlideImage {
   mpp: number | null;
   objective: number | null;
   vendor: string | null;
+  barcode: string | null;
+  /** ISO 8601; without a zone where the scanner names none. */
+  scanned: string | null;
   version: number | null;
   length: number | null;
   md5: string | null;

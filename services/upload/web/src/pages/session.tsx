@@ -6,15 +6,17 @@ import { formatWhen, plural } from "../model/format";
 import { BatchStrip } from "../parts/batch-strip";
 import { ask } from "../parts/confirm";
 import { chooseFiles, DropTarget } from "../parts/drop-target";
-import { TrashIcon } from "../parts/icons";
+import { CloseIcon, TrashIcon } from "../parts/icons";
 import { ImageRow } from "../parts/image-row";
 import { Menu } from "../parts/menu";
 import { complain } from "../parts/toasts";
 import { navigate } from "../router";
+import { ended, missing } from "../upload/drops";
 import { type Interrupted, interrupted } from "../upload/notes";
+import { removed } from "../upload/removal";
 import { type Kind, kindOf, type Row, rowsOf } from "../upload/rows";
 import { isOpen, type Upload } from "../upload/upload";
-import { cancel, enqueue, lookBack, removed, uploads } from "../upload/uploads";
+import { cancel, enqueue, lookBack, uploads } from "../upload/uploads";
 import { Nowhere } from "./standing";
 import { useSessionImages } from "./use-session-images";
 
@@ -103,10 +105,13 @@ function Contents({ session, images, live }: ContentsProps) {
         empty={rows.length === 0}
         onFiles={(files) => enqueue(session.id, files)}
       >
-        <p class="drop-title">Drop slides or folders here</p>
+        <p class="drop-title">
+          <span class="for-mouse">Drop slides or folders here</span>
+          <span class="for-touch">Add slides</span>
+        </p>
         <p class="quiet">Aperio, Hamamatsu, Philips and other scanner files, TIFF, JPEG, PNG.</p>
       </DropTarget>
-      <HalfSent halfSent={halfSent} />
+      <LeftBehind session={session.id} halfSent={halfSent} />
       <BatchStrip uploads={mine} />
       {rows.length === 0 ? (
         <section class="empty" data-testid="empty">
@@ -156,17 +161,31 @@ function Rows({ rows }: { rows: readonly Row[] }) {
   );
 }
 
-function HalfSent({ halfSent }: { halfSent: readonly Interrupted[] }) {
-  if (halfSent.length === 0) return null;
+/** What a reload has left behind: files that were half sent, and those of the same drop whose turn had not come. */
+function LeftBehind({ session, halfSent }: { session: string; halfSent: readonly Interrupted[] }) {
+  const count = Math.max(halfSent.length, missing.value.get(session) ?? 0);
+  if (count === 0) return null;
   return (
     <section class="notice" data-testid="interrupted">
       <p>
-        <strong>{plural(halfSent.length, "upload was", "uploads were")} interrupted.</strong> Choose or drop
-        the same {halfSent.length === 1 ? "file" : "files"} again, and they go on from where they were.
+        <strong>{plural(count, "upload was", "uploads were")} interrupted.</strong> Choose or drop the same
+        files or folder again: what is half sent goes on from where it was, and what is here already is left
+        out.
       </p>
       <button type="button" class="button" onClick={chooseFiles}>
         Choose files
       </button>
+      {halfSent.length === 0 && (
+        <button
+          type="button"
+          class="icon-button"
+          aria-label="Leave them"
+          title="Leave them"
+          onClick={() => ended(session)}
+        >
+          <CloseIcon />
+        </button>
+      )}
     </section>
   );
 }

@@ -52,7 +52,10 @@ export function SessionsPage() {
         empty={sessions?.length === 0}
         onFiles={(files) => void startWith(files)}
       >
-        <p class="drop-title">Drop slides here to start</p>
+        <p class="drop-title">
+          <span class="for-mouse">Drop slides here to start</span>
+          <span class="for-touch">Add slides to start</span>
+        </p>
         <p class="quiet">They go into a new session named by date. Folders are read too.</p>
       </DropTarget>
       {sessions !== null &&

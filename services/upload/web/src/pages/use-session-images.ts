@@ -76,5 +76,14 @@ export function useSessionImages(session: string): SessionImages {
     };
   }, [session, round]);
 
+  // What was deleted elsewhere is not told either: who comes back to the page sees the list as it is.
+  useEffect(() => {
+    const look = (): void => {
+      if (document.visibilityState === "visible") setRound((before) => before + 1);
+    };
+    document.addEventListener("visibilitychange", look);
+    return () => document.removeEventListener("visibilitychange", look);
+  }, []);
+
   return { images: images === null ? null : [...images.values()], live };
 }

@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 interface Question {
   title: string;
@@ -19,7 +19,8 @@ export function ask(asked: Question): void {
 export function ConfirmDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const asked = question.value;
-  useEffect(() => {
+  // Before the next key arrives: Escape must find the dialog open.
+  useLayoutEffect(() => {
     if (asked !== null) dialog.current?.showModal();
   }, [asked]);
 

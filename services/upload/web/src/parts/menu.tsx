@@ -32,7 +32,6 @@ export function Menu({ label, children }: { label: string; children: ComponentCh
         type="button"
         class="icon-button"
         aria-label={label}
-        aria-haspopup="true"
         aria-expanded={open}
         data-testid="more"
         onClick={() => list.current?.togglePopover()}

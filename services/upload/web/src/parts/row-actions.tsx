@@ -1,9 +1,10 @@
 import { imagePath } from "../api/client";
 import type { SlideImage } from "../api/types";
 import { imageHref } from "../router";
+import { discard, remove } from "../upload/removal";
 import type { Row } from "../upload/rows";
 import type { Upload } from "../upload/upload";
-import { cancel, discard, pause, remove, resume, retry } from "../upload/uploads";
+import { cancel, pause, resume, retry } from "../upload/uploads";
 import { ask } from "./confirm";
 import { CloseIcon, DownloadIcon, PauseIcon, PlayIcon, RetryIcon, TrashIcon } from "./icons";
 import { Menu } from "./menu";

@@ -2,7 +2,6 @@ import { signal } from "@preact/signals";
 import { getUpload } from "../api/client";
 import { asProblem } from "../api/problem";
 import { type Noted, notedIn } from "../model/interrupted";
-import { sentElsewhere } from "./other-tabs";
 
 /** A half-sent file that goes on as soon as it is chosen again. */
 export interface Interrupted extends Noted {
@@ -26,10 +25,7 @@ export async function lookForInterrupted(
   session: string,
   sending: (upload: string) => boolean,
 ): Promise<void> {
-  const elsewhere = await sentElsewhere();
-  const noted = notes().filter(
-    ({ session: of, upload }) => of === session && !sending(upload) && !elsewhere.has(upload),
-  );
+  const noted = notes().filter((note) => note.session === session && !sending(note.upload));
   const found = await Promise.all(noted.map(resumable));
   interrupted.value = [
     ...interrupted.peek().filter((one) => one.session !== session),

@@ -2,28 +2,37 @@
 
 const ANSWER_WITHIN_MS = 150;
 
-type Message = { kind: "ask" } | { kind: "sending"; uploads: string[] };
+/** What a tab is sending: the ids of uploads, and the sessions that they go to. */
+export interface Sent {
+  uploads: ReadonlySet<string>;
+  sessions: ReadonlySet<string>;
+}
+
+type Message = { kind: "ask" } | ({ kind: "sending" } & Sent);
 
 const channel = new BroadcastChannel("slidemill-uploads");
-let heard = new Set<string>();
-let sentHere: () => string[] = () => [];
+let heard: Sent[] = [];
+let sentHere: () => Sent = () => ({ uploads: new Set(), sessions: new Set() });
 
 channel.addEventListener("message", ({ data }: MessageEvent<Message>) => {
-  if (data.kind === "ask") tell({ kind: "sending", uploads: sentHere() });
-  else for (const upload of data.uploads) heard.add(upload);
+  if (data.kind === "ask") tell({ kind: "sending", ...sentHere() });
+  else heard.push(data);
 });
 
 const tell = (message: Message): void => channel.postMessage(message);
 
-/** From now on other tabs that ask get these uploads, by id. */
-export function answerWith(uploads: () => string[]): void {
-  sentHere = uploads;
+/** From now on other tabs that ask get this answer. */
+export function answerWith(sent: () => Sent): void {
+  sentHere = sent;
 }
 
-/** The uploads that other tabs are sending at the moment. */
-export async function sentElsewhere(): Promise<ReadonlySet<string>> {
-  heard = new Set();
+/** What other tabs are sending at the moment. */
+export async function sentElsewhere(): Promise<Sent> {
+  heard = [];
   tell({ kind: "ask" });
   await new Promise((resolve) => window.setTimeout(resolve, ANSWER_WITHIN_MS));
-  return heard;
+  return {
+    uploads: new Set(heard.flatMap(({ uploads }) => [...uploads])),
+    sessions: new Set(heard.flatMap(({ sessions }) => [...sessions])),
+  };
 }

@@ -36,6 +36,7 @@ export class Sender {
   private readonly uppy: Uppy<Meta, TusBody>;
   private readonly fileOf = new WeakMap<TusRequest, string>();
   private readonly latest = new Map<string, Problem>();
+  private readonly keys = new Map<string, string>();
 
   constructor(
     session: string,
@@ -59,6 +60,7 @@ export class Sender {
       onShouldRetry: this.shouldRetry,
       onUploadUrlAvailable: startOnlyOnce,
     });
+    this.uppy.on("file-removed", (file) => this.keys.delete(file.id));
     this.uppy.on("files-added", (files) =>
       events.added(files.map(({ id, data }) => ({ id, file: data as File }))),
     );
@@ -108,6 +110,7 @@ export class Sender {
   private readonly beforeRequest: OnBeforeRequest = async (request, file) => {
     this.fileOf.set(request, file.id);
     this.events.sending(file.id);
+    if (request.getMethod() === "POST") request.setHeader("Idempotency-Key", this.keyOf(file.id));
     if (request.getMethod() !== "PATCH" || !(file.data instanceof Blob)) return;
     try {
       await file.data.slice(0, 1).arrayBuffer();
@@ -119,6 +122,13 @@ export class Sender {
       );
     }
   };
+
+  /** Makes a creation that is repeated, because its answer was lost, the same upload. */
+  private keyOf(id: string): string {
+    const key = this.keys.get(id) ?? randomKey();
+    this.keys.set(id, key);
+    return key;
+  }
 
   private readonly shouldRetry: OnShouldRetry = (error, _attempt, _options, next) => {
     const problem = problemOf(error);
@@ -144,4 +154,10 @@ function problemOf(error: TusError): Problem {
   if (error.causingError instanceof Problem) return error.causingError;
   const answer = error.originalResponse;
   return answer === null ? unreachable() : refuse(answer.getStatus(), answer.getBody());
+}
+
+/** `crypto.randomUUID` exists on secure origins only; a laboratory's server may be plain HTTP. */
+function randomKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,12 +1,14 @@
 import { computed, signal } from "@preact/signals";
-import { deleteImage, getUpload } from "../api/client";
-import { asProblem, type Problem } from "../api/problem";
+import { getUpload } from "../api/client";
+import { asProblem } from "../api/problem";
 import { plural } from "../model/format";
 import { RateMeter } from "../model/rate";
 import { canGoOn } from "../model/retrying";
-import { complain, mention } from "../parts/toasts";
-import { forget, type Interrupted, lookForInterrupted, takeUp } from "./notes";
-import { answerWith } from "./other-tabs";
+import { announce, complain, mention } from "../parts/toasts";
+import { arrived, began, ended, gaveUp, hasArrived, lookForMissing } from "./drops";
+import { forget, lookForInterrupted, takeUp } from "./notes";
+import { answerWith, sentElsewhere } from "./other-tabs";
+import { remove, setRemoved } from "./removal";
 import type { Sender, SenderEvents } from "./sender";
 import { isOpen, type Phase, type Upload } from "./upload";
 
@@ -35,9 +37,18 @@ export const underWay = computed(() => {
 });
 
 export function enqueue(session: string, files: readonly File[]): void {
+  const fresh = files.filter((file) => !hasArrived(session, file));
+  const left = files.length - fresh.length;
+  if (left > 0)
+    mention(`${plural(left, "file")} left out`, "What arrived before the reload is not sent twice.");
+  if (fresh.length === 0) {
+    // Who drops the same once more means it.
+    if (!isGoing(session)) ended(session);
+    return;
+  }
   senderOf(session)
     .then((sender) => {
-      const known = sender.add(files).flatMap((id) => entryOf(session, id) ?? []);
+      const known = sender.add(fresh).flatMap((id) => entryOf(session, id) ?? []);
       const failed = known.filter((entry) => entry.phase.peek().kind === "failed");
       failed.forEach(retry);
       const doubles = known.length - failed.length;
@@ -65,6 +76,7 @@ function eventsOf(session: string): SenderEvents {
   };
   return {
     added: (files) => {
+      began(session, files.length, isGoing(session));
       entries.value = [...entries.peek(), ...files.map(({ id, file }) => entryFor(session, id, file))];
     },
     sending: (id) =>
@@ -83,15 +95,30 @@ function eventsOf(session: string): SenderEvents {
           entry.rate.value = entry.meter.record(bytes, performance.now());
       }),
     retrying: (id, problem) => tell(id, (entry) => enter(entry, { kind: "retrying", problem })),
-    stored: (id) => tell(id, (entry) => enter(entry, { kind: "stored" })),
+    stored: (id) =>
+      tell(id, (entry) => {
+        arrived(session, entry.file);
+        enter(entry, { kind: "stored" });
+        settle(session);
+      }),
     failed: (id, problem) =>
       tell(id, (entry) => {
         // A refused file is kept as a failed image: it is shown once, and taken away with its upload.
         entry.upload ??= problem.about?.upload ?? null;
         entry.image.value ??= problem.about?.image ?? null;
         enter(entry, { kind: "failed", problem });
+        gaveUp(session, 1);
+        settle(session);
+        announce(`${entry.file.name} failed. ${problem.message}`);
       }),
   };
+}
+
+const isGoing = (session: string): boolean =>
+  entries.peek().some((entry) => entry.session === session && isOpen(entry));
+
+function settle(session: string): void {
+  if (!isGoing(session)) ended(session);
 }
 
 function enter(entry: Entry, phase: Phase): void {
@@ -132,9 +159,15 @@ async function findImage(entry: Entry, upload: string): Promise<void> {
   }
 }
 
-/** Looks which files of a session this browser has half sent in an earlier life of the page. */
-export const lookBack = (session: string): Promise<void> =>
-  lookForInterrupted(session, (upload) => entries.peek().some((entry) => entry.upload === upload));
+/** Looks what of a session's files an earlier life of the page left behind, half sent or not at all. */
+export async function lookBack(session: string): Promise<void> {
+  const elsewhere = await sentElsewhere();
+  if (!isGoing(session) && !elsewhere.sessions.has(session)) lookForMissing(session);
+  await lookForInterrupted(
+    session,
+    (upload) => elsewhere.uploads.has(upload) || entries.peek().some((entry) => entry.upload === upload),
+  );
+}
 
 const act = (upload: Upload, then: (sender: Sender, entry: Entry) => void): void => {
   const entry = upload as Entry;
@@ -163,19 +196,11 @@ export function retry(upload: Upload): void {
   if (phase.kind !== "failed") return;
   if (canGoOn(phase.problem.status)) {
     act(upload, (sender, entry) => {
+      began(entry.session, 1, isGoing(entry.session));
       enter(entry, { kind: "waiting" });
       sender.retry(entry.id);
     });
   } else void cancel([upload]).then(() => enqueue(upload.session, [upload.file]));
-}
-
-/** Images that were taken away here: the event stream tells of changes, not of what is gone. */
-export const removed = signal<ReadonlySet<string>>(new Set());
-
-function setRemoved(images: readonly string[], gone: boolean): void {
-  const ids = new Set(removed.peek());
-  for (const image of images) gone ? ids.add(image) : ids.delete(image);
-  removed.value = ids;
 }
 
 /** Stops files of one session and takes them off the list; what the gateway has of them is deleted there. */
@@ -187,6 +212,10 @@ export async function cancel(cancelled: readonly Upload[]): Promise<void> {
     true,
   );
   entries.value = entries.peek().filter((entry) => !going.includes(entry));
+  for (const session of new Set(going.map((entry) => entry.session))) {
+    gaveUp(session, going.filter((entry) => entry.session === session && isOpen(entry)).length);
+    settle(session);
+  }
   sender?.remove(going.map((entry) => entry.id));
   // What is under way is deleted by the sender; a failed file left an image behind that nobody sends to.
   for (const entry of going) {
@@ -197,32 +226,13 @@ export async function cancel(cancelled: readonly Upload[]): Promise<void> {
   }
 }
 
-/** Takes a half-sent file away for good. */
-export async function discard(one: Interrupted): Promise<void> {
-  if (await remove(one.image, one.name)) forget(one.upload);
-}
-
-/** Deletes an image; it leaves the list at once, and comes back with a message if that failed. */
-export async function remove(image: string, name: string): Promise<boolean> {
-  setRemoved([image], true);
-  try {
-    await deleteImage(image);
-    return true;
-  } catch (error) {
-    const problem: Problem = asProblem(error);
-    if (problem.status === 404) return true;
-    setRemoved([image], false);
-    complain(problem, `${name} was not deleted`);
-    return false;
-  }
-}
-
-answerWith(() =>
-  entries
-    .peek()
-    .filter(isOpen)
-    .flatMap((entry) => entry.upload ?? []),
-);
+answerWith(() => {
+  const open = entries.peek().filter(isOpen);
+  return {
+    uploads: new Set(open.flatMap((entry) => entry.upload ?? [])),
+    sessions: new Set(open.map((entry) => entry.session)),
+  };
+});
 
 window.addEventListener("beforeunload", (event) => {
   if (underWay.peek().files > 0) event.preventDefault();

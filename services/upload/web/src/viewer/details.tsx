@@ -29,6 +29,8 @@ export function SlideDetails({ image, onClose }: { image: SlideImage; onClose():
         <Fact term="Resolution">{image.mpp !== null && formatMpp(image.mpp)}</Fact>
         <Fact term="Objective">{image.objective !== null && formatMagnification(image.objective)}</Fact>
         <Fact term="Scanner">{image.vendor}</Fact>
+        <Fact term="Scanned">{image.scanned?.slice(0, 16).replace("T", " ")}</Fact>
+        <Fact term="Barcode">{image.barcode}</Fact>
       </dl>
       {image.levels !== null && (
         <>

@@ -1,0 +1,96 @@
+"""What a slide says of itself, in the same words whoever made it. Pure.
+
+Source for OpenSlide's names of properties: its documentation of each format. Values are read leniently: a missing or
+odd one is no reason to refuse a slide.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+VALUE_CHARACTERS = 1000
+# Where OpenSlide keeps the time of a scan, and how it is written there.
+_SCANNED = (
+    ("dicom.AcquisitionDateTime", "%Y%m%d%H%M%S"),
+    ("hamamatsu.Created", "%Y/%m/%d"),
+    ("mirax.GENERAL.SLIDE_CREATIONDATETIME", "%d/%m/%Y %H:%M:%S"),
+    ("philips.DICOM_ACQUISITION_DATETIME", "%Y%m%d%H%M%S"),
+    ("tiff.DateTime", "%Y:%m:%d %H:%M:%S"),
+)
+_SCANNED_ISO = ("leica.creation-date", "zeiss.Information.Image.AcquisitionDateAndTime")
+_BARCODES = ("aperio.Barcode", "dicom.BarcodeValue", "leica.barcode", "philips.PIM_DP_UFS_BARCODE", "ventana.BarCode1")
+_DIGITS = 14
+
+
+@dataclass
+class Details:
+    """`mpp` in micrometres per pixel, `objective` as a magnification, `scanned` in ISO 8601.
+
+    `scanned` has no zone where the scanner names none. `properties` are the maker's own words.
+    """
+
+    mpp: float | None = None
+    objective: float | None = None
+    barcode: str | None = None
+    scanned: str | None = None
+    properties: dict[str, str] = field(default_factory=dict)
+
+
+def of_openslide(properties: Mapping[str, str]) -> Details:
+    """From the properties that OpenSlide reports, whatever the format."""
+    found = Details(
+        mpp=positive(properties.get("openslide.mpp-x")),
+        objective=positive(properties.get("openslide.objective-power")),
+        barcode=next((properties[name][:VALUE_CHARACTERS] for name in _BARCODES if properties.get(name)), None),
+        properties={
+            name: value[:VALUE_CHARACTERS]
+            for name, value in properties.items()
+            if not name.startswith("openslide.level")
+        },
+    )
+    aperio = aperio_moment(
+        properties.get("aperio.Date", ""), properties.get("aperio.Time", ""), properties.get("aperio.Time Zone", "")
+    )
+    stated = (
+        timestamp(properties.get(name, "")[: _DIGITS if form.startswith("%Y%m") else None], form)
+        for name, form in _SCANNED
+    )
+    iso = (_iso(properties.get(name, "")) for name in _SCANNED_ISO)
+    found.scanned = next((moment for moment in (aperio, *iso, *stated) if moment), None)
+    return found
+
+
+def aperio_moment(date: str, time: str, zone: str) -> str | None:
+    """Aperio writes the American date, the time and, in newer files, the zone."""
+    zone = zone.removeprefix("GMT").replace(":", "")
+    for day in ("%m/%d/%Y", "%m/%d/%y"):
+        moment = timestamp(f"{date} {time} {zone}", f"{day} %H:%M:%S %z") or timestamp(
+            f"{date} {time}", f"{day} %H:%M:%S"
+        )
+        if moment:
+            return moment
+    return None
+
+
+def positive(text: str | None) -> float | None:
+    """A number above 0 with a decimal point or comma, else None."""
+    try:
+        value = float(text.replace(",", ".")) if text else 0.0
+    except ValueError:
+        return None
+    return value if 0 < value < 1e6 else None
+
+
+def timestamp(text: str, form: str) -> str | None:
+    """A time written in this form (see `datetime.strptime`), in ISO 8601; else None."""
+    try:
+        return datetime.strptime(text.strip(), form).isoformat()
+    except ValueError:
+        return None
+
+
+def _iso(text: str) -> str | None:
+    try:
+        return datetime.fromisoformat(text.strip()).isoformat() if text else None
+    except ValueError:
+        return None

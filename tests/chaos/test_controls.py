@@ -1,0 +1,128 @@
+"""Negative controls: the same faults, the same checker; what is taken away is only the runner's care.
+
+Without a control that loses messages, "nothing was lost" might only say that nobody looked.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import aio_pika
+import pytest
+
+from deploy.local.rabbitmq import RabbitMQ
+from shared.bus import Message
+from shared.bus import topology as table
+from shared.bus.crash import VARIABLE
+from shared.bus.rabbit import RabbitBus, apply
+from shared.events import DiceBlock
+from tests.chaos.proxy import Proxy
+from tests.chaos.verdict import Ends, Verdict, judge
+from tests.running import ROOT
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+BLOCKS = 150
+FAULTS = 4
+PATIENCE = 60.0
+
+
+@pytest.fixture
+async def prefix(rabbitmq: RabbitMQ) -> AsyncIterator[str]:
+    prefix = f"t{uuid.uuid4().hex[:8]}"
+    await apply(rabbitmq.amqp, prefix, "ours")
+    yield prefix
+    async with await aio_pika.connect(rabbitmq.amqp) as connection:
+        channel = await connection.channel()
+        for queue in table.queues(prefix):
+            await channel.queue_delete(queue.name)
+
+
+async def answered(amqp: str, prefix: str) -> list[int]:
+    """Which blocks were answered: everything in the next stage's queue, which nobody consumes."""
+    found = []
+    async with await aio_pika.connect(amqp) as connection:
+        channel = await connection.channel()
+        queue = await channel.get_queue(table.stage_queue(prefix, "pyramid", "express"), ensure=False)
+        while (message := await queue.get(no_ack=False, fail=False)) is not None:
+            found.append(int(json.loads(message.body)["version"]))
+    return found
+
+
+async def start(care: str, amqp: str, prefix: str, crash: str) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", "tests.chaos.worker", care, amqp, prefix]
+    return await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env={**os.environ, VARIABLE: crash},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+
+async def under_fire(care: str, server: RabbitMQ, prefix: str) -> Verdict:
+    """Works off all blocks while the worker crashes between handling and publishing, and its line is forgotten."""
+    bus = RabbitBus(server.amqp, prefix)
+    await bus.connect()
+    proxy = Proxy(lambda: server.port)
+    await proxy.start()
+    through = server.amqp.replace(f":{server.port}/", f":{proxy.port}/")
+    events = [
+        DiceBlock(database="slidemill", time=NOW, image="ab" * 16, version=1, block=block) for block in range(BLOCKS)
+    ]
+    await bus.publish([Message(event) for event in events])
+
+    async def until(depth: int, worker: asyncio.subprocess.Process) -> None:
+        """Until no more than that many are left in the queue, or the worker has crashed."""
+        async with asyncio.timeout(PATIENCE):
+            while worker.returncode is None and await bus.depth("dicer") > depth:
+                await asyncio.sleep(0.05)
+
+    for fault in range(FAULTS):
+        worker = await start(care, through, prefix, f"before-publish:{20 + fault}" if fault % 2 else "")
+        if fault % 2:
+            await until(0, worker)
+        else:
+            await until(max(0, await bus.depth("dicer") - 20), worker)
+            proxy.forget_oldest()
+            await asyncio.sleep(0.5)
+            proxy.heal()
+        if worker.returncode is None:
+            worker.kill()
+        await worker.wait()
+    worker = await start(care, through, prefix, "")
+    async with asyncio.timeout(PATIENCE):
+        empty = 0
+        # What the last one held comes back a moment after its death.
+        while empty < 20:
+            empty = empty + 1 if await bus.depth("dicer") == 0 else 0
+            await asyncio.sleep(0.1)
+        worker.send_signal(signal.SIGTERM)
+        await worker.wait()
+    await proxy.stop()
+    await bus.close()
+    # An answer that comes twice is no harm: delivery is at least once.
+    names = {str(version) for version in await answered(server.amqp, prefix)}
+    ends = Ends({name: [name] for name in names}, dict.fromkeys(names, "done"), digests=dict.fromkeys(names, ""))
+    sent = [str(event.block) for event in events]
+    return judge(sent, set(sent), {"block": ("done", "")}, lambda _: "block", ends)
+
+
+async def test_with_care_nothing_is_lost(rabbitmq: RabbitMQ, prefix: str) -> None:
+    verdict = await under_fire("careful", rabbitmq, prefix)
+
+    assert verdict.clean, verdict.complaints
+
+
+@pytest.mark.parametrize("care", ["ack-first", "no-confirms"])
+async def test_without_care_the_checker_finds_what_was_lost(rabbitmq: RabbitMQ, prefix: str, care: str) -> None:
+    verdict = await under_fire(care, rabbitmq, prefix)
+
+    assert verdict.lost > 0
+    assert all(line.startswith("lost: ") for line in verdict.complaints)

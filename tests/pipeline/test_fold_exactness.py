@@ -1,0 +1,215 @@
+"""Folded levels are box means of the full-resolution pixels, up to the last row and column of the last level."""
+
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import pyvips
+import simplejpeg
+
+from services.pyramid import pixels
+from services.pyramid.core import plan, steps
+from shared.store.documents import Recipe, Version, VersionId
+from shared.tiles.geometry import Geometry, Position, Rect
+from tests.slides.plain import picture
+
+Pixels = npt.NDArray[np.uint8]
+Means = npt.NDArray[np.float32]
+RECIPE = Recipe(revision=1, quality=75, subsampling="420", tile=256)
+
+
+@lru_cache(maxsize=1)
+def _piece() -> Pixels:
+    return picture(1100, 900)
+
+
+def tissue(width: int, height: int) -> Pixels:
+    """Tissue of any size: one drawn piece, mirrored over and over."""
+    drawn = _piece()
+    margins = ((0, height - drawn.shape[0]), (0, width - drawn.shape[1]), (0, 0))
+    mirrored: Pixels = np.pad(drawn, margins, mode="symmetric")
+    return mirrored
+
+
+class Slide:
+    """A source's JPEG tiles and what they decode to."""
+
+    def __init__(self, width: int, height: int, tile: int) -> None:
+        self.geometry = Geometry(width=width, height=height, tile=tile)
+        source = tissue(width, height)
+        self.decoded = np.empty_like(source)
+        self.tiles: dict[Position, memoryview] = {}
+        cols, rows = self.geometry.grid(0)
+        for position in Rect(level=0, top=0, left=0, bottom=rows, right=cols).positions():
+            y, x = position.row * tile, position.col * tile
+            piece = np.ascontiguousarray(source[y : y + tile, x : x + tile])
+            data = simplejpeg.encode_jpeg(piece, quality=80, colorsubsampling="420", fastdct=False)
+            self.tiles[position] = memoryview(data)
+            self.decoded[y : y + tile, x : x + tile] = simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False)
+
+    def square(self, rect: Rect) -> tuple[Pixels, Pixels | None]:
+        """A square of base tiles at half its size, and its root where further rounds are to come."""
+        positions = list(rect.positions())
+        inputs = [self.tiles[position] for position in positions]
+        half, _ = pixels.first_level(rect, positions, self.geometry, False, inputs, {})
+        folded = dict(pixels.fold(rect, positions, self.geometry, RECIPE, False, inputs=inputs))
+        level = rect.level + steps(self.geometry)
+        if pixels.ROOT not in folded:
+            return half, None
+        shift = steps(self.geometry)
+        width, height = self.geometry.tile_size(Position(level, rect.top >> shift, rect.left >> shift))
+        return half, np.frombuffer(folded[pixels.ROOT], np.uint8).reshape(height, width, 3)
+
+
+def means(below: Means) -> Means:
+    """The exact 2 x 2 means; an odd last row or column counts twice."""
+    height, width = below.shape[:2]
+    even = np.pad(below, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    halved: Means = (even[0::2, 0::2] + even[1::2, 0::2] + even[0::2, 1::2] + even[1::2, 1::2]) / np.float32(4)
+    return halved
+
+
+def vips_means(full: Pixels, level: int) -> Means:
+    """libvips's box filter straight from full resolution."""
+    image: Any = pyvips.Image.new_from_array(full).cast("float").shrink(1 << level, 1 << level, ceil=True)
+    shrunk: Means = np.ndarray((image.height, image.width, 3), np.float32, image.write_to_memory())
+    return shrunk
+
+
+def similarity(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """Mean SSIM of the grey images (Wang, Bovik, Sheikh and Simoncelli 2004)."""
+    a, b = (cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY) for image in (one, other))
+
+    def blurred(image: Any) -> Any:
+        return cv2.GaussianBlur(image, (11, 11), 1.5)
+
+    mean_a, mean_b = blurred(a), blurred(b)
+    spread_a, spread_b = blurred(a * a) - mean_a**2, blurred(b * b) - mean_b**2
+    together = blurred(a * b) - mean_a * mean_b
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    values = ((2 * mean_a * mean_b + c1) * (2 * together + c2)) / (
+        (mean_a**2 + mean_b**2 + c1) * (spread_a + spread_b + c2)
+    )
+    return float(values.mean())
+
+
+def noise_ratio(image: npt.NDArray[Any], reference: Means) -> float:
+    """PSNR in decibels."""
+    return float(10 * np.log10(255**2 / np.mean((image.astype(np.float64) - reference) ** 2)))
+
+
+@pytest.mark.parametrize(("width", "height", "tile"), [(3001, 2333, 256), (2048, 1024, 256), (1999, 1501, 240)])
+def test_every_level_is_the_mean_of_full_resolution(width: int, height: int, tile: int) -> None:
+    slide = Slide(width, height, tile)
+    cols, rows = slide.geometry.grid(0)
+    folded, _ = slide.square(Rect(level=0, top=0, left=0, bottom=rows, right=cols))
+    exact = slide.decoded.astype(np.float32)
+
+    for level in range(1, slide.geometry.levels):
+        if level > 1:
+            folded = pixels.halve(folded, level)
+        exact = means(exact)
+        by_vips = vips_means(slide.decoded, level)
+
+        assert folded.shape == by_vips.shape == exact.shape
+        # libvips repeats the last row and column of full resolution, we those of each level: there they differ.
+        inner = (slice(0, height >> level), slice(0, width >> level))
+        difference = folded[inner] - by_vips[inner]
+        assert np.abs(difference).mean() <= 1.0, f"level {level}"
+        assert np.abs(difference.mean((0, 1))).max() <= 0.3, f"level {level}"
+        assert similarity(folded[inner], by_vips[inner]) >= 0.995, f"level {level}"
+        for edge in (folded[-1] - exact[-1], folded[:, -1] - exact[:, -1]):
+            assert np.abs(edge).mean() <= 1.0, f"level {level}"
+            assert np.abs(edge.mean(0)).max() <= 0.5, f"level {level}"
+
+
+def test_rounds_join_without_a_seam() -> None:
+    slide = Slide(4500, 4300, 256)
+    geometry = slide.geometry
+    version = Version.model_validate(
+        {
+            "_id": VersionId(image="ab" * 16, n=1),
+            "session": "s",
+            "file": "f",
+            "name": "slide.svs",
+            "created": "2026-01-02T00:00:00Z",
+            "updated": "2026-01-02T00:00:00Z",
+        }
+    )
+    blocks = plan(version, geometry, version.created)
+    roots: list[tuple[Position, memoryview]] = []
+    for block in (block for block in blocks if block.round == 0):
+        root = slide.square(block.rect)[1]
+        assert root is not None
+        place = Position(4, block.rect.top >> 4, block.rect.left >> 4)
+        roots.append((place, memoryview(root.tobytes())))
+    last = blocks[-1]
+    assert last.round == 1
+
+    folded, _ = pixels.first_level(
+        last.rect, [place for place, _ in roots], geometry, True, [root for _, root in roots], {}
+    )
+
+    exact = slide.decoded.astype(np.float32)
+    for _ in range(5):
+        exact = means(exact)
+    assert folded.shape == exact.shape
+    difference = folded - exact
+    assert np.abs(difference).mean() <= 1.0
+    assert np.abs(difference.mean((0, 1))).max() <= 0.3
+    # Where two squares meet nothing shows.
+    for seam in (difference[127:129], difference[:, 127:129], difference[-1:], difference[:, -1:]):
+        assert np.abs(seam).mean() <= 1.0
+
+
+def test_encoded_levels_are_as_good_as_those_of_dzsave(tmp_path: Path) -> None:
+    """At equal bytes: our PSNR, taken between the two qualities whose bytes lie around the peer's."""
+    slide = Slide(2304, 1792, 256)
+    geometry = slide.geometry
+    target = tmp_path / "peer.zip"
+    full: Any = pyvips.Image.new_from_array(slide.decoded)
+    full.dzsave(str(target), container="zip", Q=75, tile_size=256, overlap=0)
+    cols, rows = geometry.grid(0)
+    folded, _ = slide.square(Rect(level=0, top=0, left=0, bottom=rows, right=cols))
+    exact = slide.decoded.astype(np.float32)
+
+    with zipfile.ZipFile(target) as archive:
+        for level in range(1, geometry.levels):
+            if level > 1:
+                folded = pixels.halve(folded, level)
+            exact = means(exact)
+            folder = f"/{geometry.dzi_levels - level}/"
+            theirs = {name: archive.read(name) for name in archive.namelist() if folder in name}
+            peer = np.zeros_like(folded)
+            for name, data in theirs.items():
+                col, row = map(int, Path(name).stem.split("_"))
+                _put(peer, row, col, data)
+            # Every tile of ours carries a JFIF header of 18 bytes, which libvips leaves out.
+            size = sum(map(len, theirs.values())) + 18 * len(theirs)
+            curve = sorted(_encoded(folded, quality, exact) for quality in range(71, 79))
+            ours = float(np.interp(size, [bytes for bytes, _ in curve], [decibels for _, decibels in curve]))
+
+            assert ours >= noise_ratio(peer, exact) - 0.05, f"level {level}"
+
+
+def _encoded(image: Pixels, quality: int, reference: Means) -> tuple[int, float]:
+    """Bytes and PSNR of a level encoded in tiles."""
+    decoded = np.zeros_like(image)
+    size = 0
+    for row in range(-(-image.shape[0] // 256)):
+        for col in range(-(-image.shape[1] // 256)):
+            piece = np.ascontiguousarray(image[row * 256 : row * 256 + 256, col * 256 : col * 256 + 256])
+            data = simplejpeg.encode_jpeg(piece, quality=quality, colorsubsampling="420", fastdct=False)
+            size += len(data)
+            _put(decoded, row, col, data)
+    return size, noise_ratio(decoded, reference)
+
+
+def _put(image: Pixels, row: int, col: int, data: bytes) -> None:
+    tile = simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False)
+    image[row * 256 : row * 256 + tile.shape[0], col * 256 : col * 256 + tile.shape[1]] = tile

@@ -1,0 +1,212 @@
+"""Pictures stored in every way that decides how pixels become colours: depth, palette, inks, planes, turn, profile.
+
+Each is written so that a right reader shows `picture()` again, and is read back by another library before it is used.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openslide
+import pyvips
+import tifffile
+from PIL import Image
+
+from deploy.local.tissue import Pixels
+from tests.slides.jpeg2000 import write_jpeg2000_svs
+from tests.slides.plain import HEIGHT, WIDTH, picture
+
+_ORIENTATION = 274
+# How an upright picture has to be stored for each value of the tag (TIFF 6.0, page 36).
+_STORED: dict[int, Callable[[Pixels], Pixels]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: upright.transpose(1, 0, 2)[::-1],
+    7: lambda upright: upright.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda upright: upright.transpose(1, 0, 2)[:, ::-1],
+}
+
+
+@lru_cache(maxsize=1)
+def _upright() -> Pixels:
+    return picture()
+
+
+def write(kind: str, path: Path) -> Pixels:
+    """Writes one kind and returns the sRGB pixels that people should see."""
+    upright = _upright()
+    seen = WRITERS[kind][1](upright, path)
+    return upright if seen is None else seen
+
+
+def _tiff(path: Path, pixels: Pixels | np.ndarray[Any, Any], **options: Any) -> None:
+    tifffile.imwrite(path, pixels, **{"rowsperstrip": 64, "metadata": None, **options})
+    assert np.array_equal(tifffile.imread(path), pixels)
+
+
+def _turned(orientation: int) -> Callable[[Pixels, Path], None]:
+    def write_turned(upright: Pixels, path: Path) -> None:
+        stored = np.ascontiguousarray(_STORED[orientation](upright))
+        _tiff(path, stored, photometric="rgb", extratags=[(_ORIENTATION, "H", 1, orientation, True)])
+
+    return write_turned
+
+
+def _turned_jpeg(upright: Pixels, path: Path) -> None:
+    exif = Image.Exif()
+    exif[_ORIENTATION] = 6
+    Image.fromarray(np.ascontiguousarray(_STORED[6](upright))).save(path, quality=95, exif=exif)
+
+
+def _grey(upright: Pixels) -> Pixels:
+    return np.asarray(Image.fromarray(upright).convert("L"))
+
+
+def _thrice(grey: Pixels) -> Pixels:
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _grey_tiff(upright: Pixels, path: Path, *, inverted: bool = False, deep: bool = False) -> Pixels:
+    grey = _grey(upright)
+    stored = grey.astype(np.uint16) * 257 if deep else grey
+    _tiff(
+        path,
+        stored.max(initial=65535 if deep else 255) - stored if inverted else stored,
+        photometric="miniswhite" if inverted else "minisblack",
+    )
+    return _thrice(grey)
+
+
+def _grey_picture(upright: Pixels, path: Path) -> Pixels:
+    grey = _grey(upright)
+    Image.fromarray(grey).save(path)
+    return _thrice(grey)
+
+
+def _palette(upright: Pixels, path: Path) -> Pixels:
+    few = Image.fromarray(upright).quantize(64)
+    few.save(path)
+    with Image.open(path) as stored:
+        assert stored.mode == "P"
+    return np.asarray(few.convert("RGB"))
+
+
+def _half_clear(upright: Pixels) -> tuple[Pixels, Pixels]:
+    """The picture with its right half three quarters clear, and how that looks over white."""
+    alpha = np.full(upright.shape[:2], 255, np.uint8)
+    alpha[:, WIDTH // 2 :] = 64
+    share = alpha[:, :, None] / 255
+    return np.dstack([upright, alpha]), np.rint(upright * share + 255 * (1 - share)).astype(np.uint8)
+
+
+def _clear_png(upright: Pixels, path: Path) -> Pixels:
+    stored, seen = _half_clear(upright)
+    Image.fromarray(stored, "RGBA").save(path)
+    return seen
+
+
+def _clear_tiff(upright: Pixels, path: Path) -> Pixels:
+    stored, seen = _half_clear(upright)
+    _tiff(path, stored, photometric="rgb", extrasamples=["unassalpha"])
+    return seen
+
+
+def _clear_deep_tiff(upright: Pixels, path: Path) -> Pixels:
+    stored, seen = _half_clear(upright)
+    _tiff(path, stored.astype(np.uint16) * 257, photometric="rgb", extrasamples=["unassalpha"])
+    return seen
+
+
+def _inks(upright: Pixels) -> Any:
+    image: Any = pyvips.Image.new_from_array(upright).copy(interpretation="srgb")
+    return image.icc_transform("cmyk", input_profile="srgb", intent="relative")
+
+
+def _seen_inks(inks: Any) -> Pixels:
+    image = inks.icc_transform("srgb", input_profile="cmyk", intent="relative")
+    return np.asarray(image.numpy(), np.uint8)
+
+
+def _cmyk_tiff(upright: Pixels, path: Path) -> Pixels:
+    inks = _inks(upright)
+    _tiff(path, inks.numpy(), photometric="separated", extratags=[(34675, 7, None, inks.get("icc-profile-data"), True)])
+    return _seen_inks(inks)
+
+
+def _cmyk_jpeg(upright: Pixels, path: Path) -> Pixels:
+    inks = _inks(upright)
+    inks.jpegsave(str(path), Q=95)
+    with Image.open(path) as stored:
+        assert stored.mode == "CMYK"
+    return _seen_inks(inks)
+
+
+def _wide(upright: Pixels, path: Path) -> None:
+    """The same colours in Display P3, with that profile."""
+    image: Any = pyvips.Image.new_from_array(upright).copy(interpretation="srgb")
+    wide = image.icc_transform("p3", input_profile="srgb", intent="relative")
+    wide.write_to_file(str(path))
+    with Image.open(path) as stored:
+        assert stored.info["icc_profile"]
+        assert np.abs(np.asarray(stored.convert("RGB")).astype(int) - upright).mean() > 1
+
+
+def _jpeg2000(upright: Pixels, path: Path) -> Pixels:
+    write_jpeg2000_svs(path, WIDTH, HEIGHT)
+    return upright
+
+
+def _wide_jpeg2000(upright: Pixels, path: Path) -> Pixels:
+    write_jpeg2000_svs(path, WIDTH, HEIGHT, profile="p3")
+    with openslide.OpenSlide(path) as slide:
+        assert slide.color_profile is not None
+    return upright
+
+
+# File name's ending and writer of each kind.
+WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
+    "JPEG": (".jpg", lambda upright, path: Image.fromarray(upright).save(path, quality=95)),
+    "JPEG, grey": (".jpg", _grey_picture),
+    "JPEG, CMYK": (".jpg", _cmyk_jpeg),
+    "JPEG, turned by EXIF": (".jpg", _turned_jpeg),
+    "JPEG, progressive": (".jpg", lambda upright, path: Image.fromarray(upright).save(path, progressive=True)),
+    "PNG": (".png", lambda upright, path: Image.fromarray(upright).save(path)),
+    "PNG, grey": (".png", _grey_picture),
+    "PNG, palette": (".png", _palette),
+    "PNG, alpha": (".png", _clear_png),
+    "PNG, Display P3": (".png", _wide),
+    "WebP": (".webp", lambda upright, path: Image.fromarray(upright).save(path, lossless=True)),
+    "TIFF, strips": (".tif", lambda upright, path: _tiff(path, upright, photometric="rgb")),
+    "TIFF, tiles with Deflate": (
+        ".tif",
+        lambda upright, path: _tiff(
+            path, upright, photometric="rgb", tile=(256, 256), rowsperstrip=None, compression="zlib"
+        ),
+    ),
+    "TIFF, planar": (
+        ".tif",
+        lambda upright, path: _tiff(
+            path, np.ascontiguousarray(upright.transpose(2, 0, 1)), photometric="rgb", planarconfig="separate"
+        ),
+    ),
+    "TIFF, 16 bits": (
+        ".tif",
+        lambda upright, path: _tiff(path, upright.astype(np.uint16) * 257, photometric="rgb"),
+    ),
+    "TIFF, grey": (".tif", _grey_tiff),
+    "TIFF, grey of 16 bits": (".tif", lambda upright, path: _grey_tiff(upright, path, deep=True)),
+    "TIFF, grey with white as 0": (".tif", lambda upright, path: _grey_tiff(upright, path, inverted=True)),
+    "TIFF, palette": (".tif", _palette),
+    "TIFF, alpha": (".tif", _clear_tiff),
+    "TIFF, alpha of 16 bits": (".tif", _clear_deep_tiff),
+    "TIFF, CMYK": (".tif", _cmyk_tiff),
+    "TIFF, Display P3": (".tif", _wide),
+    "SVS, JPEG 2000": (".svs", _jpeg2000),
+    "SVS, JPEG 2000, Display P3": (".svs", _wide_jpeg2000),
+    **{f"TIFF, orientation {tag}": (".tif", _turned(tag)) for tag in _STORED},
+}

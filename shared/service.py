@@ -35,6 +35,7 @@ A service of another kind is a coroutine that works until `stop` is set, made of
 
 import asyncio
 import ctypes
+import gc
 import logging
 import signal
 import sys
@@ -110,6 +111,8 @@ def run(settings: Settings, work: Callable[[Settings, asyncio.Event], Coroutine[
     """
     set_up_logging(settings.service, settings.log)
     _share_memory_between_threads()
+    # What is loaded by now stays: the collector need not look through it whenever it looks at everything.
+    gc.freeze()
     for client in ("aiormq", "aio_pika"):
         # The bus says itself, in one line each, what becomes of a connection.
         logging.getLogger(client).setLevel(logging.CRITICAL)

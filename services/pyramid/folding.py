@@ -16,7 +16,7 @@ BLOCK_SECONDS = 120.0
 
 
 async def fold(block: Block, version: Version, *, store: Store, tiles: Tiles, decoders: Decoders) -> bytes | None:
-    """Stores every tile that the block folds into; returns its root tile, lossless, or None where all is sparse."""
+    """Stores every tile that the block folds into; returns its root (see `pixels.fold`), None where there is none."""
     geometry, recipe = version.geometry, version.recipe
     if geometry is None or recipe is None:
         raise RuntimeError(f"block {block.id} was planned without a geometry")

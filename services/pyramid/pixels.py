@@ -43,9 +43,9 @@ def fold(
     inputs: Sequence[memoryview],
 ) -> Iterator[tuple[Position | Literal["root"], bytes]]:
     """Folds one square of tiles: yields the encoded tiles of every level above it, then, while further rounds
-    are to come, its root tile losslessly.
+    are to come, its root: the quarter that its topmost tile becomes on the next level, as plain pixels.
 
-    `positions` and `inputs` are the square's present tiles: JPEG files, or plain pixels (`raw`) from the round before.
+    `positions` and `inputs` are the square's present tiles: JPEG files, or the roots (`raw`) of the round before.
     A tile with nothing below it is left out. Where a level's size is odd, its last column or row is averaged with
     itself.
     """
@@ -67,8 +67,9 @@ def fold(
                 if look is not None:
                     encoded[look] = data
             yield Position(level, row, col), data
-    if looks and rect.level + steps(geometry) < geometry.levels - 1:
-        yield ROOT, level_pixels.tobytes()
+    top_level = rect.level + steps(geometry)
+    if looks and top_level < geometry.levels - 1:
+        yield ROOT, halve(level_pixels, top_level + 1).tobytes()
 
 
 def first_level(
@@ -96,7 +97,7 @@ def first_level(
         tile_width, tile_height = geometry.tile_size(position)
         look = None
         if raw:
-            small = halve(np.frombuffer(data, np.uint8).reshape(tile_height, tile_width, 3), rect.level + 1)
+            small = np.frombuffer(data, np.uint8).reshape(-(-tile_height // 2), -(-tile_width // 2), 3)
         elif tile_width == tile == tile_height and tile % 16 == 0:
             if len(data) > BLANK_BYTES:
                 small = _decode_half(data, position, half)

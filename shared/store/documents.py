@@ -237,9 +237,10 @@ class Block(Document):
     """One message's work: a rectangle of tiles.
 
     dice: `rect` lies on level 0. fold: `rect` is the square of tiles on `rect.level` that is folded into the levels
-    above it. `tiles` is how many positions it fills. Round 0 folds base tiles, each next round the lossless `root`
-    tiles of the round before. `sparse` is a bitmap (see `shared.tiles.sparse`) of the positions without a tile.
-    `extents` says where a copied base's tiles lie in the file: byte offsets, then lengths, little-endian 64-bit.
+    above it. `tiles` is how many positions it fills. Round 0 folds base tiles, each next round the `root`s of the round
+    before: plain pixels, so that no level starts from a JPEG of ours. `sparse` is a bitmap (see `shared.tiles.sparse`)
+    of the positions without a tile. `extents` says where a copied base's tiles lie in the file: byte offsets, then
+    lengths, little-endian 64-bit.
     """
 
     id: BlockId = Field(alias="_id")

@@ -13,7 +13,7 @@ import pyvips
 import simplejpeg
 
 from services.pyramid import pixels
-from services.pyramid.core import plan, steps
+from services.pyramid.core import plan
 from shared.store.documents import Recipe, Version, VersionId
 from shared.tiles.geometry import Geometry, Position, Rect
 from tests.slides.plain import picture
@@ -52,18 +52,13 @@ class Slide:
             self.tiles[position] = memoryview(data)
             self.decoded[y : y + tile, x : x + tile] = simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False)
 
-    def square(self, rect: Rect) -> tuple[Pixels, Pixels | None]:
+    def square(self, rect: Rect) -> tuple[Pixels, bytes | None]:
         """A square of base tiles at half its size, and its root where further rounds are to come."""
         positions = list(rect.positions())
         inputs = [self.tiles[position] for position in positions]
         half, _ = pixels.first_level(rect, positions, self.geometry, False, inputs, {})
         folded = dict(pixels.fold(rect, positions, self.geometry, RECIPE, False, inputs=inputs))
-        level = rect.level + steps(self.geometry)
-        if pixels.ROOT not in folded:
-            return half, None
-        shift = steps(self.geometry)
-        width, height = self.geometry.tile_size(Position(level, rect.top >> shift, rect.left >> shift))
-        return half, np.frombuffer(folded[pixels.ROOT], np.uint8).reshape(height, width, 3)
+        return half, folded.get(pixels.ROOT)
 
 
 def means(below: Means) -> Means:
@@ -147,7 +142,7 @@ def test_rounds_join_without_a_seam() -> None:
         root = slide.square(block.rect)[1]
         assert root is not None
         place = Position(4, block.rect.top >> 4, block.rect.left >> 4)
-        roots.append((place, memoryview(root.tobytes())))
+        roots.append((place, memoryview(root)))
     last = blocks[-1]
     assert last.round == 1
 

@@ -22,7 +22,7 @@ from shared.events import (
     PyramidBuilt,
     StageName,
 )
-from shared.store import In, Store
+from shared.store import In, Less, Store
 from shared.store.documents import Block, BlockId, Failure, Image, Stage, Stages, Upload, Version, VersionId
 
 BlockStage = Literal["dice", "fold"]
@@ -158,8 +158,12 @@ async def any_open(store: Store, version: VersionId, stage: BlockStage, *, round
 
 async def work_on_block(
     store: Store, id: BlockId, work: Callable[[Block], Awaitable[Mapping[str, Any]]], *, by: str, clock: Clock
-) -> None:
+) -> bool:
     """Does one block, unless it is done or gone: the attempt is counted before, the result recorded after the work.
+
+    Whether it was this call that got it done. Of several workers who end a stage's last blocks at once, each of whom
+    did one, only the one who moves the version on has to say so: should that one die before it has, its delivery
+    comes again and finds the block done.
 
     `work` returns the fields to keep in the block once its tiles are acknowledged. A decoder child that dies of this
     block gets one more try; then the whole version is rejected with the block's place in words.
@@ -167,7 +171,7 @@ async def work_on_block(
     while True:
         block = await store.blocks.update(id, when={"done": False}, set={"by": by}, inc={"attempts": 1})
         if block is None:
-            return
+            return False
         try:
             fields = await work(block)
         except DecoderDied as death:
@@ -180,13 +184,13 @@ async def work_on_block(
                     "The slide is probably damaged there: export it from the scanner again and upload that.",
                 ) from death
             continue
-        await _finish_block(store, block, fields, clock)
-        return
+        return await _finish_block(store, block, fields, clock)
 
 
-async def _finish_block(store: Store, block: Block, fields: Mapping[str, Any], clock: Clock) -> None:
+async def _finish_block(store: Store, block: Block, fields: Mapping[str, Any], clock: Clock) -> bool:
     """Marks the block done; the one who did so counts its tiles as progress."""
-    if await store.blocks.update(block.id, when={"done": False}, set={**fields, "done": True}) is not None:
+    first = await store.blocks.update(block.id, when={"done": False}, set={**fields, "done": True}) is not None
+    if first:
         await store.versions.update(
             VersionId(image=block.id.image, n=block.id.version),
             when={"state": WORKING[block.id.stage]},
@@ -194,6 +198,12 @@ async def _finish_block(store: Store, block: Block, fields: Mapping[str, Any], c
             inc={f"stages.{block.id.stage}.done": block.tiles},
             add={"workers": by} if (by := block.by) else None,
         )
+    return first
+
+
+async def begin_round(store: Store, version: VersionId, round: int) -> bool:
+    """Whether it was this call that began the round; see `work_on_block`."""
+    return await store.versions.update(version, when={"rounds": Less(round)}, set={"rounds": round}) is not None
 
 
 async def end_stage(

@@ -47,7 +47,7 @@ class Dicer:
             await self._cut(blocks[0].id, version, store=store, blobs=blobs, tiles=tiles)
             blocks = []
         if not blocks:
-            return await self._end(version, event.database, store=store)
+            return await self._end(version, event.database, False, store=store)
         return stages.block_events(version, blocks, event.database)
 
     @stages.stops_when_deleted
@@ -57,10 +57,10 @@ class Dicer:
         if version is None or version.state != "dicing":
             return stages.handover(version, event.database)
         id = BlockId(image=event.image, version=event.version, stage="dice", n=event.block)
-        await self._cut(id, version, store=store, blobs=blobs, tiles=tiles)
+        did = await self._cut(id, version, store=store, blobs=blobs, tiles=tiles)
         if await stages.any_open(store, version.id, "dice"):
             return []
-        return await self._end(version, event.database, store=store)
+        return await self._end(version, event.database, did, store=store)
 
     async def _plan(self, version: Version, *, store: Store, blobs: Blobs) -> Version | None:
         now = self.clock.now()
@@ -83,18 +83,21 @@ class Dicer:
             self.clock,
         )
 
-    async def _cut(self, id: BlockId, version: Version, *, store: Store, blobs: Blobs, tiles: Tiles) -> None:
+    async def _cut(self, id: BlockId, version: Version, *, store: Store, blobs: Blobs, tiles: Tiles) -> bool:
         async def work(block: Block) -> dict[str, object]:
             missing = await cut(block, version, blobs=blobs, tiles=tiles, decoders=self.decoders)
             return {"sparse": pack(block.rect, missing)}
 
-        await stages.work_on_block(store, id, work, by=self.worker, clock=self.clock)
+        return await stages.work_on_block(store, id, work, by=self.worker, clock=self.clock)
 
-    async def _end(self, version: Version, database: str, *, store: Store) -> list[Event]:
+    async def _end(self, version: Version, database: str, did: bool, *, store: Store) -> list[Event]:
+        """The stage's fact; nothing if this delivery `did` one of the last blocks and another one ended the stage."""
         total = version.geometry.tiles(0) if version.geometry else 0
         ended = await stages.end_stage(
             store, version, "dice", next_state="folding", fields={"stages.dice.done": total}, clock=self.clock
         )
+        if ended is None and did:
+            return []
         return stages.handover(ended or await store.versions.get(version.id), database)
 
     async def failed(self, event: ImageEvent, reason: str, remedy: str, *, store: Store) -> list[Event]:

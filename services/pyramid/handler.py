@@ -35,7 +35,7 @@ class Pyramid:
             if planned is None:
                 return []
             version = planned
-        return await self._continue(version, event.database, store=store, tiles=tiles)
+        return await self._continue(version, event.database, False, store=store, tiles=tiles)
 
     @stages.stops_when_deleted
     async def fold_block(self, event: FoldBlock, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
@@ -44,11 +44,13 @@ class Pyramid:
         if version is None or version.state != "folding":
             return stages.handover(version, event.database)
         id = BlockId(image=event.image, version=event.version, stage="fold", n=event.block)
-        await self._fold(id, version, store=store, tiles=tiles)
-        round = core.round_of(version.geometry, event.block) if version.geometry else None
+        did = await self._fold(id, version, store=store, tiles=tiles)
+        round = core.round_of(version.geometry, event.block) if version.geometry else 0
         if await stages.any_open(store, version.id, "fold", round=round):
             return []
-        return await self._continue(version, event.database, store=store, tiles=tiles)
+        if did and not await stages.begin_round(store, version.id, round + 1):
+            return []
+        return await self._continue(version, event.database, did, store=store, tiles=tiles)
 
     @stages.stops_when_deleted
     async def pyramid_built(self, event: PyramidBuilt, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
@@ -85,8 +87,11 @@ class Pyramid:
             self.clock,
         )
 
-    async def _continue(self, version: Version, database: str, *, store: Store, tiles: Tiles) -> list[Event]:
-        """The blocks of the lowest open round; a single one is done here and now; the fact if there is none."""
+    async def _continue(self, version: Version, database: str, did: bool, *, store: Store, tiles: Tiles) -> list[Event]:
+        """The blocks of the lowest open round; a single one is done here and now; the fact if there is none.
+
+        Nothing where this delivery `did` one of the last blocks and another one ended the stage.
+        """
         blocks = await stages.open_blocks(store, version.id, "fold")
         while len(blocks) == 1 and (version.lane == "express" or blocks[0].round > 0):
             await self._fold(blocks[0].id, version, store=store, tiles=tiles)
@@ -105,13 +110,15 @@ class Pyramid:
             fields={"stages.fold.done": version.stages.fold.total, "stored": stored, "sparse": sparse},
             clock=self.clock,
         )
+        if ended is None and did:
+            return []
         return stages.handover(ended or await store.versions.get(version.id), database)
 
-    async def _fold(self, id: BlockId, version: Version, *, store: Store, tiles: Tiles) -> None:
+    async def _fold(self, id: BlockId, version: Version, *, store: Store, tiles: Tiles) -> bool:
         async def work(block: Block) -> dict[str, object]:
             return {"root": await fold(block, version, store=store, tiles=tiles, decoders=self.decoders)}
 
-        await stages.work_on_block(store, id, work, by=self.worker, clock=self.clock)
+        return await stages.work_on_block(store, id, work, by=self.worker, clock=self.clock)
 
     async def _finish(self, version: Version, *, store: Store, blobs: Blobs, tiles: Tiles) -> Version | None:
         if version.geometry is None or version.source is None:

@@ -214,6 +214,7 @@ class Version(Document):
     base_reason: str | None = None
     lane: Lane = "express"
     planned: tuple[StageName, ...] = ()
+    rounds: int = 0
     stored: int = 0
     sparse: int = 0
     reissues: int = 0

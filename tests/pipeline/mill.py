@@ -140,6 +140,14 @@ class Mill:
                 self.publish(outcome)
         return deliveries
 
+    async def deliver_together(self) -> list[Event]:
+        """Delivers all that is pending at once, publishes what comes of it, and returns that."""
+        together, self._pending = self._pending, []
+        outcomes = await asyncio.gather(*(self._deliver(event) for event in together))
+        produced = [event for outcome in outcomes for event in outcome]
+        self.publish(produced)
+        return produced
+
     def _take(self) -> list[Event]:
         if self.rng is None:
             return [self._pending.pop(0)]

@@ -1,5 +1,6 @@
 """The whole pipeline in one process: whatever the broker and the workers do, the end is the same."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 
 from shared import stages
 from shared.decoding import Decoders
-from shared.events import ImageFailed, ImageReady
+from shared.events import BaseDiced, DiceBlock, Event, FoldBlock, ImageFailed, ImageReady, PyramidBuilt
+from shared.store import Where
 from tests.crashing import Fuse
 from tests.pipeline.mill import DATABASE, Mill
 from tests.slides import plain
@@ -169,3 +171,28 @@ async def test_a_failed_image_goes_on_where_it_failed_when_it_is_revived(
     assert revived.state == "dicing"
     assert (await mill.version(image)).state == "ready"
     assert (await mill.version(image)).failure is None
+
+
+async def test_workers_who_end_a_stage_together_announce_it_once(
+    decoders: Decoders, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mill = Mill(decoders, tmp_path)
+    await mill.upload(slide)
+    count = mill.store.blocks.count
+
+    async def count_late(where: Where, *, limit: int | None = None) -> int:
+        # As slow as a server may be: whoever asks for open blocks is answered when there are none left.
+        async with asyncio.timeout(60):
+            while where.get("done") is False and await count(where, limit=limit):
+                await asyncio.sleep(0)
+        return await count(where, limit=limit)
+
+    monkeypatch.setattr(mill.store.blocks, "count", count_late)
+    announced: list[Event] = []
+    while not mill.facts:
+        announced += await mill.deliver_together()
+
+    assert len([event for event in announced if isinstance(event, DiceBlock)]) > 1
+    assert len([event for event in announced if isinstance(event, FoldBlock)]) == 4
+    for fact in (BaseDiced, PyramidBuilt, ImageReady):
+        assert len([event for event in announced if isinstance(event, fact)]) == 1

@@ -66,9 +66,13 @@ def test_a_poison_message_is_found_understood_mended_and_sent_again_by_three_com
     event = stack.run("events", "--image", image["id"], "--type", "file-complete")["items"][0]
     whole = {name: event[name] for name in ("database", "time", "image", "version", "session")} | event["data"]
     put(stack, FileComplete.type, {name: value for name, value in whole.items() if name != "length"})
-    found = eventually(lambda: stack.run("dead", "list")["items"], 30, "no dead letter")
-    group = next(one for one in found if one["type"] == FileComplete.type)
-    assert "length: Field required" in group["example"]["detail"]
+
+    def found() -> list[Any]:
+        groups = stack.run("dead", "list")["items"]
+        return [one for one in groups if "length: Field required" in one["example"]["detail"]]
+
+    (group,) = eventually(found, 30, "no dead letter says what it lacks")
+    assert group["type"] == FileComplete.type
     file = tmp_path / "letters.jsonl"
 
     stack.run("dead", "export", str(file), group["group"])

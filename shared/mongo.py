@@ -35,6 +35,7 @@ _PASSING = frozenset(
         91,  # ShutdownInProgress
         175,  # QueryPlanKilled
         189,  # PrimarySteppedDown
+        211,  # KeyNotFound: a server that has just started has not read the keys of its cluster time yet
         262,  # ExceededTimeLimit
         9001,  # SocketException
         10107,  # NotWritablePrimary

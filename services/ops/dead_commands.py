@@ -81,8 +81,9 @@ async def show_command(given: argparse.Namespace) -> int:
     """Show letters whole: why they died, headers and body."""
     from services.ops import dead
 
+    selection = _selection(given)
     async with dead.graveyard_of(given.data) as graveyard:
-        letters = await dead.show(graveyard, _selection(given), given.limit)
+        letters = await dead.show(graveyard, selection, given.limit)
     if given.json:
         print(json.dumps({"items": letters, "next": None}))
         return 0
@@ -100,8 +101,9 @@ async def retry_command(given: argparse.Namespace) -> int:
     """Send letters again with all their tries; an image that had failed goes on where it failed."""
     from services.ops import dead
 
+    selection = _selection(given)
     async with dead.graveyard_of(given.data) as graveyard:
-        told = await dead.retry(graveyard, _selection(given), given.reason)
+        told = await dead.retry(graveyard, selection, given.reason)
     print(json.dumps(told) if given.json else f"{told['sent']} letters are sent again.")
     return 0
 
@@ -110,8 +112,9 @@ async def discard_command(given: argparse.Namespace) -> int:
     """Throw letters away; what they were and why stays in the audit."""
     from services.ops import dead
 
+    selection = _selection(given)
     async with dead.graveyard_of(given.data) as graveyard:
-        told = await dead.discard(graveyard, _selection(given), given.reason)
+        told = await dead.discard(graveyard, selection, given.reason)
     print(json.dumps(told) if given.json else f"{told['discarded']} letters are thrown away.")
     return 0
 

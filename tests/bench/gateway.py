@@ -117,7 +117,7 @@ def by_whole_body(url: str, session: str, file: File) -> float:
 def by_tus(url: str, file: File, step: int, headers: dict[str, str] | None = None) -> float:
     """Seconds that one client of a tus server takes, which sends PATCH after PATCH; `headers` go with each request."""
     host, _, path = url.removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(host, timeout=60)
+    connection = http.client.HTTPConnection(host, timeout=600)
     said = {"Tus-Resumable": "1.0.0", **(headers or {})}
     start = time.perf_counter()
     connection.request("POST", f"/{path}", headers={**said, "Upload-Length": str(file.size), "Content-Length": "0"})

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
 
+from shared.tiles.keys import image_range
 from tests.running import RunningStack, eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(400)]
@@ -26,7 +26,7 @@ def offer(stack: RunningStack, session: str, path: Path) -> str:
 
 def left(stack: RunningStack, image: str) -> dict[str, int]:
     """What the database still holds of an image besides its tombstone and the end of its upload."""
-    first = uuid.UUID(image).bytes
+    keys = image_range(image)
     with MongoClient[dict[str, Any]](stack.mongodb) as client:
         database = client["slidemill"]
         counts = {
@@ -34,7 +34,7 @@ def left(stack: RunningStack, image: str) -> dict[str, int]:
             "versions": database["versions"].count_documents({"_id.image": image}),
             "blocks": database["blocks"].count_documents({"_id.image": image}),
             "thumbnails": database["thumbnails"].count_documents({"_id": {"$regex": f"^{image}"}}),
-            "tiles": database["tiles"].count_documents({"_id": {"$gte": first, "$lt": first + b"\xff" * 13}}),
+            "tiles": database["tiles"].count_documents({"_id": {"$gte": keys.first, "$lte": keys.last}}),
             "owners": database["fs.files"].count_documents({"metadata.refs": f"{image}:1"}),
         }
     return {name: count for name, count in counts.items() if count}

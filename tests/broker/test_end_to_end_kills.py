@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import ConnectionFailure
 
-from shared.mongo import connect
+from shared.errors import Unavailable
+from shared.mongo import connect, translated
 from shared.tiles.keys import version_range
 from shared.tiles.mongo import MongoTiles
 from tests.running import ROOT, RunningStack, eventually
@@ -120,8 +120,9 @@ def test_what_is_killed_costs_nothing(
 
         def ended() -> list[Version] | None:
             try:
-                found = list(versions.find({"session": session}))
-            except ConnectionFailure:
+                with translated():
+                    found = list(versions.find({"session": session}))
+            except Unavailable:
                 return None  # it was the database that was killed
             return found if found and all(version["state"] in FINAL for version in found) else None
 

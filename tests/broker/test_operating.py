@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,9 +66,13 @@ def test_a_poison_message_is_found_understood_mended_and_sent_again_by_three_com
     event = stack.run("events", "--image", image["id"], "--type", "file-complete")["items"][0]
     whole = {name: event[name] for name in ("database", "time", "image", "version", "session")} | event["data"]
     put(stack, FileComplete.type, {name: value for name, value in whole.items() if name != "length"})
-    found = eventually(lambda: stack.run("dead", "list")["items"], 30, "no dead letter")
-    group = next(one for one in found if one["type"] == FileComplete.type)
-    assert "length: Field required" in group["example"]["detail"]
+
+    def found() -> list[Any]:
+        groups = stack.run("dead", "list")["items"]
+        return [one for one in groups if "length: Field required" in one["example"]["detail"]]
+
+    (group,) = eventually(found, 30, "no dead letter says what it lacks")
+    assert group["type"] == FileComplete.type
     file = tmp_path / "letters.jsonl"
 
     stack.run("dead", "export", str(file), group["group"])
@@ -110,3 +116,26 @@ def test_an_image_is_processed_anew_and_finished_again(stack: RunningStack, imag
     assert stack.run("reprocess", image["id"], "--from", "finish")["state"] == "finishing"
     assert eventually(is_ready, 60, "version 2 is not finished again")
     assert stack.get(f"/images/{image['id']}/thumbnail") == thumbnail
+
+
+@pytest.mark.parametrize("server", ["rabbitmq", "mongod"])
+def test_after_the_death_of_a_server_every_service_goes_on_without_a_restart(
+    stack: RunningStack, tmp_path: Path, server: str
+) -> None:
+    def services() -> dict[str, int | None]:
+        return {part["name"]: part["pid"] for part in stack.status()["services"]}
+
+    def ready() -> bool:
+        told = stack.status()
+        return all(part["ready"] for part in (*told["services"], *told["servers"]))
+
+    before = services()
+    pid = stack.pid(server)
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: stack.pid(server) != pid, 30, f"{server} is not restarted")
+    assert eventually(ready, 60, "not every service is ready again")
+
+    assert services() == before
+    slide = tmp_path / f"after-{server}.svs"
+    write_svs(slide, 600, 500)
+    assert stack.upload(slide, session="operating")[slide.name]["state"] == "ready"

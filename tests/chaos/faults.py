@@ -71,7 +71,7 @@ class Faults:
         return self._signal(name, status, signal.SIGKILL) and self._count(f"kill {name}")
 
     def _pause(self, status: Status) -> bool:
-        name = self._random.choice(status["services"])["name"]
+        name = self._random.choice([*(part["name"] for part in status["services"]), *SERVERS])
         if not self._signal(name, status, signal.SIGSTOP):
             return False
         try:

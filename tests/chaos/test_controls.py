@@ -55,63 +55,93 @@ async def answered(amqp: str, prefix: str) -> list[int]:
     return found
 
 
-async def start(care: str, amqp: str, prefix: str, crash: str) -> asyncio.subprocess.Process:
-    command = [sys.executable, "-m", "tests.chaos.worker", care, amqp, prefix]
-    return await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        env={**os.environ, VARIABLE: crash},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+class Workers:
+    """Starts one worker after the other; none of them outlives the test."""
+
+    def __init__(self, care: str, amqp: str, prefix: str) -> None:
+        self._command = [sys.executable, "-m", "tests.chaos.worker", care, amqp, prefix]
+        self._started: list[asyncio.subprocess.Process] = []
+
+    async def start(self, crash: str = "") -> asyncio.subprocess.Process:
+        worker = await asyncio.create_subprocess_exec(
+            *self._command,
+            cwd=ROOT,
+            env={**os.environ, VARIABLE: crash},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        self._started.append(worker)
+        return worker
+
+    async def end(self) -> None:
+        for worker in self._started:
+            if worker.returncode is None:
+                worker.kill()
+            await worker.wait()
 
 
 async def under_fire(care: str, server: RabbitMQ, prefix: str) -> Verdict:
     """Works off all blocks while the worker crashes between handling and publishing, and its line is forgotten."""
+    events = [
+        DiceBlock(database="slidemill", time=NOW, image="ab" * 16, version=1, block=block) for block in range(BLOCKS)
+    ]
     bus = RabbitBus(server.amqp, prefix)
     await bus.connect()
     proxy = Proxy(lambda: server.port)
     await proxy.start()
-    through = server.amqp.replace(f":{server.port}/", f":{proxy.port}/")
-    events = [
-        DiceBlock(database="slidemill", time=NOW, image="ab" * 16, version=1, block=block) for block in range(BLOCKS)
-    ]
-    await bus.publish([Message(event) for event in events])
-
-    async def until(depth: int, worker: asyncio.subprocess.Process) -> None:
-        """Until no more than that many are left in the queue, or the worker has crashed."""
-        async with asyncio.timeout(PATIENCE):
-            while worker.returncode is None and await bus.depth("dicer") > depth:
-                await asyncio.sleep(0.05)
-
-    for fault in range(FAULTS):
-        worker = await start(care, through, prefix, f"before-publish:{20 + fault}" if fault % 2 else "")
-        if fault % 2:
-            await until(0, worker)
-        else:
-            await until(max(0, await bus.depth("dicer") - 20), worker)
-            proxy.forget_oldest()
-            await asyncio.sleep(0.5)
-            proxy.heal()
-        if worker.returncode is None:
-            worker.kill()
-        await worker.wait()
-    worker = await start(care, through, prefix, "")
-    async with asyncio.timeout(PATIENCE):
-        empty = 0
-        # What the last one held comes back a moment after its death.
-        while empty < 20:
-            empty = empty + 1 if await bus.depth("dicer") == 0 else 0
-            await asyncio.sleep(0.1)
-        worker.send_signal(signal.SIGTERM)
-        await worker.wait()
-    await proxy.stop()
-    await bus.close()
+    workers = Workers(care, server.amqp.replace(f":{server.port}/", f":{proxy.port}/"), prefix)
+    try:
+        await bus.publish([Message(event) for event in events])
+        for fault in range(FAULTS):
+            await (crash(workers, bus, 20 + fault) if fault % 2 else forget(workers, bus, proxy))
+        await work_off(workers, bus)
+    finally:
+        await workers.end()
+        await proxy.stop()
+        await bus.close()
     # An answer that comes twice is no harm: delivery is at least once.
     names = {str(version) for version in await answered(server.amqp, prefix)}
     ends = Ends({name: [name] for name in names}, dict.fromkeys(names, "done"), digests=dict.fromkeys(names, ""))
     sent = [str(event.block) for event in events]
     return judge(sent, set(sent), {"block": ("done", "")}, lambda _: "block", ends)
+
+
+async def crash(workers: Workers, bus: RabbitBus, passes: int) -> None:
+    """A worker that dies with a handled block in its hands, if there are as many blocks."""
+    worker = await workers.start(f"before-publish:{passes}")
+    await left(bus, 0, worker)
+    await workers.end()
+
+
+async def forget(workers: Workers, bus: RabbitBus, proxy: Proxy) -> None:
+    """A worker whose connection for publishing, the one it opens first, leads nowhere for a while."""
+    worker = await workers.start()
+    await left(bus, max(0, await bus.depth("dicer") - 10), worker)
+    proxy.forget_oldest()
+    await asyncio.sleep(0.5)
+    proxy.heal()
+    await workers.end()
+
+
+async def work_off(workers: Workers, bus: RabbitBus) -> None:
+    """A last worker, until nothing is left even after its end."""
+    async with asyncio.timeout(PATIENCE):
+        empty = False
+        while not empty:
+            worker = await workers.start()
+            await left(bus, 0, worker)
+            worker.send_signal(signal.SIGTERM)
+            await worker.wait()
+            # What the one before it held came back a moment after its death.
+            await asyncio.sleep(0.5)
+            empty = await bus.depth("dicer") == 0
+
+
+async def left(bus: RabbitBus, count: int, worker: asyncio.subprocess.Process) -> None:
+    """Until no more blocks than that are in the queue, or the worker has died."""
+    async with asyncio.timeout(PATIENCE):
+        while worker.returncode is None and await bus.depth("dicer") > count:
+            await asyncio.sleep(0.02)
 
 
 async def test_with_care_nothing_is_lost(rabbitmq: RabbitMQ, prefix: str) -> None:

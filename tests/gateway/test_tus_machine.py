@@ -157,6 +157,12 @@ class Uploads(RuleBasedStateMachine):
                 self.run(self._finish())
         finally:
             self.run(self._close())
+            # The server reads on for a while what comes of a request that was answered early.
+            left = asyncio.all_tasks(self.loop)
+            for task in left:
+                task.cancel()
+            if left:
+                self.loop.run_until_complete(asyncio.wait(left))
             self.loop.close()
             self.folder.cleanup()
 

@@ -143,6 +143,8 @@ class Writing:
                 if stored.stop > moved.stored:
                     await self._move(moved, stored.stop)
                 raise
+            finally:
+                self._intake.budget.give(sum(len(block.data) for block in rest))
         if stored.stop > moved.stored:
             moved = await self._move(moved, stored.stop)
         if before:
@@ -198,10 +200,7 @@ class Writing:
 
     async def _keep(self, upload: Upload, block: Block, offset: int) -> None:
         begin = max(block.span.start, offset)
-        try:
-            await self._intake.storing.begin(upload, begin, block.data[begin - block.span.start :])
-        finally:
-            self._intake.budget.give(block.span.stop - block.span.start)
+        await self._intake.storing.begin(upload, begin, block.data[begin - block.span.start :])
 
     async def _fold(self, upload: Upload) -> None:
         """Makes the last chunk of what is kept in the tail, before anybody takes the upload for whole."""

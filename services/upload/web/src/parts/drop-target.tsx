@@ -1,7 +1,7 @@
 import type { ComponentChildren, Ref } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { asProblem } from "../api/problem";
-import { droppedFiles, isLitter } from "../upload/dropped-files";
+import { droppedFiles, filesOfFolder } from "../upload/dropped-files";
 import { UploadIcon } from "./icons";
 import { complain } from "./toasts";
 
@@ -130,9 +130,8 @@ const Picker = ({
     aria-label={label}
     data-testid={testid}
     onChange={(event) => {
-      const files = Array.from(event.currentTarget.files ?? []).filter(
-        (file) => !folder || !file.webkitRelativePath.split("/").some(isLitter),
-      );
+      const chosen = Array.from(event.currentTarget.files ?? []);
+      const files = folder ? filesOfFolder(chosen) : chosen;
       event.currentTarget.value = "";
       if (files.length > 0) onFiles(files);
     }}

@@ -15,6 +15,12 @@ export async function droppedFiles(transfer: DataTransfer): Promise<File[]> {
   return nested.flat();
 }
 
+/** The files of a chosen folder, without litter, in the order of their names: the browser gives them in the disk's. */
+export const filesOfFolder = (files: readonly File[]): File[] =>
+  files
+    .filter((file) => !file.webkitRelativePath.split("/").some(isLitter))
+    .sort((a, b) => a.webkitRelativePath.localeCompare(b.webkitRelativePath, "en", { numeric: true }));
+
 async function filesUnder(entry: FileSystemEntry): Promise<File[]> {
   if (entry.isFile) return [await fileOf(entry as FileSystemFileEntry)];
   const children = (await childrenOf(entry as FileSystemDirectoryEntry)).filter(

@@ -232,10 +232,19 @@ async def test_a_broker_short_of_memory_makes_the_bus_unready_until_it_recovers(
     await place.apply()
     bus = await place.bus()
     await bus.ready()
+    published = 0
+
+    async def keep_publishing() -> None:
+        nonlocal published
+        while True:
+            await bus.publish([Message(file_complete())])
+            published += 1
+
     place.control("set_vm_memory_high_watermark", "absolute", "1MiB")
+    # The broker tells a connection that it is blocked only when that tries to publish, and looks at its memory only now
+    # and then.
+    publishing = asyncio.create_task(keep_publishing())
     try:
-        # The broker tells a connection that it is blocked only when that tries to publish.
-        publishing = asyncio.create_task(bus.publish([Message(file_complete())]))
         reason = ""
         async with asyncio.timeout(PATIENCE):
             while not reason:
@@ -248,8 +257,12 @@ async def test_a_broker_short_of_memory_makes_the_bus_unready_until_it_recovers(
         assert not publishing.done()
     finally:
         place.control("set_vm_memory_high_watermark", "0.4")
-    await publishing
+    blocked = published
+    async with asyncio.timeout(PATIENCE):
+        while published == blocked:
+            await asyncio.sleep(0.05)
     await bus.ready()
+    publishing.cancel()
 
 
 async def test_a_consumer_whose_queue_was_deleted_makes_it_again(place: Place) -> None:

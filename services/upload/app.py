@@ -25,7 +25,7 @@ from shared.http.problems import problems
 from shared.store import Store
 from shared.tiles import Tiles
 
-BYTES_IN_FLIGHT = 64 * 1024 * 1024
+BYTES_IN_FLIGHT = 48 * 1024 * 1024
 PAGE = Path(__file__).parent / "web" / "dist"
 
 

@@ -96,7 +96,12 @@ class Records:
     # Moving on
 
     async def progress(
-        self, upload: Upload, new: int, fields: dict[str, Any] | None = None, *, when: Where | None = None
+        self,
+        upload: Upload,
+        new: int,
+        fields: dict[str, Any] | None = None,
+        *,
+        when: Where | None = None,
     ) -> Upload:
         """Counts `new` stored bytes, if `when` holds; the image exists from here on. Returns the upload as it is then.
 
@@ -115,6 +120,8 @@ class Records:
             VersionId(image=upload.image, n=upload.version),
             when={"state": "uploading"},
             set={"stages.upload.done": changed.stored, "stages.upload.total": changed.total, "updated": now},
+            # For people who watch; sealing says it for good.
+            hint=True,
         )
         if version is None:
             await appear(self.store, changed, self.clock)

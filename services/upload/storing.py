@@ -17,9 +17,10 @@ from shared.errors import ChunkConflict
 from shared.http.problems import Problem
 from shared.store.documents import Upload
 
-AT_ONCE = 3
+# Enough that the journal, which all of them wait for, is written in large pieces.
+AT_ONCE = 8
 # Of all requests together: the driver copies a chunk twice to write it, which the budget does not see.
-WRITES = 4
+WRITES = 8
 
 
 @dataclass
@@ -111,7 +112,9 @@ class Storing:
                 latest = self._hash_ahead(upload, block, latest)
                 under_way.append((block.span, asyncio.create_task(self._store(upload, block, latest))))
                 del block
-                while under_way and (under_way[0][1].done() or len(under_way) >= AT_ONCE):
+                # The first chunk alone: with it the image appears, however long the next one takes to come.
+                most = AT_ONCE if upload.stored or stored.new else 1
+                while under_way and (under_way[0][1].done() or len(under_way) >= most):
                     await settle()
                     await settled()
             while under_way:

@@ -94,10 +94,12 @@ class Collection(Protocol[D]):
         set: Mapping[str, Any] | None = None,
         inc: Mapping[str, int] | None = None,
         add: Mapping[str, Any] | None = None,
+        hint: bool = False,
     ) -> D | None:
         """Compare-and-set on one document: returns it as it is after the change, or None where it did not match.
 
         `set` takes plain values or pydantic models, `inc` adds numbers, `add` adds a value to a list that is a set.
+        With `hint` nobody waits for majority and journal: for what can be found out again if the server dies.
         """
         ...
 

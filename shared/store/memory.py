@@ -199,6 +199,7 @@ class MemoryCollection(Generic[D]):
         set: Mapping[str, Any] | None = None,
         inc: Mapping[str, int] | None = None,
         add: Mapping[str, Any] | None = None,
+        hint: bool = False,
     ) -> D | None:
         """See `Collection.update`. A change that would take another document's unique key does not match."""
         slot = self._slot(id)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pymongo import IndexModel, ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.write_concern import WriteConcern
 
 from shared.mongo import only_duplicates, translated
 from shared.stages import STAGE_OF_STATE
@@ -87,6 +88,7 @@ class MongoCollection(Generic[D]):
 
     def __init__(self, database: "Database", kind: Kind[D]) -> None:
         self._collection = database[kind.name]
+        self._hints = self._collection.with_options(write_concern=WriteConcern(w=1, j=False))
         self._model = kind.model
 
     def _load(self, document: Mapping[str, Any] | None) -> D | None:
@@ -164,6 +166,7 @@ class MongoCollection(Generic[D]):
         set: Mapping[str, Any] | None = None,
         inc: Mapping[str, int] | None = None,
         add: Mapping[str, Any] | None = None,
+        hint: bool = False,
     ) -> D | None:
         """See `Collection.update`. A change that would take another document's unique key does not match."""
         changes: dict[str, Any] = {}
@@ -178,7 +181,7 @@ class MongoCollection(Generic[D]):
             if not changes:
                 return self._load(await self._collection.find_one(query))
             try:
-                changed = await self._collection.find_one_and_update(
+                changed = await (self._hints if hint else self._collection).find_one_and_update(
                     query, changes, return_document=ReturnDocument.AFTER
                 )
             except DuplicateKeyError:

@@ -226,7 +226,9 @@ def compare(mongodb: str, gateway: GatewayProcess, folder: Path, options: argpar
     empty(mongodb)
     median = {way: statistics.median(rate) for way, rate in rates.items()}
     for way, rate in median.items():
-        print(f"{way + ':':12}{rate:5.0f} MiB/s, {rate / median['driver']:.2f} of the driver")
+        # Round by round: the disk's own pace changes more than any of them.
+        share = statistics.median(own / plain for own, plain in zip(rates[way], rates["driver"], strict=True))
+        print(f"{way + ':':12}{rate:5.0f} MiB/s, {share:.2f} of the driver")
     print(f"{options.clients} clients: {together:5.0f} MiB/s together, {together / median['gateway']:.2f} of one")
     print(f"memory:     gateway at most {memory.peaks['gateway'] / 1e6:.0f} MB resident")
 

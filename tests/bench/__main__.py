@@ -19,6 +19,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pymongo import MongoClient
+
+from deploy.local.layout import DATABASE
+from shared.tiles.keys import version_range
 from tests.bench.cases import CASES, QUICK, Case
 from tests.bench.peer import Peer, PeerRun, dzsave
 from tests.bench.watch import Watch
@@ -69,6 +73,18 @@ class Runs:
     peers: dict[str, list[PeerRun]] = field(default_factory=dict)
 
 
+def tile_bytes(mongodb: str, image: str) -> int:
+    """The bytes of all tiles of an image's first version."""
+    keys = version_range(image, 1)
+    stages: list[dict[str, Any]] = [
+        {"$match": {"_id": {"$gte": keys.first, "$lte": keys.last}}},
+        {"$group": {"_id": None, "bytes": {"$sum": {"$binarySize": "$d"}}}},
+    ]
+    with MongoClient[dict[str, Any]](mongodb) as client:
+        [total] = client[DATABASE]["tiles"].aggregate(stages)
+    return int(total["bytes"])
+
+
 def measure(data: Path, slide: Path, peers: Sequence[Peer], pairs: int, watch: Watch) -> Runs:
     """Alternates slidemill and its peers on the same file."""
     runs = Runs()
@@ -89,7 +105,7 @@ def measure(data: Path, slide: Path, peers: Sequence[Peer], pairs: int, watch: W
     return runs
 
 
-def report(case: Case, slide: Path, runs: Runs) -> None:
+def report(case: Case, slide: Path, runs: Runs, mongodb: str) -> None:
     """Prints times, ratios, tile counts and bytes of all."""
     image = runs.images[-1]
     ours = statistics.median(seconds_between(one) for one in runs.images)
@@ -101,7 +117,7 @@ def report(case: Case, slide: Path, runs: Runs) -> None:
     print(f"file:      {slide.name}, {case.megapixels:.0f} Mpixel, {slide.stat().st_size / 1e6:.0f} MB")
     print(f"slidemill: median {ours:.2f} s, {case.megapixels / ours:.0f} Mpixel/s, base {image['base']}")
     print(f"           {', '.join(f'{stage} {seconds:.2f} s' for stage, seconds in stages.items())}")
-    print(f"           {image['tiles']['stored']} tiles stored")
+    print(f"           {image['tiles']['stored']} tiles, {tile_bytes(mongodb, image['id']) / 1e6:.0f} MB")
     parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in used.items() if seconds >= 0.01)
     print(f"           processor {sum(used.values()):.2f} s: {parts}")
     for (peer, aim), peer_runs in zip(case.peers, runs.peers.values(), strict=False):
@@ -140,7 +156,8 @@ def bench(name: str, case: Case, slide: Path, data: Path, options: argparse.Name
                 latency(data, slide)
             else:
                 peers = [peer for peer, _ in case.peers]
-                report(case, slide, measure(data, slide, peers, options.pairs if peers else 1, watch))
+                runs = measure(data, slide, peers, options.pairs if peers else 1, watch)
+                report(case, slide, runs, status["mongodb"])
         for service in services:
             print(f"memory:    {service} with children at most {watch.peaks[service] / 1e6:.0f} MB resident")
     finally:

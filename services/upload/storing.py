@@ -90,8 +90,7 @@ class Storing:
         """Whether the range consists of whole chunks of which no piece is stored, so that no order matters."""
         if not on_grid(span, upload.chunk, upload.total):
             return False
-        pieces = await self.blobs.chunks(tail_of(upload.id))
-        return not any(piece.n < span.stop and piece.n + piece.length > span.start for piece in pieces)
+        return not any(piece.start < span.stop and piece.stop > span.start for piece in await self._pieces(upload))
 
     async def whole_chunks(
         self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored, settled: Callable[[], Awaitable[None]]

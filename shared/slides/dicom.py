@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from shared.errors import Reject
+from shared.slides.damage import Damaged, Truncated, told
 from shared.slides.details import Details, positive, timestamp
-from shared.slides.directories import Damaged, Truncated
 from shared.slides.elements import FRAMES, LENGTHS, OFFSETS, Dataset, Header, Reader, item, number, text
 from shared.slides.jpeg import Assembler, read_header
 
@@ -60,7 +60,6 @@ _SYNTAXES = {
 }
 _ADOBE_TRANSFORM = {"RGB": 0, "YBR_FULL": 1, "YBR_FULL_422": 1, "YBR_PARTIAL_420": 1}
 _PEEK_BYTES = 2**16
-_UPLOAD_AGAIN = "Upload it again; if it fails again, copy it from the scanner once more."
 
 _NAMED = {
     0x00080070: "Manufacturer",
@@ -102,15 +101,8 @@ def describe(source: BinaryIO, length: int, name: str) -> DicomSlide:
     """
     reader = Reader(source, length)
     try:
-        header = reader.header()
-        return _describe(reader, header, name)
-    except Truncated as error:
-        raise Reject(
-            f"{name} was cut short: at least {error.at - length:,} of its bytes are missing after byte {length:,}.",
-            _UPLOAD_AGAIN,
-        ) from error
-    except Damaged as error:
-        raise Reject(f"{name} is damaged: {error}.", _UPLOAD_AGAIN) from error
+        with told(name, length):
+            return _describe(reader, reader.header(), name)
     finally:
         reader.close()
 

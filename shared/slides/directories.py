@@ -9,6 +9,8 @@ from array import array
 from collections.abc import Sequence
 from typing import BinaryIO, Literal, NamedTuple
 
+from shared.slides.damage import Damaged, Truncated
+
 MOST_DIRECTORIES = 4096
 MOST_ENTRIES = 4096
 # Covers a directory and most of its small values in one read.
@@ -20,18 +22,6 @@ _BIG = 43
 _FARTHEST = 2**44
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-
-
-class Truncated(Exception):
-    """The file ends before something that it needs; that lies at `at`, in bytes from the start."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__(f"ends before byte {at}")
-        self.at = at
-
-
-class Damaged(Exception):
-    """The directories contradict themselves; the message is a clause that starts with "its"."""
 
 
 class _Format(NamedTuple):

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from shared.slides.directories import Damaged, Truncated
+from shared.slides.damage import Damaged, Truncated
 
 PREAMBLE = 132
 FRAMES = 0x00280008

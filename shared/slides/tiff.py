@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from shared.errors import Reject
 from shared.slides import vendors
-from shared.slides.directories import Damaged, Directory, Truncated, read_directories
+from shared.slides.damage import Damaged, Truncated, told
+from shared.slides.directories import Directory, read_directories
 from shared.slides.jpeg import Assembler, read_header
 
 _JPEG = 7
@@ -37,7 +38,6 @@ _ADOBE_TRANSFORM = {_RGB: 0, _YCBCR: 1}
 _MASK = 4
 # A JPEG header is shorter; the rest of a tile is not looked at.
 _PEEK_BYTES = 2**16
-_UPLOAD_AGAIN = "Upload it again; if it fails again, copy it from the scanner once more."
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,8 @@ class TiffSlide:
 
 def describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
     """Looks at a TIFF file of `length` bytes, called `name`. Raises `Reject` where it is truncated or damaged."""
-    try:
+    with told(name, length):
         return _describe(source, length, name)
-    except Truncated as error:
-        raise Reject(
-            f"{name} was cut short: at least {error.at - length:,} of its bytes are missing after byte {length:,}.",
-            _UPLOAD_AGAIN,
-        ) from error
-    except Damaged as error:
-        raise Reject(f"{name} is damaged: {error}.", _UPLOAD_AGAIN) from error
 
 
 def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:

@@ -5,6 +5,7 @@ import io
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from aiohttp import web
 from services.upload.app import make_app, make_gateway
 from services.upload.gateway import Gateway
 from services.upload.limits import Bounds
+from services.upload.relay import Relay
 from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.bus import Message
 from shared.bus.memory import MemoryBus
-from shared.clock import SystemClock
+from shared.clock import ManualClock, SystemClock
 from shared.errors import Unavailable
 from shared.events import Event
 from shared.http.identity import ensure_admin, fingerprint
@@ -205,3 +207,20 @@ def page(tmp_path: Path) -> Path:
 async def gateway(tmp_path: Path, page: Path) -> AsyncIterator[Served]:
     async for served in serve(MemoryStore(), MemoryBlobs(tmp_path / "scratch"), page):
         yield served
+
+
+async def look_after(gateway: Served, after: timedelta) -> None:
+    """One look of another gateway, whose clock is ahead; returns when its sweep is done."""
+    clock = ManualClock(gateway.gateway.clock.now() + after)
+    other = make_gateway(
+        store=gateway.store,
+        blobs=gateway.blobs,
+        tiles=gateway.tiles,
+        bus=gateway.bus,
+        clock=clock,
+        database="slidemill",
+        public_url=gateway.url,
+    )
+    await Relay(other, gateway.bus, "slidemill").look()
+    await other.removing.settled()
+    await other.announcer.close()

@@ -5,11 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from services.upload.app import make_gateway
-from services.upload.relay import Relay
 from shared.blobs.memory import MemoryBlobs
 from shared.blobs.pieces import tail_of
-from shared.clock import ManualClock
 from shared.removal import KEPT, hide_image, hide_session
 from shared.stages import appear
 from shared.store.documents import Block, BlockId, Thumbnail
@@ -17,7 +14,7 @@ from shared.store.memory import MemoryStore
 from shared.tiles import Tile
 from shared.tiles.geometry import Position, Rect
 from shared.tiles.keys import image_range, tile_key
-from tests.gateway.conftest import ANNA, MIB, Served, serve, slide
+from tests.gateway.conftest import ANNA, MIB, Served, look_after, serve, slide
 
 LEFT_FOR_A_WEEK = {"tombstones", "uploads"}
 
@@ -59,23 +56,6 @@ async def left(gateway: Served, *images: str, files: tuple[str, ...] = ()) -> se
             found["chunks"] = found.get("chunks", 0) + len(await gateway.blobs.chunks(stored))
             found["files"] = found.get("files", 0) + (await gateway.blobs.info(stored) is not None)
     return {name for name, count in found.items() if count}
-
-
-async def look_after(gateway: Served, after: timedelta) -> None:
-    """One look of another gateway, whose clock is ahead; returns when its sweep is done."""
-    clock = ManualClock(gateway.gateway.clock.now() + after)
-    other = make_gateway(
-        store=gateway.store,
-        blobs=gateway.blobs,
-        tiles=gateway.tiles,
-        bus=gateway.bus,
-        clock=clock,
-        database="slidemill",
-        public_url=gateway.url,
-    )
-    await Relay(other, gateway.bus, "slidemill").look()
-    await other.removing.settled()
-    await other.announcer.close()
 
 
 async def test_a_deleted_image_is_gone_from_every_address_and_collection(gateway: Served) -> None:

@@ -11,8 +11,7 @@ from services.upload.relay import STALE
 from shared.blobs.pieces import tail_of
 from shared.events import FileComplete
 from shared.store.documents import VersionId
-from tests.gateway.conftest import ANNA, MIB, Answer, Served, md5, sha256, slide
-from tests.gateway.test_deleting import look_after
+from tests.gateway.conftest import ANNA, MIB, Answer, Served, look_after, md5, sha256, slide
 
 DATA = slide(2 * MIB)
 

@@ -17,10 +17,9 @@ from shared.mongo import connect
 from shared.removal import KEPT
 from shared.store.mongo import MongoStore
 from shared.tiles.mongo import MongoTiles
-from tests.gateway.conftest import MIB, Served, md5, serve, slide
+from tests.gateway.conftest import MIB, Served, look_after, md5, serve, slide
 from tests.gateway.test_deleting import (
     left,
-    look_after,
     put_work,
     test_a_deleted_image_is_gone_from_every_address_and_collection,
     test_a_deleted_session_takes_all_its_images_along,

@@ -4,29 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from services.upload.app import make_gateway
-from services.upload.relay import Relay
-from shared.clock import ManualClock
 from shared.events import FileComplete
 from shared.stages import appear
 from shared.store.documents import Upload, VersionId
-from tests.gateway.conftest import MIB, Served, md5, slide
-
-
-async def relay_after(gateway: Served, seconds: float) -> None:
-    """One look of another gateway's relay, whose clock is ahead."""
-    clock = ManualClock(gateway.gateway.clock.now() + timedelta(seconds=seconds))
-    other = make_gateway(
-        store=gateway.store,
-        blobs=gateway.blobs,
-        tiles=gateway.tiles,
-        bus=gateway.bus,
-        clock=clock,
-        database="slidemill",
-        public_url=gateway.url,
-    )
-    await Relay(other, gateway.bus, "slidemill").look()
-    await other.announcer.close()
+from tests.gateway.conftest import MIB, Served, look_after, md5, slide
 
 
 async def test_what_the_broker_missed_is_announced_later(gateway: Served) -> None:
@@ -36,7 +17,7 @@ async def test_what_the_broker_missed_is_announced_later(gateway: Served) -> Non
     await gateway.published()
     gateway.bus.broken = False
 
-    await relay_after(gateway, 60)
+    await look_after(gateway, timedelta(seconds=60))
 
     assert isinstance((await gateway.published())[0], FileComplete)
     assert (await gateway.upload(id)).announced
@@ -72,7 +53,7 @@ async def test_a_gateway_that_died_at_any_moment_after_the_last_byte_is_finished
     if "image" not in there:
         await gateway.store.images.take(upload.image)
 
-    await relay_after(gateway, 30)
+    await look_after(gateway, timedelta(seconds=30))
 
     (image,) = await gateway.images(session)
     assert (image["id"], image["state"], image["md5"]) == ("6" * 32, "dicing", md5(data))
@@ -84,7 +65,7 @@ async def test_an_upload_that_is_not_whole_is_left_alone(gateway: Served) -> Non
     data = slide(2 * MIB)
     id = (await gateway.send(session, data[:MIB], (0, MIB, len(data)), params={"name": "a.svs"})).json["_id"]
 
-    await relay_after(gateway, 30)
+    await look_after(gateway, timedelta(seconds=30))
 
     assert (await gateway.upload(id)).state == "receiving"
     assert await gateway.published() == []

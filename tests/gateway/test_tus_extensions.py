@@ -16,8 +16,7 @@ from services.upload.intake import PROVEN_RANGE
 from shared.blobs.pieces import tail_of
 from shared.blobs.seal import IDLE
 from shared.clock import ManualClock
-from tests.gateway.conftest import ANNA, MIB, Served, sha256, slide
-from tests.gateway.test_relay import relay_after
+from tests.gateway.conftest import ANNA, MIB, Served, look_after, sha256, slide
 from tests.gateway.tus import ADDRESS, MEDIA, ask, begin, create, id_of, offset_of, patch
 
 PARTIAL = {"Upload-Concat": "partial", "Upload-Metadata": ""}
@@ -378,7 +377,7 @@ async def test_what_a_dead_gateway_had_half_joined_is_joined_by_another(gateway:
     await gateway.blobs.put_chunk(id, 0, data[: 4 * MIB])
 
     before = await ask(gateway, "HEAD", place)
-    await relay_after(gateway, 60)
+    await look_after(gateway, timedelta(seconds=60))
 
     assert (before.status, "Upload-Offset" in before.headers) == (200, False)
     assert before.headers["Upload-Length"] == str(len(data))
@@ -399,7 +398,7 @@ async def test_a_file_whose_part_has_gone_meanwhile_fails(gateway: Served) -> No
     await gateway.store.uploads.update(upload.id, set={"state": "receiving", "stored": 0})
     await ask(gateway, "DELETE", parts[1])
 
-    await relay_after(gateway, 60)
+    await look_after(gateway, timedelta(seconds=60))
 
     (image,) = await gateway.images(session)
     assert (image["state"], image["failure"]["stage"]) == ("failed", "upload")

@@ -25,8 +25,7 @@ from shared.blobs.memory import MemoryBlobs
 from shared.blobs.pieces import tail_of
 from shared.events import FileComplete
 from shared.store.memory import MemoryStore
-from tests.gateway.conftest import Answer, Served, content_range, md5, serve, slide
-from tests.gateway.test_relay import relay_after
+from tests.gateway.conftest import Answer, Served, content_range, look_after, md5, serve, slide
 
 T = TypeVar("T")
 CHUNK = 256 * 1024
@@ -255,7 +254,7 @@ class Uploads(RuleBasedStateMachine):
 
     @rule()
     def another_gateway_looks_for_what_was_left(self) -> None:
-        self.house.run(relay_after(self.gateway, 60))
+        self.house.run(look_after(self.gateway, timedelta(seconds=60)))
         for model in self.models:
             self._settle(model)
 

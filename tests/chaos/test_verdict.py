@@ -9,7 +9,7 @@ from tests.chaos.load import kind_of
 from tests.chaos.verdict import Ends, judge
 
 POISON = b"poison"
-NAME = "001-00-png.png"
+NAME = "001-png.png"
 CLEAN = {"png.png": ("ready", "digest")}
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from shared.bus.letters import Letter
 from shared.bus.rabbit import RabbitBus, RabbitDeadLetters
 from shared.mongo import connect
+from shared.store import In
 from shared.store.documents import VersionId
 from shared.store.mongo import MongoStore
 from shared.tiles.keys import split_key, version_range
@@ -59,6 +60,11 @@ async def look(mongodb: str, amqp: str) -> Ends:
         if split_key(found["_id"])[0] not in known:
             stray["tiles without an image"] += 1
     owned = {found["_id"] async for found in database["fs.files"].find({}, {"_id": 1})}
+    used = set(await database["versions"].distinct("file"))
+    stray["files without an image"] = len(owned - used)
+    stray["uploads without an end"] = await store.uploads.count({"state": In(("receiving", "verifying"))})
+    async for picture in database["thumbnails"].find({}, {"_id": 1}):
+        stray["pictures without an image"] += picture["_id"].partition(":")[0] not in known
     for file in await database["fs.chunks"].distinct("files_id"):
         if file not in owned:
             stray["chunks without a file"] += 1

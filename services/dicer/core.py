@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from shared.events import Base
-from shared.store.documents import Block, BlockId, Reader, Recipe, Source, Version
+from shared.store.documents import Block, BlockId, Reader, Recipe, Source, Subsampling, Version, Wish
 from shared.tiles.geometry import Geometry, Position, Rect
 
 COPIED_BYTES = 32 * 2**20
@@ -100,9 +100,14 @@ def suffix(name: str) -> str:
     return ending if re.fullmatch(r"\.[a-z0-9]{1,8}", ending) else ""
 
 
-def recipe(quality: int, tile: int) -> Recipe:
-    """What a first plan pins."""
-    return Recipe(revision=REVISION, quality=quality, subsampling="420", tile=tile)
+def recipe(wish: Wish, quality: int, subsampling: Subsampling, tile: int) -> Recipe:
+    """What a first plan pins: `quality` and `subsampling` where nothing else is wished."""
+    return Recipe(
+        revision=REVISION,
+        quality=quality if wish.quality is None else wish.quality,
+        subsampling=wish.subsampling or subsampling,
+        tile=tile,
+    )
 
 
 def copied_rects(geometry: Geometry, lengths: Sequence[int], target: int) -> list[Rect]:

@@ -4,8 +4,9 @@ Pixels are numpy arrays of shape (height, width, 3), uint8, sRGB. Encoded tiles 
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -33,7 +34,10 @@ pyvips.cache_set_max(0)
 MOST_PIXELS = 4 * 10**9
 BLANK_BYTES = 4096
 MOST_INTERLACED_PIXELS = 100 * 10**6
+_PROFILE = "icc-profile-data"
 _UPRIGHT = 1
+# As libvips reads a file from top to bottom: taller strips take three times as long, in fresh memory for each.
+_STRIP_LINES = 16
 _OPAQUE = 255
 
 
@@ -215,11 +219,13 @@ def _orientation(image: Any) -> int:
 
 def _as_srgb(image: Any) -> Any:
     """Any image as three 8-bit sRGB bands over white: profile applied, alpha flattened, palette and CMYK resolved."""
+    if (image.interpretation, image.format, image.bands) == ("srgb", "uchar", 3) and not image.get_typeof(_PROFILE):
+        return image
     if image.hasalpha():
         # 16-bit alpha counts to 65535, so the white behind it must as well.
         white = 65535 if image.format == "ushort" else _OPAQUE
         image = image.flatten(background=white)
-    if image.get_typeof("icc-profile-data"):
+    if image.get_typeof(_PROFILE):
         try:
             image = image.icc_transform("srgb", embedded=True, intent="relative")
         except pyvips.Error:
@@ -251,7 +257,7 @@ def cut_openslide(
     pixels = _over(region, background)
     if profile is not None:
         image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
-        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        image.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
         pixels = _as_srgb(image).numpy()
     yield from _tiles(pixels, rect, geometry, recipe)
 
@@ -279,23 +285,42 @@ def _over(region: Pixels, background: str) -> Pixels:
 def cut_vips(
     path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe, page: int | None, sequential: bool
 ) -> Iterator[tuple[Position, bytes]]:
-    """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a row's worth."""
+    """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a few rows' worth.
+
+    Each row is read, in a thread of its own, while the one before it is encoded.
+    """
     image = _open(path, name, page, access="sequential" if sequential else "random")
     if _orientation(image) != _UPRIGHT:
         # Turning needs the pixels in another order than they are stored in.
         image = _open(path, name, page, access="random").autorot()
     try:
-        region = pyvips.Region.new(_as_srgb(image))
-        left = rect.left * geometry.tile
-        width = min(rect.right * geometry.tile, geometry.width) - left
-        for row in range(rect.top, rect.bottom):
-            top = row * geometry.tile
-            height = min(geometry.tile, geometry.height - top)
-            strip = np.frombuffer(region.fetch(left, top, width, height), np.uint8).reshape(height, width, 3)
-            line = Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right)
-            yield from _tiles(strip, line, geometry, recipe)
+        rows = _rows(_as_srgb(image), rect, geometry, _STRIP_LINES if sequential else geometry.tile)
+        with ThreadPoolExecutor(1) as thread:
+            coming = thread.submit(next, rows, None)
+            while (read := coming.result()) is not None:
+                coming = thread.submit(next, rows, None)
+                yield from _tiles(read.pixels, read.rect, geometry, recipe)
     except pyvips.Error as error:
         raise _unreadable(name, str(error.detail or error)) from error
+
+
+class _Row(NamedTuple):
+    rect: Rect
+    pixels: Pixels
+
+
+def _rows(image: Any, rect: Rect, geometry: Geometry, lines: int) -> Iterator[_Row]:
+    """Each tile row of a block, read so many lines at a time."""
+    region = pyvips.Region.new(image)
+    left = rect.left * geometry.tile
+    width = min(rect.right * geometry.tile, geometry.width) - left
+    for row in range(rect.top, rect.bottom):
+        top = row * geometry.tile
+        pixels = np.empty((min(geometry.tile, geometry.height - top), width, 3), np.uint8)
+        for line in range(0, len(pixels), lines):
+            part = pixels[line : line + lines]
+            part[:] = np.frombuffer(region.fetch(left, top + line, width, len(part)), np.uint8).reshape(part.shape)
+        yield _Row(Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right), pixels)
 
 
 def _tiles(pixels: Pixels, rect: Rect, geometry: Geometry, recipe: Recipe) -> Iterator[tuple[Position, bytes]]:

@@ -27,6 +27,8 @@ DECODED_TILE = 256
 COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
 # What is read tile by tile at its place in the file, to be copied or to be decoded.
 BY_TILE: tuple[Reader, ...] = (*COPYING, "tiff-jpeg2000")
+# Kinds of file that libvips reads from beginning to end without going back.
+PIPED = ("jpeg", "png")
 # Its tiles take a hundred times as long to decode as to read: half a second of work.
 JPEG2000_BYTES = 2 * 2**20
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from services.dicer import pixels
 from services.dicer.core import BY_TILE, COPYING, Extent, Read, interior, reads, unpack_extents
 from services.dicer.pieces import Pieces
+from services.dicer.piping import piped
 from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import Reject
@@ -33,7 +34,9 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
     if source.reader in BY_TILE:
         by_tile = _copy if source.reader in COPYING else _decode
         return await by_tile(block, version, source, geometry, recipe, blobs=blobs, tiles=tiles, decoders=decoders)
-    async with blobs.local(version.file, source.suffix) as path, TileWriter(tiles) as writer:
+    pipe = bool(source.layout.get("piped"))
+    local = piped(blobs.stream(version.file)) if pipe else blobs.local(version.file, source.suffix)
+    async with local as path, TileWriter(tiles) as writer:
         if source.reader == "openslide":
             batches = decoders.stream(
                 pixels.cut_openslide, str(path), version.name, block.rect, geometry, recipe, seconds=BLOCK_SECONDS
@@ -49,6 +52,7 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
                 recipe,
                 source.layout.get("page"),
                 whole,
+                pipe,
                 seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
             )
         async with aclosing(batches):

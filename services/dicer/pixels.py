@@ -3,10 +3,11 @@
 Pixels are numpy arrays of shape (height, width, 3), uint8, sRGB. Encoded tiles are baseline JPEG files.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -16,7 +17,7 @@ import pyvips
 import simplejpeg
 from PIL import Image, ImageCms
 
-from services.dicer.core import DECODED_TILE, Found, suffix
+from services.dicer.core import DECODED_TILE, PIPED, Found, suffix
 from shared.errors import Reject
 from shared.slides.details import of_openslide
 from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
@@ -164,8 +165,20 @@ def _found_by_openslide(path: str, name: str, vendor: str, reason: str) -> Found
     )
 
 
+def find_picture(name: str, kind: str, reason: str, *, source: BinaryIO) -> Found:
+    """As `find_by_path`, of a file that is a plain picture, of which only the beginning is read."""
+    reading = pyvips.SourceCustom()
+    reading.on_read(source.read)
+    reading.on_seek(source.seek)
+    return _described(_open(reading, name, None, access="sequential"), suffix(name), name, kind, None, reason)
+
+
 def _found_by_vips(path: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
     image = _open(path, name, tiff_page, access="sequential")
+    return _described(image, suffix(path), name, kind, tiff_page, reason)
+
+
+def _described(image: Any, ending: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
     interlaced = bool(image.get("interlaced")) if image.get_typeof("interlaced") else False
     _check_pixels(name, image.width, image.height, MOST_INTERLACED_PIXELS if interlaced else MOST_PIXELS)
     if _orientation(image) >= 5:
@@ -176,13 +189,13 @@ def _found_by_vips(path: str, name: str, kind: str, tiff_page: int | None, reaso
     per_metre = image.xres * 1000
     return Found(
         reader="vips-random" if tiled else "vips-sequential",
-        suffix=suffix(path),
+        suffix=ending,
         width=width,
         height=height,
         tile=DECODED_TILE,
         # libvips reports 1 pixel per millimetre where the file says nothing of its resolution.
         mpp=round(1e6 / per_metre, 4) if per_metre > 1e5 else None,
-        layout={"page": tiff_page},
+        layout={"page": tiff_page, "piped": kind in PIPED and _orientation(image) == _UPRIGHT},
         reason=reason,
     )
 
@@ -203,12 +216,14 @@ def _unreadable(name: str, detail: str) -> Reject:
     )
 
 
-def _open(path: str, name: str, page: int | None, access: str) -> Any:
+def _open(file: str | pyvips.Source, name: str, page: int | None, access: str) -> Any:
     options: dict[str, Any] = {"access": access, "fail_on": "error"}
     if page:
         options["page"] = page
     try:
-        return pyvips.Image.new_from_file(path, **options)
+        if isinstance(file, str):
+            return pyvips.Image.new_from_file(file, **options)
+        return pyvips.Image.new_from_source(file, "", **options)
     except pyvips.Error as error:
         raise _unreadable(name, str(error.detail or error)) from error
 
@@ -283,13 +298,21 @@ def _over(region: Pixels, background: str) -> Pixels:
 
 
 def cut_vips(
-    path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe, page: int | None, sequential: bool
+    path: str,
+    name: str,
+    rect: Rect,
+    geometry: Geometry,
+    recipe: Recipe,
+    page: int | None,
+    sequential: bool,
+    piped: bool,
 ) -> Iterator[tuple[Position, bytes]]:
     """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a few rows' worth.
 
-    Each row is read, in a thread of its own, while the one before it is encoded.
+    Each row is read, in a thread of its own, while the one before it is encoded. A `piped` file can be read only once.
     """
-    image = _open(path, name, page, access="sequential" if sequential else "random")
+    file = _open_pipe(path) if piped else path
+    image = _open(file, name, page, access="sequential" if sequential else "random")
     if _orientation(image) != _UPRIGHT:
         # Turning needs the pixels in another order than they are stored in.
         image = _open(path, name, page, access="random").autorot()
@@ -302,6 +325,15 @@ def cut_vips(
                 yield from _tiles(read.pixels, read.rect, geometry, recipe)
     except pyvips.Error as error:
         raise _unreadable(name, str(error.detail or error)) from error
+
+
+def _open_pipe(path: str) -> Any:
+    # By its path libvips takes it for a file that can be mapped.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return pyvips.Source.new_from_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class _Row(NamedTuple):

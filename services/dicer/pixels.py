@@ -4,18 +4,21 @@ Pixels are numpy arrays of shape (height, width, 3), uint8, sRGB. Encoded tiles 
 """
 
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import openslide
 import pyvips
 import simplejpeg
-from PIL import ImageCms
+from PIL import Image, ImageCms
 
 from services.dicer.core import DECODED_TILE, Found, suffix
 from shared.errors import Reject
 from shared.slides.details import of_openslide
+from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 
@@ -28,6 +31,7 @@ for _loader in ("Jpeg", "Png", "Webp", "Tiff"):
 pyvips.cache_set_max(0)
 
 MOST_PIXELS = 4 * 10**9
+BLANK_BYTES = 4096
 MOST_INTERLACED_PIXELS = 100 * 10**6
 _UPRIGHT = 1
 _OPAQUE = 255
@@ -58,6 +62,63 @@ def crop_tiles(
                 "Upload the file again; if it fails again, export the slide from the scanner once more.",
             ) from error
         yield position, encode(pixels[:height, :width], recipe)
+
+
+def decode_jpeg2000(
+    sizes: Sequence[tuple[Position, int, int]],
+    side: int,
+    recipe: Recipe,
+    profile: bytes | None,
+    *,
+    inputs: Sequence[memoryview],
+) -> Iterator[tuple[Position, bytes]]:
+    """JPEG 2000 tiles of `side` x `side` RGB pixels: decoded, brought to sRGB, cut to (width, height) and encoded.
+
+    `profile` is the ICC profile of their colours; without one they are sRGB already.
+    """
+    to_srgb = None if profile is None else _transform(profile)
+    blanks: dict[bytes, bytes] = {}
+    for (position, width, height), data in zip(sizes, inputs, strict=True):
+        whole = width == side == height
+        # Scanners write the same blank tile over and over.
+        key = bytes(data) if whole and len(data) <= BLANK_BYTES else None
+        tile = None if key is None else blanks.get(key)
+        if tile is None:
+            pixels = _decode_jpeg2000(data, position, side)
+            if to_srgb is not None:
+                pixels = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), to_srgb))
+            tile = encode(pixels[:height, :width], recipe)
+            if key is not None:
+                blanks[key] = tile
+        yield position, tile
+
+
+def _decode_jpeg2000(data: memoryview, position: Position, side: int) -> Pixels:
+    try:
+        # What a tile claims to be decides how much memory its decoder takes.
+        if not is_plain(bytes(data[:MOST_HEADER_BYTES]), side):
+            raise ValueError("it is no RGB tile of the slide's size")
+        pixels: Pixels = imagecodecs.jpeg2k_decode(bytes(data), numthreads=1)
+    except (ValueError, imagecodecs.Jpeg2kError) as error:
+        raise Reject(
+            f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
+            "Upload the file again; if it fails again, export the slide from the scanner once more.",
+        ) from error
+    return pixels
+
+
+def _transform(profile: bytes) -> Any:
+    """From the profile's colours to sRGB; None where it is broken, which costs colour fidelity, not the slide."""
+    try:
+        return ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            "RGB",
+            "RGB",
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        )
+    except (OSError, ImageCms.PyCMSError):
+        return None
 
 
 def find_by_path(path: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:

@@ -37,7 +37,7 @@ async def probe(version: Version, *, blobs: Blobs, decoders: Decoders) -> Found:
                 length=length,
                 seconds=PROBE_SECONDS,
             )
-            if found.base == "copied":
+            if found.reader in core.BY_TILE:
                 return found
             page, reason = found.layout.get("page"), found.reason or reason
         async with blobs.local(version.file, core.suffix(version.name)) as path:

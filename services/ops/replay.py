@@ -18,6 +18,7 @@ from shared.errors import Unavailable
 from shared.events import EVENTS, Event
 from shared.replay import NothingToReplay, Replay
 from shared.reprocess import CannotReprocess, finish_again, renew, set_going
+from shared.store.documents import Wish
 from shared.store.view import moment
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -152,16 +153,17 @@ def _sent(one: Replay) -> dict[str, Any]:
     }
 
 
-async def reprocess(pipeline: Pipeline, image: str, *, from_finish: bool, reason: str) -> dict[str, Any]:
-    """Make a further version of an image, or finish its latest one again in place."""
+async def reprocess(pipeline: Pipeline, image: str, *, from_finish: bool, wish: Wish, reason: str) -> dict[str, Any]:
+    """Make a further version of an image, with tiles as wished, or finish its latest one again in place."""
     clock = SystemClock()
-    audited = _audited(pipeline, "reprocess", reason, {"image": image, "from": "finish" if from_finish else "dice"})
+    about = {"image": image, "from": "finish" if from_finish else "dice", **wish.model_dump(exclude_none=True)}
+    audited = _audited(pipeline, "reprocess", reason, about)
     await audited.note(image, image)
     try:
         if from_finish:
             version = await finish_again(pipeline.store, image, clock)
         else:
-            version = await renew(pipeline.store, pipeline.blobs, image, clock)
+            version = await renew(pipeline.store, pipeline.blobs, image, clock, wish)
     except CannotReprocess as refusal:
         raise CommandFailed(str(refusal)) from refusal
     await set_going(version, pipeline.bus, database=DATABASE)

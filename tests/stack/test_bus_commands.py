@@ -63,6 +63,8 @@ def test_facts_are_named_shortly_or_as_on_the_wire() -> None:
         ["dead", "discard", "--all"],
         ["dead", "list", "--stage", "kitchen"],
         ["reprocess", "abc", "--from", "upload"],
+        ["reprocess", "abc", "--quality", "0"],
+        ["reprocess", "abc", "--from", "finish", "--quality", "90"],
         ["topology"],
     ],
 )

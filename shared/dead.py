@@ -56,7 +56,8 @@ class Group:
         """Counts a letter in."""
         self.count += 1
         self.first = min(filter(None, (self.first, letter.first)), default=None)
-        if letter.last is not None and letter.last >= (self.last or ""):
+        # Of those that died at the same moment always the same one, in whatever order they come.
+        if letter.last is not None and (letter.last, letter.id) >= (self.last or "", self.example.id):
             self.last, self.example = letter.last, letter
 
     def told(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ function SignedIn({ account }: { account: Account }) {
         {here.page === "pipeline" && (account.admin ? <PipelinePage /> : <Nowhere what="page" />)}
         {here.page === "timeline" &&
           (account.admin ? <TimelinePage key={here.id} id={here.id} /> : <Nowhere what="page" />)}
-        {here.page === "nowhere" && <Nowhere what="page" />}
+        {(here.page === "nowhere" || here.page === "stores") && <Nowhere what="page" />}
       </main>
     </>
   );

@@ -180,7 +180,7 @@ function Beside({ pipeline }: { pipeline: Pipeline | null }) {
           "–"
         ) : (
           <>
-            {waits === 0 ? "nothing waits" : `${plural(waits, "message")} waiting`} ·{" "}
+            {waits === 0 ? "nothing waits" : `${plural(waits, "message")} waiting`}, workers:{" "}
             <Workers stage={sync} known stuck={stuck} />
           </>
         )}
@@ -213,7 +213,7 @@ interface WorkersProps {
 function Workers({ stage, known, stuck }: WorkersProps) {
   if (!known) return <>–</>;
   if (stage?.workers == null) return <span class={stuck ? "alarming" : ""}>not known</span>;
-  if (stage.workers > 0) return <>{plural(stage.workers, "worker")} alive</>;
+  if (stage.workers > 0) return <>{formatCount(stage.workers)} alive</>;
   return (
     <span class={stuck ? "alarming alarming-icon" : "quiet"}>
       {stuck && <AlertIcon />}

@@ -1,8 +1,10 @@
 """Processing an image anew: as a further version beside the one that people see, or its finishing in place."""
 
 from shared.blobs import Blobs, owner_of
+from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.errors import SlidemillError
+from shared.stages import STAGE_OF_STATE, announcement
 from shared.store import Store
 from shared.store.documents import Stage, Stages, Version, VersionId, Wish
 
@@ -63,3 +65,13 @@ async def finish_again(store: Store, image_id: str, clock: Clock) -> Version:
     if version is None:
         raise CannotReprocess(f"{image.name} is not ready, so it can't be finished again: see ./slidemill images.")
     return version
+
+
+async def set_going(version: Version, bus: Bus, *, database: str) -> None:
+    """Puts what `renew` or `finish_again` made on its way, behind other work.
+
+    Raises `Unavailable`, which does no harm: the gateways announce within a minute what stands still.
+    """
+    event = announcement(version, database)
+    if event is not None:
+        await bus.publish_to(STAGE_OF_STATE[version.state], "bulk", [Message(event)])

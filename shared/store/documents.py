@@ -285,7 +285,8 @@ class Tick(Document):
 class Audit(Document):
     """What somebody did by hand to messages or images: who, when, why, to what.
 
-    `id` is `run-part`: a run goes on in a further part after so many subjects, each noted before it is done.
+    `id` is `run-part`: a run goes on in a further part after so many subjects, each noted before it is done. `images`
+    are those that the subjects are about.
     """
 
     id: str = Field(alias="_id")
@@ -296,6 +297,7 @@ class Audit(Document):
     reason: str
     selection: dict[str, Any] = {}
     subjects: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
 
 class Thumbnail(Document):

@@ -182,7 +182,9 @@ async def environments(settings: Settings, stop: asyncio.Event) -> AsyncIterator
 
 
 @asynccontextmanager
-async def broker(settings: Settings, store: Store, stop: asyncio.Event, *, wait: bool = True) -> AsyncIterator[Bus]:
+async def broker(
+    settings: Settings, store: Store, stop: asyncio.Event, *, wait: bool = True
+) -> AsyncIterator[RabbitBus]:
     """The bus, connected under the claim that the main database's `store` keeps.
 
     Waits for the broker, unless told not to: then it connects meanwhile, and `ready` says when. Raises `Stopped` if

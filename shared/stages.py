@@ -77,7 +77,7 @@ async def appear(store: Store, upload: Upload, clock: Clock, failure: Failure | 
     """Makes the image and the version of an upload, as failed or under way. Harmless when repeated.
 
     The image comes first: everybody notices a version that is missing and makes it, and the image with it. A partial
-    upload of the tus protocol makes none.
+    upload of the tus protocol makes none. The upload's `wish` becomes the version's.
     """
     if upload.tus is not None and upload.tus.partial:
         return
@@ -92,6 +92,7 @@ async def appear(store: Store, upload: Upload, clock: Clock, failure: Failure | 
         state="failed" if failure else "uploading",
         stages=Stages(upload=Stage(started=upload.created, done=upload.stored, total=upload.total)),
         failure=failure,
+        wish=upload.wish,
         created=upload.created,
         updated=clock.now(),
     )

@@ -1,6 +1,9 @@
 """Completes an upload: every chunk there, digests proven, file readable, version handed to the dicer, fact announced.
 
 Each step is recorded before the next, and any of them may have been done already by somebody who then died.
+
+Whoever makes an upload says there what is wanted of its tiles: `Upload(..., wish=Wish(quality=90))`. It goes into the
+version with everything else, and the first plan pins it in the recipe.
 """
 
 import asyncio

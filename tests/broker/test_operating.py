@@ -111,10 +111,11 @@ def test_an_image_is_processed_anew_and_finished_again(stack: RunningStack, imag
         assert shown["viewable"]
         return bool(shown["state"] == "ready")
 
-    thumbnail = stack.get(f"/images/{image['id']}/thumbnail")
-    assert stack.run("reprocess", image["id"])["version"] == 2
+    assert stack.run("reprocess", image["id"], "--quality", "90")["version"] == 2
     assert eventually(is_ready, 60, "version 2 is not ready")
-    assert stack.image(image["id"])["version"] == 2
+    told = stack.image(image["id"])
+    assert (told["version"], told["quality"], told["subsampling"]) == (2, 90, "420")
+    thumbnail = stack.get(f"/images/{image['id']}/thumbnail")
     assert stack.run("reprocess", image["id"], "--from", "finish")["state"] == "finishing"
     assert eventually(is_ready, 60, "version 2 is not finished again")
     assert stack.get(f"/images/{image['id']}/thumbnail") == thumbnail

@@ -119,7 +119,7 @@ async def test_what_changes_after_the_clock_was_set_back_is_told_too(gateway: Se
             VersionId(image=image, n=1), set={"stages.dice.done": 5, "updated": earlier}
         )
         async with asyncio.timeout(10):
-            ((told,),) = [await anext(stream)]
+            (told,) = (await anext(stream)).images
     finally:
         await stream.aclose()
 

@@ -306,8 +306,9 @@ def cut_vips(
 ) -> Iterator[tuple[Position, bytes]]:
     """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a few rows' worth.
 
-    Each row is read, in a thread of its own, while the one before it is encoded. By the source's `layout` the file is
-    a pipe that can be read once (`piped`), and the levels above are made in passing (`folded`).
+    Each row is read in a thread of its own while the one before it is encoded, the right half of it in another. By the
+    source's `layout` the file is a pipe that can be read once (`piped`), and the levels above are made in passing
+    (`folded`).
     """
     page = layout.get("page")
     image = _open(
@@ -319,11 +320,14 @@ def cut_vips(
     try:
         rows = _rows(_as_srgb(image), rect, geometry, _STRIP_LINES if sequential else geometry.tile)
         above = _Above(geometry, recipe) if layout.get("folded") else None
-        with ThreadPoolExecutor(1) as thread:
-            coming = thread.submit(next, rows, None)
+        with ThreadPoolExecutor(2) as threads:
+            coming = threads.submit(next, rows, None)
             while (read := coming.result()) is not None:
-                coming = thread.submit(next, rows, None)
-                yield from _tiles(read.pixels, read.rect, geometry, recipe)
+                coming = threads.submit(next, rows, None)
+                left, right = _halves(read, geometry.tile)
+                encoding = threads.submit(_encoded, right, geometry, recipe)
+                yield from _tiles(left.pixels, left.rect, geometry, recipe)
+                yield from encoding.result()
                 if above is not None:
                     yield from above.fold(read)
     except pyvips.Error as error:
@@ -342,6 +346,18 @@ def _open_pipe(path: str) -> Any:
 class _Row(NamedTuple):
     rect: Rect
     pixels: Pixels
+
+
+def _encoded(row: _Row, geometry: Geometry, recipe: Recipe) -> list[tuple[Position, bytes]]:
+    return list(_tiles(row.pixels, row.rect, geometry, recipe))
+
+
+def _halves(row: _Row, tile: int) -> tuple[_Row, _Row]:
+    """A tile row's left and right half; the right one may be empty."""
+    middle = row.rect.left + (row.rect.right - row.rect.left + 1) // 2
+    left, right = row.rect.model_copy(update={"right": middle}), row.rect.model_copy(update={"left": middle})
+    split = (middle - row.rect.left) * tile
+    return _Row(left, row.pixels[:, :split]), _Row(right, row.pixels[:, split:])
 
 
 class _Above:

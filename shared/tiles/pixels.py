@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
+_BAND_BYTES = 2**20
 
 cv2.setNumThreads(1)
 
@@ -23,9 +24,14 @@ def halve(pixels: Pixels, level: int) -> Pixels:
     height, width = pixels.shape[:2]
     if height % 2 or width % 2:
         pixels = _uint8(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE))
-    if level % 2 == 1:
-        return ~_box_mean(~pixels)
-    return _box_mean(pixels)
+    height, width = pixels.shape[:2]
+    halved = np.empty((height // 2, width // 2, 3), np.uint8)
+    # In bands, so that no copy of the whole is made.
+    step = max(2, _BAND_BYTES // (width * 3) & ~1)
+    for top in range(0, height, step):
+        band = pixels[top : top + step]
+        halved[top // 2 : (top + len(band)) // 2] = ~_box_mean(~band) if level % 2 == 1 else _box_mean(band)
+    return halved
 
 
 def _box_mean(pixels: Pixels) -> Pixels:

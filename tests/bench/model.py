@@ -62,7 +62,7 @@ def table(cost: Cost, workers: tuple[int, ...], slides: tuple[int, ...], databas
         f"fit:       {cost.serial:.2f} s + {cost.work:.2f} s / workers, at most {cost.blocks} of them",
         f"a slide:   {cost.messages} messages, {cost.documents} documents, {cost.stored / 1e6:.0f} MB stored",
         f"           processor: workers {cost.workers:.2f}, database {cost.database:.2f}, broker {cost.broker:.2f} s",
-        f"breaks:    at {cost.enough_workers(database_cores):.0f} workers {database_cores:g} cores of database are busy",
+        f"breaks:    {cost.enough_workers(database_cores):.0f} workers keep {database_cores:g} cores of database busy",
     ]
     for count in workers:
         rate = cost.slides_per_hour(count, database_cores)

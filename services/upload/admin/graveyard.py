@@ -59,9 +59,10 @@ class Graveyard:
 
     def counts(self, gauge: Gauge) -> dict[str, int]:
         """Letters of each stage; while they are being read, those of the last look, since held ones do not count."""
+        now = {stage: queues.dead for stage, queues in gauge.stages.items() if queues is not None}
         if not self._alone.locked():
-            self._counted = {stage: queues.dead for stage, queues in gauge.stages.items() if queues is not None}
-        return self._counted
+            self._counted = now
+        return {**now, **self._counted}
 
     async def groups(self, stage: str | None) -> list[dict[str, Any]]:
         """Every group of letters that died of the same, the largest first."""

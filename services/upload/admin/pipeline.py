@@ -33,9 +33,11 @@ class Overview:
     async def look(self) -> dict[str, Any]:
         """The pipeline object, at most a second old. Raises `Unavailable` without the database only."""
         async with self._looking:
-            now = asyncio.get_running_loop().time()
-            if self._seen is None or self._seen[0] <= now:
-                self._seen = now + EVERY_SECONDS, await self._look()
+            loop = asyncio.get_running_loop()
+            if self._seen is None or self._seen[0] <= loop.time():
+                told = await self._look()
+                # Counted from its end: who waited behind a look that took long shares it.
+                self._seen = loop.time() + EVERY_SECONDS, told
             return self._seen[1]
 
     async def _look(self) -> dict[str, Any]:

@@ -52,13 +52,18 @@ it("says in one sentence how things stand, the worst first", () => {
 });
 
 it("calls a stage stuck only while something waits for a worker that is not there", () => {
-  expect(healthOf(stage("dicer"), {})).toBe("idle");
-  expect(healthOf(stage("dicer", { bulk: 3 }), {})).toBe("busy");
-  expect(healthOf(stage("dicer"), { dicing: 1 })).toBe("busy");
-  expect(healthOf(stage("dicer", { workers: 0 }), {})).toBe("unknown");
-  expect(healthOf(stage("dicer", { workers: 0, express: 1 }), {})).toBe("stuck");
-  expect(healthOf(stage("pyramid", { workers: null }), { folding: 1 })).toBe("stuck");
-  expect(healthOf(stage("upload"), { uploading: 1 })).toBe("busy");
+  expect(healthOf(stage("dicer"), { states: {}, broker: null })).toBe("idle");
+  expect(healthOf(stage("dicer", { bulk: 3 }), { states: {}, broker: null })).toBe("busy");
+  expect(healthOf(stage("dicer"), { states: { dicing: 1 }, broker: null })).toBe("busy");
+  expect(healthOf(stage("dicer", { workers: 0 }), { states: {}, broker: null })).toBe("unknown");
+  expect(healthOf(stage("dicer", { workers: 0, express: 1 }), { states: {}, broker: null })).toBe("stuck");
+  expect(healthOf(stage("pyramid", { workers: null }), { states: { folding: 1 }, broker: null })).toBe(
+    "stuck",
+  );
+  expect(healthOf(stage("upload"), { states: { uploading: 1 }, broker: null })).toBe("busy");
+  expect(healthOf(stage("dicer", { workers: null }), { states: { dicing: 1 }, broker: "Down." })).toBe(
+    "unknown",
+  );
 });
 
 it("tells ages as people do", () => {

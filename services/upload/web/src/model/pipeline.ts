@@ -37,9 +37,13 @@ export const slidesIn = (stage: StageName, states: Pipeline["states"]): number =
 
 export type Health = "idle" | "busy" | "stuck" | "unknown";
 
-/** `stuck`: something waits and nobody is there to take it. */
-export function healthOf(stage: PipelineStage, states: Pipeline["states"]): Health {
+/** `stuck`: something waits and nobody is there to take it. Without the broker that is not known. */
+export function healthOf(
+  stage: PipelineStage,
+  { states, broker }: Pick<Pipeline, "states" | "broker">,
+): Health {
   if (stage.stage === "upload") return slidesIn("upload", states) > 0 ? "busy" : "idle";
+  if (broker !== null) return "unknown";
   if (stage.workers === null) return slidesIn(stage.stage, states) > 0 ? "stuck" : "unknown";
   const waits = (stage.express ?? 0) + (stage.bulk ?? 0) + slidesIn(stage.stage, states);
   if (stage.workers === 0) return waits > 0 ? "stuck" : "unknown";
@@ -55,7 +59,7 @@ export function summaryOf(pipeline: Pipeline): string {
     (sum, stage) => sum + slidesIn(stage, pipeline.states),
     0,
   );
-  const stuck = pipeline.stages.filter((stage) => healthOf(stage, pipeline.states) === "stuck");
+  const stuck = pipeline.stages.filter((stage) => healthOf(stage, pipeline) === "stuck");
   const at = working === 0 ? "Nothing is under way" : `${plural(working, "slide")} under way`;
   if (pipeline.broker !== null) return `${at}; the broker can't be asked.`;
   if (stuck.length > 0) {

@@ -99,7 +99,7 @@ interface StageProps {
 
 function Stage({ name, stage, pipeline }: StageProps) {
   const { title, does } = STAGE_WORDS[name];
-  const health = stage === null || pipeline === null ? "unknown" : healthOf(stage, pipeline.states);
+  const health = stage === null || pipeline === null ? "unknown" : healthOf(stage, pipeline);
   const slides = pipeline === null ? null : slidesIn(name, pipeline.states);
   return (
     <li class="stage-card" data-testid={`pipeline-${name}`} data-health={health}>
@@ -172,11 +172,11 @@ function Beside({ pipeline }: { pipeline: Pipeline | null }) {
   const sync = pipeline?.stages.find(({ stage }) => stage === "sync") ?? null;
   const waits = (sync?.express ?? 0) + (sync?.bulk ?? 0);
   const delays = pipeline?.delayed == null ? null : delaysInWords(pipeline.delayed);
-  const stuck = sync !== null && pipeline !== null && healthOf(sync, pipeline.states) === "stuck";
+  const stuck = sync !== null && pipeline !== null && healthOf(sync, pipeline) === "stuck";
   return (
     <dl class="beside" data-testid="pipeline-beside">
       <Fact term="Sync, for stores and repair">
-        {sync === null ? (
+        {sync === null || sync.express === null ? (
           "–"
         ) : (
           <>

@@ -17,11 +17,13 @@ export function usePolled<T>(read: () => Promise<T>, everyMs: number): Polled<T>
   const reading = useRef(read);
   reading.current = read;
   const turn = useRef(0);
+  const waiting = useRef(0);
   const shown = useRef(0);
 
   const again = useCallback(async () => {
     turn.current += 1;
     const mine = turn.current;
+    waiting.current += 1;
     try {
       const found = await reading.current();
       if (mine < shown.current) return;
@@ -30,13 +32,16 @@ export function usePolled<T>(read: () => Promise<T>, everyMs: number): Polled<T>
       setProblem(null);
     } catch (error) {
       if (mine >= shown.current) setProblem(asProblem(error));
+    } finally {
+      waiting.current -= 1;
     }
   }, []);
 
   useEffect(() => {
     void again();
     const look = (): void => {
-      if (document.visibilityState === "visible") void again();
+      // A gateway that is slow to answer is not asked a second time meanwhile.
+      if (document.visibilityState === "visible" && waiting.current === 0) void again();
     };
     const timer = window.setInterval(look, everyMs);
     document.addEventListener("visibilitychange", look);

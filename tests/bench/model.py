@@ -7,15 +7,14 @@ a slide takes `serial + work / n` seconds: planning, hand-overs and the last blo
 from dataclasses import dataclass
 
 GIGABYTE = 1e9
-# What the index of `_id` takes for a key of 29 bytes, as `collStats` says of tiles stored in order.
-INDEX_BYTES = 45
 
 
 @dataclass(frozen=True)
 class Cost:
     """One slide on n workers: seconds of wall clock, seconds of processor of the workers, the database, the broker.
 
-    `messages` and `documents` are counts, `stored` the bytes that the database keeps of it: the file and its tiles.
+    `messages` and `documents` are counts, `stored` the bytes that the database keeps of it: the file and its
+    tiles, `index` those that the index of tiles takes for each.
     """
 
     seconds: dict[int, float]
@@ -26,6 +25,7 @@ class Cost:
     tiles: int
     documents: int
     stored: int
+    index: float
     blocks: int
 
     @property
@@ -74,6 +74,6 @@ def table(cost: Cost, workers: tuple[int, ...], slides: tuple[int, ...], databas
     for count in slides:
         lines.append(
             f"{count:8,} slides: {count * cost.documents:,} documents, {count * cost.stored / GIGABYTE:,.0f} GB, "
-            f"index of tiles {count * cost.tiles * INDEX_BYTES / GIGABYTE:,.1f} GB"
+            f"index of tiles {count * cost.tiles * cost.index / GIGABYTE:,.1f} GB"
         )
     return lines

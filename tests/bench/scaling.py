@@ -113,12 +113,15 @@ def durable(slide: Path, workers: int, folder: Path, runs: int) -> dict[str, Any
                     processor.append(watch.seconds(moment(image, "upload", "ended"), moment(image, "fold", "ended")))
         with MongoClient[dict[str, Any]](status["mongodb"]) as client:
             chunks = client[DATABASE]["fs.chunks"].count_documents({"files_id": image["id"]})
+            client.admin.command("fsync")
+            stats = client[DATABASE].command("collStats", "tiles")
         stored = slide.stat().st_size + tile_bytes(status["mongodb"], image["id"])
         return {
             "seconds": statistics.median(seconds),
             "image": image,
             "chunks": chunks,
             "stored": stored,
+            "index": stats["indexSizes"]["_id_"] / stats["count"],
             **{
                 part: statistics.median(
                     sum(s for name, s in one.items() if name.startswith(names)) for one in processor
@@ -179,6 +182,7 @@ def main() -> None:
         # Beside tiles and chunks: file, upload, image, version, thumbnail, and the blocks while it is worked on.
         documents=tiles + one["chunks"] + 5,
         stored=one["stored"],
+        index=one["index"],
         blocks=max(dice, fold),
     )
     print(f"durable:   1 worker {cost.seconds[1]:.2f} s, 2 workers {cost.seconds[2]:.2f} s, ratio {cost.speedup:.2f}")

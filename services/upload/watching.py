@@ -16,6 +16,8 @@ EVERY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 # Clocks of the hosts that write `updated` differ a little; what is read twice is compared and told once.
 OVERLAP = timedelta(seconds=30)
+# Now and then everything is read: a clock that was set back dates its news before what was told already.
+WHOLE_EVERY = 30
 log = structlog.get_logger()
 
 
@@ -37,6 +39,7 @@ class Watched:
     def __init__(self, store: Store, session: str) -> None:
         self.watchers = 0
         self.round = 0
+        self._looks = 0
         self._store = store
         self._session = session
         self._newest: datetime | None = None
@@ -67,8 +70,9 @@ class Watched:
 
     async def _look(self) -> None:
         where: dict[str, Any] = {"session": self._session}
-        if self._newest is not None:
+        if self._newest is not None and self._looks % WHOLE_EVERY:
             where["updated"] = Greater(self._newest - OVERLAP)
+        self._looks += 1
         versions = await self._store.versions.find(where)
         images = (
             await self._store.images.find({"_id": In([version.id.image for version in versions])}) if versions else []

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,23 +122,31 @@ def test_an_image_is_processed_anew_and_finished_again(stack: RunningStack, imag
 
 
 @pytest.mark.parametrize("server", ["rabbitmq", "mongod"])
-def test_after_the_death_of_a_server_every_service_goes_on_without_a_restart(
+def test_after_the_death_of_a_server_the_pipeline_goes_on_in_15_s_without_a_restart_of_a_service(
     stack: RunningStack, tmp_path: Path, server: str
 ) -> None:
+    """Measured from when the server answers again to the end of a slide that was sent meanwhile; -s prints it."""
+
     def services() -> dict[str, int | None]:
         return {part["name"]: part["pid"] for part in stack.status()["services"]}
 
-    def ready() -> bool:
-        told = stack.status()
-        return all(part["ready"] for part in (*told["services"], *told["servers"]))
+    def answers() -> bool:
+        return any(part["name"] == server and part["ready"] for part in stack.status()["servers"])
 
     before = services()
-    pid = stack.pid(server)
-    os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: stack.pid(server) != pid, 30, f"{server} is not restarted")
-    assert eventually(ready, 60, "not every service is ready again")
-
-    assert services() == before
     slide = tmp_path / f"after-{server}.svs"
     write_svs(slide, 600, 500)
-    assert stack.upload(slide, session="operating")[slide.name]["state"] == "ready"
+    pid = stack.pid(server)
+    os.kill(pid, signal.SIGKILL)
+    with ThreadPoolExecutor(1) as sender:
+        sent = sender.submit(lambda: stack.upload(slide, session=f"{server} killed"))
+        assert eventually(lambda: stack.pid(server) != pid, 30, f"{server} is not restarted")
+        assert eventually(answers, 60, f"{server} does not come back")
+        since = time.monotonic()
+        image = sent.result(60)[slide.name]
+    seconds = time.monotonic() - since
+
+    print(f"{server} killed: the slide was ready {seconds:.1f} s after its return")
+    assert image["state"] == "ready"
+    assert seconds < 15
+    assert services() == before

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -104,6 +105,25 @@ async def test_a_watcher_who_comes_later_sees_everything_too(gateway: Served) ->
         (image, 5),
         (image, 5),
     ]
+
+
+async def test_what_changes_after_the_clock_was_set_back_is_told_too(gateway: Served) -> None:
+    session = await gateway.session()
+    image = (await gateway.send(session, slide(1000), params={"name": "a.svs"})).json["image"]
+    watching = Watching(gateway.store, every=0.01)
+    stream = watching.follow(session)
+    try:
+        await anext(stream)
+        earlier = gateway.gateway.clock.now() - timedelta(hours=3)
+        await gateway.store.versions.update(
+            VersionId(image=image, n=1), set={"stages.dice.done": 5, "updated": earlier}
+        )
+        async with asyncio.timeout(10):
+            (told,) = (await anext(stream)).images
+    finally:
+        await stream.aclose()
+
+    assert (told["id"], told["done"]) == (image, 5)
 
 
 async def test_a_deleted_image_is_not_told_to_those_who_come_later(gateway: Served) -> None:

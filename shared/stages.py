@@ -201,6 +201,8 @@ async def _finish_block(store: Store, block: Block, fields: Mapping[str, Any], c
             set={"updated": clock.now()},
             inc={f"stages.{block.id.stage}.done": block.tiles},
             add={"workers": by} if (by := block.by) else None,
+            # For people who watch; the end of the stage says it for good.
+            hint=True,
         )
     return first
 

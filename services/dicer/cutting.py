@@ -50,9 +50,8 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
                 block.rect,
                 geometry,
                 recipe,
-                source.layout.get("page"),
+                source.layout,
                 whole,
-                pipe,
                 seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
             )
         async with aclosing(batches):

@@ -4,14 +4,13 @@ Pixels are numpy arrays of shape (height, width, 3), uint8, sRGB. Encoded tiles 
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any, BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
-import numpy.typing as npt
 import openslide
 import pyvips
 import simplejpeg
@@ -23,8 +22,7 @@ from shared.slides.details import of_openslide
 from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
-
-Pixels = npt.NDArray[np.uint8]
+from shared.tiles.pixels import Pixels, halve
 
 # A slide may come from anybody: only the loaders that we mean to use can be reached at all.
 pyvips.operation_block_set("VipsForeignLoad", True)
@@ -195,7 +193,7 @@ def _described(image: Any, ending: str, name: str, kind: str, tiff_page: int | N
         tile=DECODED_TILE,
         # libvips reports 1 pixel per millimetre where the file says nothing of its resolution.
         mpp=round(1e6 / per_metre, 4) if per_metre > 1e5 else None,
-        layout={"page": tiff_page, "piped": kind in PIPED and _orientation(image) == _UPRIGHT},
+        layout={"page": tiff_page, "folded": not tiled, "piped": kind in PIPED and _orientation(image) == _UPRIGHT},
         reason=reason,
     )
 
@@ -303,26 +301,35 @@ def cut_vips(
     rect: Rect,
     geometry: Geometry,
     recipe: Recipe,
-    page: int | None,
+    layout: Mapping[str, Any],
     sequential: bool,
-    piped: bool,
 ) -> Iterator[tuple[Position, bytes]]:
     """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a few rows' worth.
 
-    Each row is read, in a thread of its own, while the one before it is encoded. A `piped` file can be read only once.
+    Each row is read in a thread of its own while the one before it is encoded, the right half of it in another. By the
+    source's `layout` the file is a pipe that can be read once (`piped`), and the levels above are made in passing
+    (`folded`).
     """
-    file = _open_pipe(path) if piped else path
-    image = _open(file, name, page, access="sequential" if sequential else "random")
+    page = layout.get("page")
+    image = _open(
+        _open_pipe(path) if layout.get("piped") else path, name, page, access="sequential" if sequential else "random"
+    )
     if _orientation(image) != _UPRIGHT:
         # Turning needs the pixels in another order than they are stored in.
         image = _open(path, name, page, access="random").autorot()
     try:
         rows = _rows(_as_srgb(image), rect, geometry, _STRIP_LINES if sequential else geometry.tile)
-        with ThreadPoolExecutor(1) as thread:
-            coming = thread.submit(next, rows, None)
+        above = _Above(geometry, recipe) if layout.get("folded") else None
+        with ThreadPoolExecutor(2) as threads:
+            coming = threads.submit(next, rows, None)
             while (read := coming.result()) is not None:
-                coming = thread.submit(next, rows, None)
-                yield from _tiles(read.pixels, read.rect, geometry, recipe)
+                coming = threads.submit(next, rows, None)
+                left, right = _halves(read, geometry.tile)
+                encoding = threads.submit(_encoded, right, geometry, recipe)
+                yield from _tiles(left.pixels, left.rect, geometry, recipe)
+                yield from encoding.result()
+                if above is not None:
+                    yield from above.fold(read)
     except pyvips.Error as error:
         raise _unreadable(name, str(error.detail or error)) from error
 
@@ -339,6 +346,47 @@ def _open_pipe(path: str) -> Any:
 class _Row(NamedTuple):
     rect: Rect
     pixels: Pixels
+
+
+def _encoded(row: _Row, geometry: Geometry, recipe: Recipe) -> list[tuple[Position, bytes]]:
+    return list(_tiles(row.pixels, row.rect, geometry, recipe))
+
+
+def _halves(row: _Row, tile: int) -> tuple[_Row, _Row]:
+    """A tile row's left and right half; the right one may be empty."""
+    middle = row.rect.left + (row.rect.right - row.rect.left + 1) // 2
+    left, right = row.rect.model_copy(update={"right": middle}), row.rect.model_copy(update={"left": middle})
+    split = (middle - row.rect.left) * tile
+    return _Row(left, row.pixels[:, :split]), _Row(right, row.pixels[:, split:])
+
+
+class _Above:
+    """The levels above the base of a picture whose tile rows come from top to bottom.
+
+    Each level keeps half a tile row until its other half comes, and is made of pixels that were never encoded.
+    """
+
+    def __init__(self, geometry: Geometry, recipe: Recipe) -> None:
+        self._geometry = geometry
+        self._recipe = recipe
+        self._upper: list[Pixels | None] = [None] * geometry.levels
+
+    def fold(self, below: _Row) -> Iterator[tuple[Position, bytes]]:
+        """The tiles that this tile row makes whole, on the next level and on those above it."""
+        level, row = below.rect.level + 1, below.rect.top // 2
+        if level == self._geometry.levels:
+            return
+        half = halve(below.pixels, level)
+        if below.rect.top % 2 == 0 and below.rect.bottom < self._geometry.grid(level - 1)[1]:
+            self._upper[level] = half
+            return
+        upper = self._upper[level]
+        pixels = half if upper is None else np.concatenate((upper, half))
+        self._upper[level] = None
+        cols = self._geometry.grid(level)[0]
+        whole = _Row(Rect(level=level, top=row, left=0, bottom=row + 1, right=cols), pixels)
+        yield from _tiles(whole.pixels, whole.rect, self._geometry, self._recipe)
+        yield from self.fold(whole)
 
 
 def _rows(image: Any, rect: Rect, geometry: Geometry, lines: int) -> Iterator[_Row]:

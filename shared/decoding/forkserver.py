@@ -26,6 +26,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 # The most that glibc takes.
 _KEPT_BYTES = 32 * 2**20
 # The kernel should end a decoder, which is replaced in milliseconds, before it ends a service.
@@ -119,6 +120,7 @@ def _be_child(
         with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:
             score.write(_OOM_SCORE)
         # A decoder frees and wants the same megabytes all day: fresh pages each time cost more than decoding does.
+        libc.mallopt(_M_ARENA_MAX, 1)
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

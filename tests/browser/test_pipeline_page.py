@@ -145,6 +145,7 @@ def test_a_failed_slide_tells_its_past_and_is_tried_again(
 ) -> None:
     page = open_page()
     page.goto(f"/sessions/{case.session}")
+    expect(row_of(page, torn["name"]).get_by_test_id("failure").get_by_role("button")).to_contain_text("Try again")
     row_of(page, torn["name"]).get_by_test_id("more").click()
     row_of(page, torn["name"]).get_by_test_id("open-timeline").click()
     happenings = page.get_by_test_id("happening")

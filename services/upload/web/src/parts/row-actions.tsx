@@ -7,7 +7,6 @@ import type { Row } from "../upload/rows";
 import type { Upload } from "../upload/upload";
 import { cancel, pause, resume, retry } from "../upload/uploads";
 import { ask } from "./confirm";
-import { askToRetry } from "./going-on";
 import { ClockIcon, CloseIcon, DownloadIcon, PauseIcon, PlayIcon, RetryIcon, TrashIcon } from "./icons";
 import { Menu } from "./menu";
 
@@ -121,12 +120,6 @@ function ImageMenu({ image }: { image: SlideImage }) {
           <ClockIcon />
           Timeline
         </a>
-      )}
-      {operates.value && image.state === "failed" && image.stages.upload.ended !== null && (
-        <button type="button" data-testid="retry-image" onClick={() => askToRetry(image)}>
-          <RetryIcon />
-          Try again…
-        </button>
       )}
       <button type="button" class="menu-danger" data-testid="delete-image" onClick={() => askToDelete(image)}>
         <TrashIcon />

@@ -128,3 +128,48 @@ def write_philips(path: Path) -> None:
                 subfiletype=n and 1,
                 metadata=None,
             )
+
+
+def write_ventana(path: Path, overlap: int = 0) -> None:
+    """Ventana BIF: one area of tiles, numbered from the bottom left to and fro, and how each joins its neighbours."""
+    cols, rows = 3, 2
+
+    def number(col: int, up: int) -> int:
+        return up * cols + (col if up % 2 == 0 else cols - 1 - col) + 1
+
+    def joint(direction: str, one: int, other: int, x: int) -> str:
+        return (
+            f'<TileJointInfo FlagJoined="1" Confidence="100" Direction="{direction}" Tile1="{one}" Tile2="{other}" '
+            f'OverlapX="{x}" OverlapY="0"/>'
+        )
+
+    joints = [
+        joint("RIGHT", number(col, up), number(col + 1, up), overlap) for up in range(rows) for col in range(cols - 1)
+    ]
+    joints += [joint("UP", number(col, up), number(col, up + 1), 0) for up in range(rows - 1) for col in range(cols)]
+    area = f'NumRows="{rows}" NumCols="{cols}" Pos-X="0" Pos-Y="0"'
+    scan = '<Metadata><iScan Magnification="20" ScanRes="0.465" ScanWhitePoint="255"><AOI0/></iScan></Metadata>'
+    stitch = (
+        f'<EncodeInfo Ver="2"><SlideInfo><AoiInfo XIMAGESIZE="{TILE}" YIMAGESIZE="{TILE}" {area}/></SlideInfo>'
+        f'<SlideStitchInfo><ImageInfo AOIScanned="1" AOIIndex="0" Width="{TILE}" Height="{TILE}" {area}>'
+        f"{''.join(joints)}</ImageInfo></SlideStitchInfo>"
+        '<AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin></EncodeInfo>'
+    )
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(
+            glass(200, 300),
+            description="Label_Image",
+            photometric="rgb",
+            metadata=None,
+            extratags=[(700, "B", len(scan), scan.encode(), True)],
+        )
+        writer.write(
+            glass(cols * TILE, rows * TILE),
+            tile=(TILE, TILE),
+            photometric="ycbcr",
+            compression="jpeg",
+            compressionargs={"level": 90},
+            description="level=0 mag=20 quality=90",
+            metadata=None,
+            extratags=[(700, "B", len(stitch), stitch.encode(), True)],
+        )

@@ -40,13 +40,23 @@ def _shown(path: Path, vendor: str) -> np.ndarray:
     [
         (vendors.write_leica, ".scn", "leica", "encoded"),
         (vendors.write_hamamatsu, ".ndpi", "hamamatsu", "encoded"),
+        (partial(vendors.write_hamamatsu, restart=32), ".ndpi", "hamamatsu", "encoded"),
         (vendors.write_trestle, ".tif", "trestle", "copied"),
         (partial(vendors.write_trestle, overlap=16), ".tif", "trestle", "encoded"),
         (vendors.write_philips, ".tiff", "philips", "copied"),
         (vendors.write_ventana, ".bif", "ventana", "encoded"),
         (partial(vendors.write_ventana, overlap=20), ".bif", "ventana", "encoded"),
     ],
-    ids=["leica", "hamamatsu", "trestle", "trestle-overlapping", "philips", "ventana", "ventana-overlapping"],
+    ids=[
+        "leica",
+        "hamamatsu",
+        "hamamatsu-restarts",
+        "trestle",
+        "trestle-overlapping",
+        "philips",
+        "ventana",
+        "ventana-overlapping",
+    ],
 )
 async def test_a_scanners_slide_is_shown_as_openslide_shows_it(
     decoders: Decoders, tmp_path: Path, write: Callable[[Path], None], suffix: str, vendor: str, base: str

@@ -1,9 +1,12 @@
 """Small slides as other scanners' TIFF files hold them, after OpenSlide's notes on each format."""
 
+import re
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import tifffile
+from PIL import Image
 
 WIDTH, HEIGHT, TILE = 700, 520, 256
 _SCN = "http://www.leica-microsystems.com/scn/2010/10/01"
@@ -54,15 +57,28 @@ def write_leica(path: Path) -> None:
             )
 
 
-def write_hamamatsu(path: Path) -> None:
-    """Hamamatsu NDPI: the whole slide as one JPEG, in one strip."""
+def write_hamamatsu(path: Path, restart: int = 0) -> None:
+    """Hamamatsu NDPI: the whole slide as one JPEG, in one strip.
+
+    With a `restart` the JPEG can be entered at each so many blocks of 8 x 8, and a tag says where.
+    """
+    jpeg = BytesIO()
+    width, height = (4 * TILE, 2 * TILE) if restart else (WIDTH, HEIGHT)
+    picture = Image.fromarray(glass(width, height))
+    picture.save(jpeg, "JPEG", quality=90, subsampling=0, restart_marker_blocks=restart)
+    data = jpeg.getvalue()
+    scan = data.index(b"\xff\xda") + 2
+    first = scan + int.from_bytes(data[scan : scan + 2], "big")
+    starts = [first, *(match.end() for match in re.compile(rb"\xff[\xd0-\xd7]").finditer(data, first))]
     with tifffile.TiffWriter(path) as writer:
         writer.write(
-            glass(),
-            rowsperstrip=HEIGHT,
+            iter([data]),
+            shape=(height, width, 3),
+            dtype="uint8",
+            rowsperstrip=height,
             photometric="ycbcr",
+            subsampling=(1, 1),
             compression="jpeg",
-            compressionargs={"level": 90},
             resolution=(20000, 20000),
             resolutionunit="CENTIMETER",
             metadata=None,
@@ -73,6 +89,7 @@ def write_hamamatsu(path: Path) -> None:
                 (65423, "i", 1, 0, True),
                 (65424, "i", 1, 0, True),
                 (271, "s", 0, "Hamamatsu", True),
+                *([(65426, "I", len(starts), tuple(starts), True)] if restart else []),
             ],
         )
 

@@ -64,6 +64,8 @@ def make_gateway(
         announcer=announcer,
         removing=removing,
         watching=Watching(store),
+        bus=bus,
+        database=database,
         public_url=public_url,
         page=page,
     )

@@ -16,6 +16,7 @@ from services.upload.tus.writing import Writing
 from services.upload.watching import Watching
 from shared.access import Action, Principal, decide
 from shared.blobs import Blobs
+from shared.bus import Bus
 from shared.clock import Clock
 from shared.http.identity import PRINCIPAL
 from shared.http.problems import Problem, not_found, require, sign_in
@@ -39,6 +40,8 @@ class Gateway:
     announcer: Announcer
     removing: Removing
     watching: Watching
+    bus: Bus
+    database: str
     public_url: str
     page: Path
 

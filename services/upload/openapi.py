@@ -7,12 +7,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.upload.models import ProblemObject
-from services.upload.routes import ROUTES, Route
+from services.upload.route import Route
+from services.upload.routes import ROUTES
 
 SCHEMAS = "#/components/schemas/{model}"
 MEANINGS = {
     200: "As asked.",
     201: "Made.",
+    202: "Begun.",
     204: "Done.",
     303: "Signed in.",
 }

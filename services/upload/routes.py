@@ -1,11 +1,8 @@
 """The gateway's routes: one table, of which the application and docs/openapi.yaml are made."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 from aiohttp import HttpVersion11, web
-from pydantic import BaseModel
 
 from services.upload import accounts, events, files, page, sessions
 from services.upload.models import (
@@ -20,17 +17,14 @@ from services.upload.models import (
     UploadReply,
     UploadStatus,
 )
+from services.upload.route import API, LISTED, Route
+from services.upload.stores.table import STORES
 from services.upload.tus import routes as tus
 from services.upload.tus.core import ADDRESS as TUS_ADDRESS
 from services.upload.tus.core import MEDIA
 from shared.http.problems import Problem
 
-API = "/api/v1"
 FILES = f"{API}/sessions/{{session}}/files"
-LISTED = {
-    "limit": "How many items at most: 100 unless told, no more than 1000.",
-    "cursor": "The `next` of the page before.",
-}
 UPLOADED = {
     "name": "The file's name, where neither the form nor Content-Disposition has one.",
     "_id": "The upload to go on with, as the first answer named it. Also a form field.",
@@ -58,25 +52,6 @@ TUS_HEADERS = {
     "X-HTTP-Method-Override": "`HEAD`, `PATCH`, `DELETE` or `OPTIONS`.",
 }
 SENT_BYTES = ("multipart/form-data", "application/octet-stream")
-
-
-@dataclass(frozen=True)
-class Route:
-    """One method of one address. `answers` maps a status to its model, or to None for an answer without a body.
-
-    `query` and `headers` map a name to what it means. Open routes need no account.
-    """
-
-    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    path: str
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    summary: str
-    answers: Mapping[int, type[BaseModel] | None]
-    body: type[BaseModel] | tuple[str, ...] | None = None
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    media: str = "application/json"
-    open: bool = False
 
 
 def _receiving(method: Literal["POST", "PUT"], path: str) -> Route:
@@ -197,6 +172,7 @@ ROUTES: tuple[Route, ...] = (
         "DELETE", f"{FILES}/{{upload}}", files.cancel, "Cancel an upload and remove what there is of it.", {204: None}
     ),
     *TUS,
+    *STORES,
     Route(
         "GET",
         "/signin/{code}",

@@ -1,14 +1,16 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-gateway chaos test-containers docs requirements clean
+.PHONY: help setup demo test check bench bench-gateway chaos test-containers test-rabbitmq4 docs requirements clean
 
 PYTHON := .venv/bin/python
 PAGE := services/upload/web
 LOCKS := upload dicer pyramid sync viewer ops local
 SLIDE ?=
-FAULTS ?= 100
+FAULTS ?= 300
 CASES ?=
 PYTEST ?=
+BROKER_TESTS := tests/broker tests/chaos/test_controls.py tests/stack/test_servers.py \
+	tests/contract/test_bus.py tests/contract/test_journal.py tests/contract/test_letters.py
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -44,6 +46,11 @@ chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n)
 test-containers: ## Build the dicer's image with buildah and dice a slide in it (needs root)
 	@deploy/local/setup.sh containers
 	$(PYTHON) -m pytest tests/containers $(PYTEST)
+
+test-rabbitmq4: ## Run the broker's tests on RabbitMQ 4.0 of a Debian 13 made by debootstrap (needs root)
+	@deploy/local/setup.sh rabbitmq4
+	SLIDEMILL_RABBITMQ_SERVER=$$($(PYTHON) -m tests.trixie) && export SLIDEMILL_RABBITMQ_SERVER && \
+	$(PYTHON) -m pytest $(BROKER_TESTS) -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 docs: setup ## Generate the documents that are made from the code
 	$(PYTHON) -m docs.generate

@@ -26,8 +26,13 @@ class Audited:
         self._selection = dict(selection)
         self._noted = 0
 
-    async def note(self, subject: str) -> None:
-        """Notes what is to be done next, in words for a person."""
+    @property
+    def noted(self) -> int:
+        """How many things were noted so far."""
+        return self._noted
+
+    async def note(self, subject: str, image: str | None = None) -> None:
+        """Notes what is to be done next, in words for a person, and the image that it concerns."""
         part, place = divmod(self._noted, SUBJECTS_PER_PART)
         id = f"{self.run}-{part:04}"
         if place == 0:
@@ -42,5 +47,5 @@ class Audited:
                     selection=self._selection,
                 )
             )
-        await self._store.audits.update(id, add={"subjects": subject})
+        await self._store.audits.update(id, add={"subjects": subject, **({"images": image} if image else {})})
         self._noted += 1

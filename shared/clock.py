@@ -1,8 +1,15 @@
 """Time as a dependency, so that back-off, expiry and ticks are tested without waiting."""
 
 import asyncio
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
+
+# Clocks of several hosts differ by less: what is dated further ahead was written before a clock was set back.
+SKEW = timedelta(minutes=5)
+# For tests of what happens when a machine's clock is set: the file that it names holds seconds to add to the time.
+OFFSET_FILE = "SLIDEMILL_CLOCK_OFFSET_FILE"
 
 
 class Clock(Protocol):
@@ -23,11 +30,18 @@ def to_milliseconds(moment: datetime) -> datetime:
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock; set wrong, as often as it is looked at, by the file that a test names in the environment."""
+
+    def __init__(self) -> None:
+        named = os.environ.get(OFFSET_FILE)
+        self._offset = Path(named) if named else None
 
     def now(self) -> datetime:
         """See `Clock.now`."""
-        return to_milliseconds(datetime.now(UTC))
+        now = datetime.now(UTC)
+        if self._offset is not None:
+            now += timedelta(seconds=float(self._offset.read_text()))
+        return to_milliseconds(now)
 
     async def sleep(self, seconds: float) -> None:
         """See `Clock.sleep`."""

@@ -7,6 +7,7 @@ whatever breaks off in between leaves the letter where it was, and at worst a me
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shared.audit import Audited
 from shared.bus import Bus, Message
@@ -37,6 +38,10 @@ class Selection:
         """The stages whose queues it concerns."""
         return tuple(stage for stage in STAGES if self.stage in (None, stage))
 
+    def told(self) -> dict[str, Any]:
+        """The selection for the audit."""
+        return {"names": sorted(self.names), "all": self.everything, "stage": self.stage}
+
 
 @dataclass
 class Group:
@@ -51,8 +56,22 @@ class Group:
         """Counts a letter in."""
         self.count += 1
         self.first = min(filter(None, (self.first, letter.first)), default=None)
-        if letter.last is not None and letter.last >= (self.last or ""):
+        # Of those that died at the same moment always the same one, in whatever order they come.
+        if letter.last is not None and (letter.last, letter.id) >= (self.last or "", self.example.id):
             self.last, self.example = letter.last, letter
+
+    def told(self) -> dict[str, Any]:
+        """The group for people and scripts."""
+        return {
+            "group": self.example.group,
+            "stage": self.example.stage,
+            "cause": self.example.cause,
+            "type": self.example.type,
+            "count": self.count,
+            "first": self.first,
+            "last": self.last,
+            "example": self.example.summary(),
+        }
 
 
 async def groups(letters: DeadLetters, selection: Selection) -> list[Group]:
@@ -88,7 +107,7 @@ async def retry(
     sent = 0
     async with aclosing(_each(letters, selection)) as chosen:
         async for held in chosen:
-            await audited.note(_subject(held.letter))
+            await audited.note(_subject(held.letter), held.letter.image)
             await _send(letters, bus, held.letter, stores, audited, clock)
             await held.remove()
             sent += 1
@@ -100,7 +119,7 @@ async def discard(letters: DeadLetters, selection: Selection, *, audited: Audite
     gone = 0
     async with aclosing(_each(letters, selection)) as chosen:
         async for held in chosen:
-            await audited.note(_subject(held.letter))
+            await audited.note(_subject(held.letter), held.letter.image)
             await held.remove()
             gone += 1
     return gone
@@ -127,7 +146,7 @@ async def bring_back(
     for id, edited in exported:
         letter = _consistent(edited)
         if again or letter.id not in there:
-            await audited.note(_subject(letter))
+            await audited.note(_subject(letter), letter.image)
             if again:
                 await _send(letters, bus, letter, stores, audited, clock)
             else:

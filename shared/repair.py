@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from shared.bus import Bus, Message
-from shared.clock import Clock
+from shared.clock import SKEW, Clock
 from shared.errors import Unavailable
 from shared.events import StageName
 from shared.stages import MOST_REISSUES, STAGE_OF_STATE, WORKING, announcement, fail
@@ -35,6 +35,7 @@ async def reissue(store: Store, bus: Bus, *, database: str, since: timedelta, li
 
     At most `limit` versions; returns how many. Raises `Unavailable`, having given back what it could not announce.
     """
+    await _redate(store, limit, clock)
     announced = 0
     # One search for each count, so that versions with a long wait ahead of them never hide those that are due.
     for count in range(MOST_REISSUES):
@@ -90,6 +91,14 @@ async def _idle(store: Store, bus: Bus, where: Where, still: timedelta, limit: i
             # Such as a stage none of whose workers ever ran here: that must not keep the other stages from repair.
             log.warning("queue not known to be empty", stage=stage, error=str(error))
     return [version for version in versions if STAGE_OF_STATE[version.state] in empty]
+
+
+async def _redate(store: Store, limit: int, clock: Clock) -> None:
+    """Dates now what was touched before the clock was set back, or it would wait until the clock is there again."""
+    ahead = {"state": In(tuple(STAGE_OF_STATE)), "updated": Greater(clock.now() + SKEW)}
+    for version in await store.versions.find(ahead, sort="updated", limit=limit):
+        seen = {"state": version.state, "updated": version.updated}
+        await store.versions.update(version.id, when=seen, set={"updated": clock.now()})
 
 
 async def _claim(store: Store, version: Version, clock: Clock) -> Version | None:

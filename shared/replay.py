@@ -89,7 +89,8 @@ async def of_journal(
 
 async def send(replay: Replay, bus: Bus, audited: Audited) -> None:
     """Sends it, having noted so; raises `Unavailable`, and may then be repeated."""
-    await audited.note(f"{replay.event.id} {replay.event.type} {replay.event.correlation} to {replay.stage}")
+    event = replay.event
+    await audited.note(f"{event.id} {event.type} {event.correlation} to {replay.stage}", event.correlation)
     marks = replaying(audited.run, audited.by, audited.reason)
     headers = {**marks, **({TRACE: replay.trace} if replay.trace else {})}
     await bus.publish_to(replay.stage, "bulk", [Message(replay.event, headers)])

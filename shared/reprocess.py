@@ -1,20 +1,23 @@
 """Processing an image anew: as a further version beside the one that people see, or its finishing in place."""
 
 from shared.blobs import Blobs, owner_of
+from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.errors import SlidemillError
+from shared.stages import STAGE_OF_STATE, announcement
 from shared.store import Store
-from shared.store.documents import Stage, Stages, Version, VersionId
+from shared.store.documents import Stage, Stages, Version, VersionId, Wish
 
 
 class CannotReprocess(SlidemillError):
     """The image is not there, not whole, or just being processed."""
 
 
-async def renew(store: Store, blobs: Blobs, image_id: str, clock: Clock) -> Version:
+async def renew(store: Store, blobs: Blobs, image_id: str, clock: Clock, wish: Wish | None = None) -> Version:
     """Makes version n + 1 from the file of the latest one, with the recipe of today; n stays visible meanwhile.
 
-    Of several callers at once one makes it. A call that was broken off between its two writes is completed by the next.
+    What `wish` leaves open stays as it was wished for the latest version. Of several callers at once one makes it. A
+    call that was broken off between its two writes is completed by the next.
     """
     image = await store.images.get(image_id)
     latest = await store.versions.get(VersionId(image=image_id, n=image.latest)) if image is not None else None
@@ -35,6 +38,7 @@ async def renew(store: Store, blobs: Blobs, image_id: str, clock: Clock) -> Vers
         sha256=latest.sha256,
         state="dicing",
         stages=Stages(upload=latest.stages.upload),
+        wish=latest.wish.model_copy(update=wish.model_dump(exclude_none=True) if wish else {}),
         created=now,
         updated=now,
     )
@@ -61,3 +65,13 @@ async def finish_again(store: Store, image_id: str, clock: Clock) -> Version:
     if version is None:
         raise CannotReprocess(f"{image.name} is not ready, so it can't be finished again: see ./slidemill images.")
     return version
+
+
+async def set_going(version: Version, bus: Bus, *, database: str) -> None:
+    """Puts what `renew` or `finish_again` made on its way, behind other work.
+
+    Raises `Unavailable`, which does no harm: the gateways announce within a minute what stands still.
+    """
+    event = announcement(version, database)
+    if event is not None:
+        await bus.publish_to(STAGE_OF_STATE[version.state], "bulk", [Message(event)])

@@ -68,7 +68,10 @@ Builder = Callable[[Settings, Clock, Bus], AbstractAsyncContextManager[Consumer]
 GRACE_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 DEPLOYMENT = "deployment"
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
+_KEPT_BYTES = 32 * 2**20
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -120,9 +123,13 @@ def run(settings: Settings, work: Callable[[Settings, asyncio.Event], Coroutine[
 
 
 def _share_memory_between_threads() -> None:
-    """Keeps glibc from giving each thread of the database's driver a heap of its own, each as large as its batches."""
+    """Keeps glibc from giving each thread of the database's driver a heap of its own, and from giving memory back."""
     with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 2)
+        # Chunks and batches come and go by the megabyte: fresh pages for each cost as much as moving their bytes.
+        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 async def _status(settings: Settings, work: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> int:
@@ -182,7 +189,9 @@ async def environments(settings: Settings, stop: asyncio.Event) -> AsyncIterator
 
 
 @asynccontextmanager
-async def broker(settings: Settings, store: Store, stop: asyncio.Event, *, wait: bool = True) -> AsyncIterator[Bus]:
+async def broker(
+    settings: Settings, store: Store, stop: asyncio.Event, *, wait: bool = True
+) -> AsyncIterator[RabbitBus]:
     """The bus, connected under the claim that the main database's `store` keeps.
 
     Waits for the broker, unless told not to: then it connects meanwhile, and `ready` says when. Raises `Stopped` if

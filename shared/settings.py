@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.store.documents import Subsampling
+
 
 class Settings(BaseSettings):
     """One service process's settings; workers take imaging settings from the plan instead, never from here."""
@@ -32,7 +34,8 @@ class Settings(BaseSettings):
     account_uploads: int = Field(default=500, ge=1)
     disk_reserve_bytes: int = Field(default=2 * 2**30, ge=0)
     sync_interval: int = Field(default=300, ge=1)
-    quality: int = Field(default=80, ge=30, le=100)
+    quality: int = Field(default=80, ge=1, le=100)
+    subsampling: Subsampling = "420"
     log: str = "console"
 
     @field_validator("databases", mode="before")

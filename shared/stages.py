@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, Literal, TypeVar, cast
 
+from shared.bus.crash import CrashPoint
 from shared.clock import Clock
 from shared.errors import DecoderDied, Reject, Unavailable
 from shared.events import (
@@ -30,6 +31,8 @@ H = TypeVar("H", bound=Callable[..., Awaitable[list[Event]]])
 WORKING: dict[StageName, str] = {"upload": "uploading", "dice": "dicing", "fold": "folding", "finish": "finishing"}
 MOST_DEATHS = 2
 MOST_REISSUES = 5
+
+_crash = CrashPoint()
 
 
 def version_id(event: ImageEvent) -> VersionId:
@@ -74,7 +77,7 @@ async def appear(store: Store, upload: Upload, clock: Clock, failure: Failure | 
     """Makes the image and the version of an upload, as failed or under way. Harmless when repeated.
 
     The image comes first: everybody notices a version that is missing and makes it, and the image with it. A partial
-    upload of the tus protocol makes none.
+    upload of the tus protocol makes none. The upload's `wish` becomes the version's.
     """
     if upload.tus is not None and upload.tus.partial:
         return
@@ -89,6 +92,7 @@ async def appear(store: Store, upload: Upload, clock: Clock, failure: Failure | 
         state="failed" if failure else "uploading",
         stages=Stages(upload=Stage(started=upload.created, done=upload.stored, total=upload.total)),
         failure=failure,
+        wish=upload.wish,
         created=upload.created,
         updated=clock.now(),
     )
@@ -197,6 +201,8 @@ async def _finish_block(store: Store, block: Block, fields: Mapping[str, Any], c
             set={"updated": clock.now()},
             inc={f"stages.{block.id.stage}.done": block.tiles},
             add={"workers": by} if (by := block.by) else None,
+            # For people who watch; the end of the stage says it for good.
+            hint=True,
         )
     return first
 
@@ -210,6 +216,8 @@ async def end_stage(
     store: Store, version: Version, stage: StageName, *, next_state: str, fields: Mapping[str, Any], clock: Clock
 ) -> Version | None:
     """Ends a stage once and hands the version to the next state. None if it was not in this stage."""
+    if stage in ("dice", "fold"):
+        _crash.passes("after-last-block")
     now = clock.now()
     started = getattr(version.stages, stage).started
     return await store.versions.update(

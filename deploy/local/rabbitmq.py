@@ -1,5 +1,9 @@
-"""RabbitMQ of the local stack: Debian's server run as the calling user, with its own data, node, ports and user."""
+"""RabbitMQ of the local stack: Debian's server run as the calling user, with its own data, node, ports and user.
 
+`SLIDEMILL_RABBITMQ_SERVER` names another release's `rabbitmq-server`.
+"""
+
+import os
 import socket
 import time
 from functools import cached_property
@@ -11,7 +15,7 @@ from deploy.local.children import Child, Program
 from deploy.local.ports import LOOPBACK, accepts
 from deploy.local.secret import remembered_secret
 
-SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+SERVER = Path(os.environ.get("SLIDEMILL_RABBITMQ_SERVER", "/usr/lib/rabbitmq/bin/rabbitmq-server"))
 _NODE = "slidemill@localhost"
 _USER = "slidemill"
 _VHOST = "slidemill"

@@ -2,6 +2,7 @@
 # Installs what slidemill needs on a Debian machine and builds its page. Quick when nothing is to do.
 #   setup.sh             what it takes to run and test slidemill
 #   setup.sh containers  what it takes to build and run container images, too
+#   setup.sh rabbitmq4   what it takes to make a Debian 13 with its RabbitMQ, too
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 
@@ -83,6 +84,8 @@ need libcurl4 test -e "/usr/lib/$(uname -m)-linux-gnu/libcurl.so.4"
 need iproute2 command -v ss
 if [ "${1:-}" = containers ]; then
     need buildah command -v buildah
+    need debootstrap command -v debootstrap
+elif [ "${1:-}" = rabbitmq4 ]; then
     need debootstrap command -v debootstrap
 fi
 [ -z "$missing" ] || install_packages

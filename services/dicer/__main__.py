@@ -19,7 +19,13 @@ async def dicer(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Con
     """The handlers with their decoder children."""
     slots = settings.dicer_slots
     async with Decoders(preload="services.dicer.pixels", children=slots, memory=CHILD_MEMORY) as decoders:
-        handlers = Dicer(decoders=decoders, clock=clock, quality=settings.quality, worker=settings.service)
+        handlers = Dicer(
+            decoders=decoders,
+            clock=clock,
+            quality=settings.quality,
+            subsampling=settings.subsampling,
+            worker=settings.service,
+        )
         yield Consumer(
             stage="dicer",
             handlers={FileComplete: handlers.file_complete, DiceBlock: handlers.dice_block},

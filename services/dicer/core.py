@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from shared.events import Base
-from shared.store.documents import Block, BlockId, Reader, Recipe, Source, Version
+from shared.store.documents import Block, BlockId, Reader, Recipe, Source, Subsampling, Version, Wish
 from shared.tiles.geometry import Geometry, Position, Rect
 
 COPIED_BYTES = 32 * 2**20
@@ -25,16 +25,23 @@ READ_GAP = 256 * 2**10
 FEW_BLOCKS = 4
 DECODED_TILE = 256
 COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
+# What is read tile by tile at its place in the file, to be copied or to be decoded.
+BY_TILE: tuple[Reader, ...] = (*COPYING, "tiff-jpeg2000")
+# Kinds of file that libvips reads from beginning to end without going back.
+PIPED = ("jpeg", "png")
+# Its tiles take a hundred times as long to decode as to read: half a second of work.
+JPEG2000_BYTES = 2 * 2**20
 
 # A constant of the imaging code: raised when the same source and settings give other bytes.
-REVISION = 2
+REVISION = 3
 
 
 @dataclass(frozen=True)
 class Found:
     """What a look at a slide's header found: how it is read, its size in pixels, and what it says of itself.
 
-    `offsets` and `lengths` (all tiles, row by row) are only there where the base can be copied; `reason` says why not.
+    `offsets` and `lengths` (all tiles, row by row) are only there where it is read tile by tile; `reason` says why the
+    base can't be copied.
     """
 
     reader: Reader
@@ -100,9 +107,14 @@ def suffix(name: str) -> str:
     return ending if re.fullmatch(r"\.[a-z0-9]{1,8}", ending) else ""
 
 
-def recipe(quality: int, tile: int) -> Recipe:
-    """What a first plan pins."""
-    return Recipe(revision=REVISION, quality=quality, subsampling="420", tile=tile)
+def recipe(wish: Wish, quality: int, subsampling: Subsampling, tile: int) -> Recipe:
+    """What a first plan pins: `quality` and `subsampling` where nothing else is wished."""
+    return Recipe(
+        revision=REVISION,
+        quality=quality if wish.quality is None else wish.quality,
+        subsampling=wish.subsampling or subsampling,
+        tile=tile,
+    )
 
 
 def copied_rects(geometry: Geometry, lengths: Sequence[int], target: int) -> list[Rect]:
@@ -207,8 +219,8 @@ def plan(version: Version, found: Found, issued: datetime, block_bytes: int) -> 
     """Every block of a slide's base level, numbered from 0: a pure function of the version and what was found."""
     geometry = found.geometry
     extents: list[bytes | None]
-    if found.reader in COPYING:
-        share = max(LEAST_COPIED_BYTES, sum(found.lengths) // SHARES)
+    if found.reader in BY_TILE:
+        share = max(LEAST_COPIED_BYTES, sum(found.lengths) // SHARES) if found.reader in COPYING else JPEG2000_BYTES
         rects = copied_rects(geometry, found.lengths, min(block_bytes, share))
         cols = geometry.grid(0)[0]
         extents = [extents_of(rect, cols, found.offsets, found.lengths) for rect in rects]

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from services.dicer import pixels
-from services.dicer.core import COPYING, Read, interior, reads, unpack_extents
+from services.dicer.core import BY_TILE, COPYING, Extent, Read, interior, reads, unpack_extents
 from services.dicer.pieces import Pieces
+from services.dicer.piping import piped
 from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import Reject
@@ -30,9 +31,12 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
     source, geometry, recipe = version.source, version.geometry, version.recipe
     if source is None or geometry is None or recipe is None:
         raise RuntimeError(f"block {block.id} was planned without a source")
-    if source.reader in COPYING:
-        return await _copy(block, version, source, geometry, recipe, blobs=blobs, tiles=tiles, decoders=decoders)
-    async with blobs.local(version.file, source.suffix) as path, TileWriter(tiles) as writer:
+    if source.reader in BY_TILE:
+        by_tile = _copy if source.reader in COPYING else _decode
+        return await by_tile(block, version, source, geometry, recipe, blobs=blobs, tiles=tiles, decoders=decoders)
+    pipe = bool(source.layout.get("piped"))
+    local = piped(blobs.stream(version.file)) if pipe else blobs.local(version.file, source.suffix)
+    async with local as path, TileWriter(tiles) as writer:
         if source.reader == "openslide":
             batches = decoders.stream(
                 pixels.cut_openslide, str(path), version.name, block.rect, geometry, recipe, seconds=BLOCK_SECONDS
@@ -46,7 +50,7 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
                 block.rect,
                 geometry,
                 recipe,
-                source.layout.get("page"),
+                source.layout,
                 whole,
                 seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
             )
@@ -100,6 +104,42 @@ async def _copy(
                 async for batch in batches:
                     for position, tile in batch:
                         await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+    return _missing(block, extents)
+
+
+async def _decode(
+    block: Block,
+    version: Version,
+    source: Source,
+    geometry: Geometry,
+    recipe: Recipe,
+    *,
+    blobs: Blobs,
+    tiles: Tiles,
+    decoders: Decoders,
+) -> set[Position]:
+    """Decodes the source's own JPEG 2000 tiles, each once, and encodes them as they are laid out."""
+    extents = unpack_extents(block.extents or b"")
+    present = [found async for found in _sliced(blobs, version.file, reads(block.rect, extents))]
+    profile = source.layout["profile"]
+    async with TileWriter(tiles) as writer:
+        batches = decoders.stream(
+            pixels.decode_jpeg2000,
+            [(position, *geometry.tile_size(position)) for position, _ in present],
+            geometry.tile,
+            recipe,
+            await blobs.read(version.file, *profile) if profile else None,
+            inputs=[data for _, data in present],
+            seconds=BLOCK_SECONDS,
+        )
+        async with aclosing(batches):
+            async for batch in batches:
+                for position, tile in batch:
+                    await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+    return _missing(block, extents)
+
+
+def _missing(block: Block, extents: Sequence[Extent]) -> set[Position]:
     return {position for position, extent in zip(block.rect.positions(), extents, strict=True) if not extent.length}
 
 

@@ -11,7 +11,7 @@ from shared.clock import Clock
 from shared.decoding import Decoders
 from shared.events import DiceBlock, Event, FileComplete, ImageEvent
 from shared.store import Store
-from shared.store.documents import Block, BlockId, Version
+from shared.store.documents import Block, BlockId, Subsampling, Version
 from shared.tiles import Tiles
 from shared.tiles.sparse import pack
 
@@ -20,13 +20,14 @@ from shared.tiles.sparse import pack
 class Dicer:
     """What the handlers need besides the stores of a delivery.
 
-    `quality` is the JPEG quality that a first plan pins, `worker` this process's name, `block_bytes` about how much of
-    a copied file one block covers.
+    `quality` and `subsampling` are what a first plan pins where nothing else is wished of the version, `worker` is this
+    process's name, `block_bytes` about how much of a copied file one block covers.
     """
 
     decoders: Decoders
     clock: Clock
     quality: int
+    subsampling: Subsampling
     worker: str
     block_bytes: int = core.COPIED_BYTES
 
@@ -74,7 +75,7 @@ class Dicer:
             {
                 "source": found.source,
                 "geometry": found.geometry,
-                "recipe": core.recipe(self.quality, found.tile),
+                "recipe": core.recipe(version.wish, self.quality, self.subsampling, found.tile),
                 "base": found.base,
                 "base_reason": found.reason,
                 "lane": "express" if len(blocks) <= core.FEW_BLOCKS else "bulk",

@@ -37,9 +37,19 @@ async def probe(version: Version, *, blobs: Blobs, decoders: Decoders) -> Found:
                 length=length,
                 seconds=PROBE_SECONDS,
             )
-            if found.base == "copied":
+            if found.reader in core.BY_TILE:
                 return found
             page, reason = found.layout.get("page"), found.reason or reason
+        if kind in core.PIPED:
+            return await decoders.call(
+                pixels.find_picture,
+                version.name,
+                kind,
+                reason,
+                reader=windows.read,
+                length=length,
+                seconds=PROBE_SECONDS,
+            )
         async with blobs.local(version.file, core.suffix(version.name)) as path:
             return await decoders.call(
                 pixels.find_by_path, str(path), version.name, kind, page, reason, seconds=PROBE_SECONDS

@@ -45,19 +45,7 @@ async def graveyard_of(data: Path) -> AsyncIterator[Graveyard]:
 
 async def groups(graveyard: Graveyard, stage: str | None) -> list[dict[str, Any]]:
     """Every group of letters that died of the same, with its last letter as an example."""
-    return [
-        {
-            "group": group.example.group,
-            "stage": group.example.stage,
-            "cause": group.example.cause,
-            "type": group.example.type,
-            "count": group.count,
-            "first": group.first,
-            "last": group.last,
-            "example": summary(group.example),
-        }
-        for group in await dead.groups(graveyard.letters, Selection(everything=True, stage=stage))
-    ]
+    return [group.told() for group in await dead.groups(graveyard.letters, Selection(everything=True, stage=stage))]
 
 
 async def show(graveyard: Graveyard, selection: Selection, limit: int) -> list[dict[str, Any]]:
@@ -65,7 +53,7 @@ async def show(graveyard: Graveyard, selection: Selection, limit: int) -> list[d
     found = []
     async with aclosing(dead.select(graveyard.letters, selection)) as letters:
         async for letter in letters:
-            found.append(whole(letter))
+            found.append(letter.whole())
             if len(found) == limit:
                 break
     _expect(len(found), selection)
@@ -74,7 +62,7 @@ async def show(graveyard: Graveyard, selection: Selection, limit: int) -> list[d
 
 async def retry(graveyard: Graveyard, selection: Selection, reason: str) -> dict[str, Any]:
     """Send the selected letters again; returns how many, and the run of the audit."""
-    audited = graveyard.audited("dead-retry", reason, told(selection))
+    audited = graveyard.audited("dead-retry", reason, selection.told())
     stores = {DATABASE: graveyard.pipeline.store}
     sent = await dead.retry(
         graveyard.letters, graveyard.pipeline.bus, selection, stores=stores, audited=audited, clock=SystemClock()
@@ -85,7 +73,7 @@ async def retry(graveyard: Graveyard, selection: Selection, reason: str) -> dict
 
 async def discard(graveyard: Graveyard, selection: Selection, reason: str) -> dict[str, Any]:
     """Throw the selected letters away; returns how many, and the run of the audit."""
-    audited = graveyard.audited("dead-discard", reason, told(selection))
+    audited = graveyard.audited("dead-discard", reason, selection.told())
     gone = await dead.discard(graveyard.letters, selection, audited=audited)
     _expect(gone, selection)
     return {"discarded": gone, "audit": audited.run}
@@ -97,7 +85,7 @@ async def export(graveyard: Graveyard, selection: Selection, file: Path) -> dict
     fresh = file.with_name(f".{file.name}.part")
     with fresh.open("w") as lines:
         async for letter in dead.select(graveyard.letters, selection):
-            print(json.dumps(whole(letter)), file=lines)
+            print(json.dumps(letter.whole()), file=lines)
             count += 1
     if not selection.everything:
         _expect(count, selection)
@@ -120,29 +108,6 @@ async def import_(
         clock=SystemClock(),
     )
     return {"imported": done, "unchanged": len(exported) - done, "retried": again, "audit": audited.run}
-
-
-def summary(letter: Letter) -> dict[str, Any]:
-    """What a list says about a letter."""
-    return {
-        "id": letter.id,
-        "group": letter.group,
-        "stage": letter.stage,
-        "cause": letter.cause,
-        "detail": letter.detail,
-        "type": letter.type,
-        "image": letter.image,
-        "first": letter.first,
-        "last": letter.last,
-    }
-
-
-def whole(letter: Letter) -> dict[str, Any]:
-    """The letter with headers and body: `event` if that is JSON, else `text`, else `base64`."""
-    content = letter.content
-    binary = None if any(value is not None for value in content.values()) else base64.b64encode(letter.body).decode()
-    headers = json.loads(json.dumps(dict(letter.headers), default=str))
-    return {**summary(letter), "headers": headers, **content, "base64": binary}
 
 
 def read(file: Path) -> list[tuple[str, Letter]]:
@@ -175,11 +140,6 @@ def _read_line(line: dict[str, Any]) -> tuple[str, Letter]:
     else:
         body = base64.b64decode(line["base64"], validate=True)
     return str(line["id"]), Letter.read(line["stage"], dict(line["headers"].items()), body)
-
-
-def told(selection: Selection) -> dict[str, Any]:
-    """The selection for the audit."""
-    return {"names": sorted(selection.names), "all": selection.everything, "stage": selection.stage}
 
 
 def chosen(names: Sequence[str], *, everything: bool, stage: str | None) -> Selection:

@@ -11,15 +11,14 @@ from services.ops.operator import operator
 from services.ops.pipeline import Pipeline
 from shared import replay
 from shared.audit import Audited
-from shared.bus import Message
 from shared.bus.journal import Entry, Wanted
 from shared.bus.rabbit import RabbitJournal
 from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.events import EVENTS, Event
 from shared.replay import NothingToReplay, Replay
-from shared.reprocess import CannotReprocess, finish_again, renew
-from shared.stages import STAGE_OF_STATE, announcement
+from shared.reprocess import CannotReprocess, finish_again, renew, set_going
+from shared.store.documents import Wish
 from shared.store.view import moment
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -154,22 +153,20 @@ def _sent(one: Replay) -> dict[str, Any]:
     }
 
 
-async def reprocess(pipeline: Pipeline, image: str, *, from_finish: bool, reason: str) -> dict[str, Any]:
-    """Make a further version of an image, or finish its latest one again in place."""
+async def reprocess(pipeline: Pipeline, image: str, *, from_finish: bool, wish: Wish, reason: str) -> dict[str, Any]:
+    """Make a further version of an image, with tiles as wished, or finish its latest one again in place."""
     clock = SystemClock()
-    audited = _audited(pipeline, "reprocess", reason, {"image": image, "from": "finish" if from_finish else "dice"})
-    await audited.note(image)
+    about = {"image": image, "from": "finish" if from_finish else "dice", **wish.model_dump(exclude_none=True)}
+    audited = _audited(pipeline, "reprocess", reason, about)
+    await audited.note(image, image)
     try:
         if from_finish:
             version = await finish_again(pipeline.store, image, clock)
         else:
-            version = await renew(pipeline.store, pipeline.blobs, image, clock)
+            version = await renew(pipeline.store, pipeline.blobs, image, clock, wish)
     except CannotReprocess as refusal:
         raise CommandFailed(str(refusal)) from refusal
-    event = announcement(version, DATABASE)
-    if event is not None:
-        # Should this fail, the gateways announce it within a minute.
-        await pipeline.bus.publish_to(STAGE_OF_STATE[version.state], "bulk", [Message(event)])
+    await set_going(version, pipeline.bus, database=DATABASE)
     return {"image": image, "version": version.id.n, "state": version.state, "audit": audited.run}
 
 

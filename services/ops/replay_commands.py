@@ -37,6 +37,10 @@ def register(commands: Commands) -> None:
     anew.add_argument(
         "--from", dest="start", choices=("dice", "finish"), default="dice", help="finish: redo that alone, in place"
     )
+    anew.add_argument(
+        "--quality", type=quality, metavar="N", help="JPEG quality of the tiles that are encoded, 1 to 100"
+    )
+    anew.add_argument("--subsampling", choices=("420", "444"), help="their chroma: halved both ways, or whole")
     anew.add_argument("--reason", default="", metavar="TEXT", help="why, for the audit")
 
 
@@ -49,6 +53,13 @@ def rate(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no rate: give events a second, such as 50 or 0.5")
     return number
+
+
+def quality(text: str) -> int:
+    """Parse a JPEG quality; raises argparse's error for one that is not 1 to 100."""
+    if not (text.isdecimal() and 1 <= int(text) <= 100):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JPEG quality: give a whole number from 1 to 100")
+    return int(text)
 
 
 def time(text: str) -> datetime:
@@ -148,8 +159,14 @@ async def reprocess_command(given: argparse.Namespace) -> int:
     """Process an image anew as a further version; the one that people see stays until the new one is ready."""
     from services.ops.pipeline import pipeline_of
     from services.ops.replay import reprocess
+    from shared.store.documents import Wish
 
+    wish = Wish(quality=given.quality, subsampling=given.subsampling)
+    if given.start == "finish" and wish != Wish():
+        raise Misused("Finishing makes no tiles: leave out --from finish to make them anew with another quality.")
     async with pipeline_of(given.data) as pipeline:
-        told = await reprocess(pipeline, given.image, from_finish=given.start == "finish", reason=given.reason)
+        told = await reprocess(
+            pipeline, given.image, from_finish=given.start == "finish", wish=wish, reason=given.reason
+        )
     print(json.dumps(told) if given.json else f"Version {told['version']} of {told['image']} is {told['state']}.")
     return 0

@@ -31,7 +31,7 @@ async def pyramid(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[C
             failed=handlers.failed,
             # Reading a block and securing what became of it take as long as decoding it, during which a child should
             # have another one to do.
-            slots=slots + 2,
+            slots=slots + 3,
         )
 
 

@@ -74,7 +74,9 @@ class Pyramid:
         return []
 
     async def _plan(self, version: Version, event: BaseDiced, *, store: Store) -> Version | None:
-        blocks = core.plan(version, event.geometry, self.clock.now())
+        # A picture that is read from top to bottom was folded in passing.
+        folded = version.source is not None and version.source.layout.get("folded")
+        blocks = [] if folded else core.plan(version, event.geometry, self.clock.now())
         return await stages.plan_blocks(
             store,
             version,

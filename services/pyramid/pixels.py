@@ -21,16 +21,14 @@ from services.pyramid.core import THUMBNAIL_SIDE, folded_levels, steps
 from shared.errors import Reject
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.pixels import Pixels, halve
 
-Pixels = npt.NDArray[np.uint8]
 Looks = dict[tuple[int, int], int | None]
 ROOT: Literal["root"] = "root"
 WHITE = 255
 BLANK_BYTES = 4096
 THUMBNAIL_QUALITY = 85
 MOST_ASSOCIATED_PIXELS = 50 * 10**6
-
-cv2.setNumThreads(1)
 
 
 def fold(
@@ -125,30 +123,6 @@ def _above(below: Looks, level: int, known: dict[Hashable, int]) -> Looks:
     return looks
 
 
-def halve(pixels: Pixels, level: int) -> Pixels:
-    """The 2 x 2 box mean that makes `level`; an odd last row or column counts twice.
-
-    OpenCV rounds halves up, an eighth of a grey level on average. Every other level rounds them down, on the negative,
-    so that a high pyramid does not grow brighter from level to level.
-    """
-    height, width = pixels.shape[:2]
-    if height % 2 or width % 2:
-        pixels = _uint8(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE))
-    if level % 2 == 1:
-        return ~_box_mean(~pixels)
-    return _box_mean(pixels)
-
-
-def _box_mean(pixels: Pixels) -> Pixels:
-    return _uint8(cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2), interpolation=cv2.INTER_AREA))
-
-
-def _uint8(pixels: Any) -> Pixels:
-    """OpenCV keeps the type of its input, which its stubs don't know."""
-    same: Pixels = pixels
-    return same
-
-
 def _encode(pixels: Pixels, quality: int, subsampling: str) -> bytes:
     encoded: bytes = simplejpeg.encode_jpeg(
         np.ascontiguousarray(pixels), quality=quality, colorspace="RGB", colorsubsampling=subsampling, fastdct=False
@@ -199,7 +173,8 @@ def _small_picture(pixels: Pixels) -> tuple[int, int, bytes]:
     scale = min(1.0, THUMBNAIL_SIDE / max(width, height))
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        pixels = _uint8(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+        smaller: Any = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        pixels = smaller
         width, height = size
     return width, height, _encode(pixels, THUMBNAIL_QUALITY, "444")
 

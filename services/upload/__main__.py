@@ -6,6 +6,7 @@ import ctypes
 from services.upload.app import make_app, make_gateway
 from services.upload.limits import Bounds
 from services.upload.relay import Relay
+from shared.bus.rabbit import RabbitDeadLetters, RabbitJournal
 from shared.clock import SystemClock
 from shared.http.health import add_health, served
 from shared.service import broker, environments, run, until
@@ -33,6 +34,8 @@ async def upload(settings: Settings, stop: asyncio.Event) -> None:
                 blobs=main.blobs,
                 tiles=main.tiles,
                 bus=bus,
+                letters=RabbitDeadLetters(settings.amqp, settings.prefix, bus),
+                journal=RabbitJournal(settings.amqp, settings.prefix),
                 clock=clock,
                 database=settings.database,
                 public_url=settings.public_url,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from services.upload.admin.graveyard import Graveyard
+from services.upload.admin.pipeline import Overview
 from services.upload.announcer import Announcer
 from services.upload.budget import Budget
 from services.upload.files import understood
@@ -18,6 +20,8 @@ from services.upload.tus.writing import Writing
 from services.upload.watching import Watching
 from shared.blobs import Blobs
 from shared.bus import Bus
+from shared.bus.journal import Journal
+from shared.bus.letters import DeadLetters
 from shared.clock import Clock
 from shared.http.headers import secure
 from shared.http.identity import identity
@@ -35,6 +39,8 @@ def make_gateway(
     blobs: Blobs,
     tiles: Tiles,
     bus: Bus,
+    letters: DeadLetters,
+    journal: Journal,
     clock: Clock,
     database: str,
     public_url: str,
@@ -43,6 +49,7 @@ def make_gateway(
 ) -> Gateway:
     """The gateway's parts around these stores and this bus."""
     announcer = Announcer(store, bus)
+    graveyard = Graveyard(letters, bus, {database: store}, clock)
     removing = Removing(store, blobs, tiles, clock)
     intake = Intake(
         store=store,
@@ -66,6 +73,9 @@ def make_gateway(
         watching=Watching(store),
         bus=bus,
         database=database,
+        journal=journal,
+        graveyard=graveyard,
+        overview=Overview(store, bus, graveyard, clock),
         public_url=public_url,
         page=page,
     )
@@ -84,6 +94,7 @@ def make_app(gateway: Gateway) -> web.Application:
 
     async def end_work(_: web.Application) -> None:
         await gateway.removing.close()
+        await gateway.graveyard.close()
         await gateway.announcer.close()
 
     app.on_shutdown.append(end_streams)

@@ -7,6 +7,8 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from services.upload.admin.graveyard import Graveyard
+from services.upload.admin.pipeline import Overview
 from services.upload.announcer import Announcer
 from services.upload.core import Invalid
 from services.upload.intake import Intake
@@ -17,6 +19,7 @@ from services.upload.watching import Watching
 from shared.access import Action, Principal, decide
 from shared.blobs import Blobs
 from shared.bus import Bus
+from shared.bus.journal import Journal
 from shared.clock import Clock
 from shared.http.identity import PRINCIPAL
 from shared.http.problems import Problem, not_found, require, sign_in
@@ -42,6 +45,9 @@ class Gateway:
     watching: Watching
     bus: Bus
     database: str
+    journal: Journal
+    graveyard: Graveyard
+    overview: Overview
     public_url: str
     page: Path
 

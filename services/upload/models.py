@@ -90,6 +90,8 @@ class ImageObject(Body):
     tiles: TilesObject
     base: Literal["copied", "encoded"] | None
     base_reason: str | None
+    quality: int | None
+    subsampling: Literal["420", "444"] | None
     mpp: float | None
     objective: float | None
     vendor: str | None

@@ -5,6 +5,7 @@ from typing import Literal
 from aiohttp import HttpVersion11, web
 
 from services.upload import accounts, events, files, page, sessions
+from services.upload.admin.table import OPERATING
 from services.upload.models import (
     AccountObject,
     ImageObject,
@@ -152,7 +153,8 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         f"{API}/sessions/{{session}}/events",
         events.stream,
-        "Server-sent events named `image`: every image at connect, then each that changes.",
+        "Server-sent events: `image` for every image at connect, then for each that changes; `removed` with the `id` "
+        "of an image that was deleted; `gone` when the session was, as the last one.",
         {200: ImageProgress},
         media="text/event-stream",
     ),
@@ -173,6 +175,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     *TUS,
     *STORES,
+    *OPERATING,
     Route(
         "GET",
         "/signin/{code}",
@@ -188,6 +191,9 @@ PAGES = (
     ("/index.html", page.index),
     ("/sessions/{id}", page.index),
     ("/images/{id}", page.index),
+    ("/images/{id}/timeline", page.index),
+    ("/pipeline", page.index),
+    ("/stores", page.index),
     ("/favicon.svg", page.favicon),
     ("/assets/{name}", page.asset),
 )

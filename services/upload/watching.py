@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,21 @@ EVERY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 # Clocks of the hosts that write `updated` differ a little; what is read twice is compared and told once.
 OVERLAP = timedelta(seconds=30)
+# Now and then everything is read: a clock that was set back dates its news before what was told already.
+WHOLE_EVERY = 30
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class News:
+    """What is new to a watcher: images as they are now, ids of those that were deleted, and whether the session was."""
+
+    images: list[dict[str, Any]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    gone: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.removed or self.gone)
 
 
 class Watched:
@@ -24,25 +39,29 @@ class Watched:
     def __init__(self, store: Store, session: str) -> None:
         self.watchers = 0
         self.round = 0
+        self._looks = 0
         self._store = store
         self._session = session
         self._newest: datetime | None = None
         self._told: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._removed: dict[str, int] = {}
+        self._gone = False
         self._changed = asyncio.Event()
         self._looking = asyncio.Lock()
 
-    def since(self, round: int) -> list[dict[str, Any]]:
-        """The images that changed after this round."""
-        return [image for changed, image in self._told.values() if changed > round]
+    def since(self, round: int) -> News:
+        """What changed after this round. Who begins is told of what there is, and of nothing that is not."""
+        images = [image for changed, image in self._told.values() if changed > round]
+        removed = [id for id, changed in self._removed.items() if changed > round] if round else []
+        return News(images, removed, self._gone)
 
     async def join(self) -> None:
-        """Looks at the session for a watcher who begins: what was told of images that are gone since is forgotten."""
+        """Looks at the session for a watcher who begins, and tells everybody else what is gone by now."""
         async with self._looking:
             if self.round == 0:
                 await self._look()
-            elif self._told:
-                there = {image.id for image in await self._store.images.find({"_id": In(list(self._told))})}
-                self._told = {id: told for id, told in self._told.items() if id in there}
+            elif removed := await self._missing():
+                self._tell({}, removed)
 
     async def look(self) -> None:
         """Reads what was updated since the last look, and wakes the watchers if an image has changed."""
@@ -51,8 +70,9 @@ class Watched:
 
     async def _look(self) -> None:
         where: dict[str, Any] = {"session": self._session}
-        if self._newest is not None:
+        if self._newest is not None and self._looks % WHOLE_EVERY:
             where["updated"] = Greater(self._newest - OVERLAP)
+        self._looks += 1
         versions = await self._store.versions.find(where)
         images = (
             await self._store.images.find({"_id": In([version.id.image for version in versions])}) if versions else []
@@ -67,10 +87,31 @@ class Watched:
                     news[image.id] = told
         if versions:
             self._newest = max(version.updated for version in versions)
-        if news or self.round == 0:
-            self.round += 1
-            self._told.update({id: (self.round, told) for id, told in news.items()})
-            self.wake()
+        gone = not self._gone and await self._store.sessions.get(self._session) is None
+        # Deletions leave no trace that a session could be asked for, but one image less than were told of.
+        known = len(self._told.keys() | news.keys())
+        fewer = await self._store.images.count({"session": self._session}) < known
+        removed = await self._missing() if fewer else []
+        if news or removed or gone or self.round == 0:
+            self._gone = self._gone or gone
+            self._tell({id: told for id, told in news.items() if id not in removed}, removed)
+
+    async def _missing(self) -> list[str]:
+        """The images that were told of and are no longer there."""
+        if not self._told:
+            return []
+        there = {image.id for image in await self._store.images.find({"_id": In(list(self._told))})}
+        return [id for id in self._told if id not in there]
+
+    def _tell(self, news: dict[str, dict[str, Any]], removed: list[str]) -> None:
+        self.round += 1
+        for id in removed:
+            self._told.pop(id)
+            self._removed[id] = self.round
+        for id, told in news.items():
+            self._told[id] = self.round, told
+            self._removed.pop(id, None)
+        self.wake()
 
     def wake(self) -> None:
         """Lets every watcher look for news."""
@@ -92,8 +133,8 @@ class Watching:
         self._sessions: dict[str, tuple[Watched, asyncio.Task[None]]] = {}
         self._closed = False
 
-    async def follow(self, session: str) -> AsyncGenerator[list[dict[str, Any]], None]:
-        """All images of a session, then those that change; an empty list when there was nothing for a while.
+    async def follow(self, session: str) -> AsyncGenerator[News, None]:
+        """All images of a session, then what changes; no news when there was nothing for a while.
 
         Ends when the gateway stops. Raises `Unavailable` if even the first look fails.
         """

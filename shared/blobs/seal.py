@@ -1,6 +1,9 @@
 """Completes an upload: every chunk there, digests proven, file readable, version handed to the dicer, fact announced.
 
 Each step is recorded before the next, and any of them may have been done already by somebody who then died.
+
+Whoever makes an upload says there what is wanted of its tiles: `Upload(..., wish=Wish(quality=90))`. It goes into the
+version with everything else, and the first plan pins it in the recipe.
 """
 
 import asyncio
@@ -11,11 +14,11 @@ from typing import Any
 from shared.blobs import Blobs, owner_of
 from shared.blobs.pieces import tail_of
 from shared.bus import Bus, Message
-from shared.clock import Clock
+from shared.clock import SKEW, Clock
 from shared.errors import Reject
 from shared.events import Event, FileComplete
 from shared.stages import appear, end_stage, fail
-from shared.store import In, Less, Store
+from shared.store import Greater, In, Less, Store
 from shared.store.documents import Upload, Version, VersionId
 
 # Well within what a relay takes for stale.
@@ -217,8 +220,13 @@ async def relay(store: Store, blobs: Blobs, bus: Bus, *, database: str, clock: C
     for upload in ended:
         finished += await _announce(upload, store, blobs, bus, database, clock)
     # The slow part comes after what only has to be said.
+    now = clock.now()
     left = await store.uploads.find(
-        {"state": "verifying", "updated": Less(clock.now() - stale)}, sort="updated", limit=MOST_UPLOADS
+        {"state": "verifying", "updated": Less(now - stale)}, sort="updated", limit=MOST_UPLOADS
+    )
+    # Touched before the clock was set back: whether anybody is still at it can't be told.
+    left += await store.uploads.find(
+        {"state": "verifying", "updated": Greater(now + SKEW)}, sort="updated", limit=MOST_UPLOADS
     )
     for upload in left:
         # Of several gateways one reads the file.

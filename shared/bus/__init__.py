@@ -53,6 +53,24 @@ class Message:
     headers: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class StageQueues:
+    """How much waits in a stage's queues; what a worker holds does not count. `workers` are processes that consume."""
+
+    express: int
+    bulk: int
+    dead: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """The queues of every stage, None where no worker ever ran here, and what waits in each delay for any of them."""
+
+    stages: Mapping[str, StageQueues | None]
+    delayed: Mapping[str, int]
+
+
 class Delivery(Protocol):
     """One message held by a consumer until it is acked or given back."""
 
@@ -106,6 +124,10 @@ class Bus(Protocol):
 
         All stages share the delays, so this errs on the side of waiting while another stage's message is delayed.
         """
+        ...
+
+    async def gauge(self) -> Gauge:
+        """What waits where, at this moment. Raises `Unavailable`."""
         ...
 
     async def ready(self) -> None:

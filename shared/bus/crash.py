@@ -1,13 +1,14 @@
 """Named points at which a test may kill a service: `SLIDEMILL_CRASH=before-publish:3` ends it at the third pass.
 
 The process ends as if by `kill -9`, with status 137. Points: `before-publish` (a handler has returned, nothing is
-published), `after-publish` (everything is confirmed, the delivery is not acked).
+published), `after-publish` (everything is confirmed, the delivery is not acked), `after-last-block` (a stage's last
+block is done, the stage has not ended).
 """
 
 import os
 from typing import Literal
 
-Point = Literal["before-publish", "after-publish"]
+Point = Literal["before-publish", "after-publish", "after-last-block"]
 VARIABLE = "SLIDEMILL_CRASH"
 
 

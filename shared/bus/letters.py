@@ -1,5 +1,6 @@
 """Dead letters: what they say about their end, how they are told apart and grouped, and the port to their queues."""
 
+import base64
 import hashlib
 import json
 import re
@@ -114,6 +115,27 @@ class Letter:
             return {"event": json.loads(text), "text": None}
         except ValueError:
             return {"event": None, "text": text}
+
+    def summary(self) -> dict[str, Any]:
+        """What a list says about it."""
+        return {
+            "id": self.id,
+            "group": self.group,
+            "stage": self.stage,
+            "cause": self.cause,
+            "detail": self.detail,
+            "type": self.type,
+            "image": self.image,
+            "first": self.first,
+            "last": self.last,
+        }
+
+    def whole(self) -> dict[str, Any]:
+        """All of it, with headers and body: `event` if that is JSON, else `text`, else `base64`."""
+        content = self.content
+        binary = None if any(value is not None for value in content.values()) else base64.b64encode(self.body).decode()
+        headers = json.loads(json.dumps(dict(self.headers), default=str))
+        return {**self.summary(), "headers": headers, **content, "base64": binary}
 
     def _text(self, header: str) -> str | None:
         value = self.headers.get(header)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from shared.bus import Delivery, Message
+from shared.bus import Delivery, Gauge, Message, StageQueues
 from shared.bus import topology as table
 from shared.bus.envelope import ATTEMPT, copied, dead, decode, encode, is_replay, received
 from shared.bus.journal import Entry
@@ -203,6 +203,18 @@ class MemoryBus:
         self._check_open()
         lanes = (self.broker[table.stage_queue(_PREFIX, stage, lane)] for lane in table.LANES)
         return sum(len(queue.ready) for queue in lanes) + len(self.broker.delayed)
+
+    async def gauge(self) -> Gauge:
+        """See `Bus.gauge`. Nobody here tells one delay from another: all count as the first."""
+        self._check_open()
+
+        def of(stage: str) -> StageQueues:
+            express, bulk = (self.broker[table.stage_queue(_PREFIX, stage, lane)] for lane in table.LANES)
+            dead = len(self.broker.dead[stage])
+            return StageQueues(len(express.ready), len(bulk.ready), dead, len(express.subscriptions))
+
+        delayed = {name: 0 for name in table.DELAYS}
+        return Gauge({stage: of(stage) for stage in table.STAGES}, {**delayed, "10s": len(self.broker.delayed)})
 
     async def ready(self) -> None:
         """See `Bus.ready`."""

@@ -24,6 +24,11 @@ from shared.decoding.child import Arenas, serve
 _REQUEST_FDS = 5
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
+# The most that glibc takes.
+_KEPT_BYTES = 32 * 2**20
 # The kernel should end a decoder, which is replaced in milliseconds, before it ends a service.
 _OOM_SCORE = b"500"
 
@@ -114,6 +119,10 @@ def _be_child(
             sibling.fate.close()
         with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:
             score.write(_OOM_SCORE)
+        # A decoder frees and wants the same megabytes all day: fresh pages each time cost more than decoding does.
+        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         _, call, inputs, first, second = fds

@@ -111,6 +111,14 @@ class Directory:
         at = entry.at if size <= self._shape.inline else entry.value
         return self._bytes(at, size if most is None else min(size, most))
 
+    def place(self, code: int) -> tuple[int, int] | None:
+        """Offset and length of a tag's bytes in the file; None where it is not there."""
+        entry = self._entries.get(code)
+        if entry is None:
+            return None
+        size = _SIZES.get(entry.type, 0) * entry.held
+        return (entry.at if size <= self._shape.inline else entry.value, size)
+
     def text(self, code: int, most: int = 2**16) -> str:
         """A tag's text up to its first NUL."""
         return self.data(code, most).split(b"\0", 1)[0].decode("utf-8", "replace").strip()

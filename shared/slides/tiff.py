@@ -15,6 +15,7 @@ from shared.slides import vendors
 from shared.slides.damage import Damaged, Truncated, told
 from shared.slides.directories import Directory, read_directories
 from shared.slides.jpeg import Assembler, read_header
+from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
 
 _JPEG = 7
 _COMPRESSIONS = {
@@ -34,6 +35,8 @@ _COMPRESSIONS = {
 }
 _COLOURS = {0: "grey", 1: "grey", 3: "a palette", 5: "CMYK", 8: "CIE Lab"}
 _RGB, _YCBCR = 2, 6
+_APERIO_RGB = 33005
+_ICC = 34675
 _ADOBE_TRANSFORM = {_RGB: 0, _YCBCR: 1}
 _MASK = 4
 # A JPEG header is shorter; the rest of a tile is not looked at.
@@ -47,7 +50,9 @@ class TiffSlide:
     `page` is its number from 0. `tile_width` and `tile_height` are 0 where the image lies in strips; `offsets` and
     `lengths` are where each tile's bytes lie, row by row, length 0 where there is no tile. `tables` is the page's
     JPEGTables stream; `adobe_transform` what a JPEG decoder must take the components for (0 RGB, 1 YCbCr).
-    `reason` is a clause that says why the tiles can't be copied as they are, or None where they can.
+    `reason` is a clause that says why the tiles can't be copied as they are, or None where they can. `jpeg2000` says
+    that each of them is a JPEG 2000 codestream of RGB pixels that can be decoded by itself. `profile` is where the ICC
+    profile lies: offset and length in bytes.
     `scanned` is ISO 8601; `properties` holds "icc" where the file has a profile, then the vendor's own words.
     `associated` is the page number of each of "label", "macro" and "thumbnail" that is there. `mpp` is in micrometres
     per pixel.
@@ -69,6 +74,8 @@ class TiffSlide:
     subsampling: str | None
     adobe_transform: int | None
     reason: str | None
+    jpeg2000: bool
+    profile: tuple[int, int] | None
     vendor: str
     mpp: float | None
     objective: float | None
@@ -122,6 +129,12 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         subsampling, reason = _peek(
             source, offsets, lengths, -(-width // tile_width), tile_width, tables, _ADOBE_TRANSFORM[photometric]
         )
+    jpeg2000 = (
+        page.number(259, 1) == _APERIO_RGB
+        and vendors.not_copyable(pages, vendor) is None
+        and _odd_tiles(page, tile_width, tile_height) is None
+        and _all_jpeg2000(source, offsets, lengths, tile_width)
+    )
     return TiffSlide(
         page=page.index,
         width=width,
@@ -139,6 +152,8 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         subsampling=subsampling,
         adobe_transform=_ADOBE_TRANSFORM.get(photometric),
         reason=reason,
+        jpeg2000=jpeg2000,
+        profile=page.place(_ICC),
         vendor=vendor,
         mpp=details.mpp,
         objective=details.objective,
@@ -198,16 +213,22 @@ def _check_extents(page: Directory, length: int, extents: tuple[Sequence[int], S
 
 def _unlike_ours(page: Directory, tile_width: int, tile_height: int) -> str | None:
     """Why the tag values rule out copying, or None."""
-    compression, photometric = page.number(259, 1), page.number(262, -1)
-    if not tile_width:
-        return "its image is stored in strips, not in tiles"
-    if compression != _JPEG:
+    compression = page.number(259, 1)
+    if tile_width and compression != _JPEG:
         how = _COMPRESSIONS.get(compression, f"with method {compression}")
         return f"its tiles are compressed {how}, not as JPEG" if compression != 1 else "its tiles are not compressed"
+    return _odd_tiles(page, tile_width, tile_height)
+
+
+def _odd_tiles(page: Directory, tile_width: int, tile_height: int) -> str | None:
+    """Why tiles of this shape and with these pixels can't be ours, or None."""
+    if not tile_width:
+        return "its image is stored in strips, not in tiles"
     if tile_width != tile_height:
         return f"its tiles of {tile_width} x {tile_height} pixels are not square"
     if tile_width % 16 or not 128 <= tile_width <= 1024:
         return f"its tiles' side of {tile_width} pixels is not a multiple of 16 between 128 and 1024"
+    photometric = page.number(262, -1)
     if any(bits != 8 for bits in page.numbers(258)) or not page.count(258):
         return f"its channels have {max(page.numbers(258), default=1)} bits, not 8"
     if photometric not in _ADOBE_TRANSFORM or page.number(277, 1) != 3:
@@ -220,6 +241,16 @@ def _unlike_ours(page: Directory, tile_width: int, tile_height: int) -> str | No
     if page.number(32997, 1) != 1:
         return "its tiles are several layers deep"
     return None
+
+
+def _all_jpeg2000(source: BinaryIO, offsets: Sequence[int], lengths: Sequence[int], tile: int) -> bool:
+    """Whether a few of the tiles are what all of them are taken for."""
+    present = [index for index, count in enumerate(lengths) if count]
+    for index in {present[0], present[len(present) // 2], present[-1]} if present else ():
+        source.seek(offsets[index])
+        if not is_plain(source.read(min(lengths[index], MOST_HEADER_BYTES)), tile):
+            return False
+    return bool(present)
 
 
 def _peek(

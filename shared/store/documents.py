@@ -73,10 +73,22 @@ class Tus(BaseModel):
     parts: tuple[str, ...] = ()
 
 
+Subsampling = Literal["420", "444"]
+
+
+class Wish(BaseModel):
+    """What somebody wants of the JPEG tiles that are encoded; None: what the dicer that plans them is set to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    quality: int | None = Field(default=None, ge=1, le=100)
+    subsampling: Subsampling | None = None
+
+
 class Upload(Document):
     """One file on its way in. `id` is the GridFS files id too, but where `file` names a stored file that it shares.
 
-    `session` is empty for a part that named none.
+    `session` is empty for a part that named none. `wish` becomes its version's.
     """
 
     id: str = Field(alias="_id")
@@ -97,6 +109,7 @@ class Upload(Document):
     md5: str | None = None
     sha256: str | None = None
     tus: Tus | None = None
+    wish: Wish = Wish()
     created: datetime
     updated: datetime
 
@@ -171,11 +184,11 @@ class Recipe(BaseModel):
 
     revision: int
     quality: int
-    subsampling: Literal["420", "444"]
+    subsampling: Subsampling
     tile: int
 
 
-Reader = Literal["tiff-tiles", "dicom-frames", "openslide", "vips-random", "vips-sequential"]
+Reader = Literal["tiff-tiles", "dicom-frames", "tiff-jpeg2000", "openslide", "vips-random", "vips-sequential"]
 
 
 class Source(BaseModel):
@@ -200,7 +213,7 @@ class Source(BaseModel):
 
 
 class Version(Document):
-    """Everything about one processing of an image."""
+    """Everything about one processing of an image. `recipe` is what its first plan made of `wish`."""
 
     id: VersionId = Field(alias="_id")
     session: str
@@ -212,6 +225,7 @@ class Version(Document):
     state: State = "uploading"
     stages: Stages = Stages()
     failure: Failure | None = None
+    wish: Wish = Wish()
     recipe: Recipe | None = None
     source: Source | None = None
     geometry: Geometry | None = None
@@ -281,7 +295,8 @@ class Tick(Document):
 class Audit(Document):
     """What somebody did by hand to messages or images: who, when, why, to what.
 
-    `id` is `run-part`: a run goes on in a further part after so many subjects, each noted before it is done.
+    `id` is `run-part`: a run goes on in a further part after so many subjects, each noted before it is done. `images`
+    are those that the subjects are about.
     """
 
     id: str = Field(alias="_id")
@@ -292,6 +307,7 @@ class Audit(Document):
     reason: str
     selection: dict[str, Any] = {}
     subjects: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
 
 class Thumbnail(Document):

@@ -43,6 +43,7 @@ def image_object(image: Image, version: Version | None) -> dict[str, Any]:
     }
     geometry = version.geometry if version else None
     source = version.source if version else None
+    recipe = version.recipe if version else None
     counted = version is not None and version.stages.fold.ended is not None
     return {
         "id": image.id,
@@ -62,6 +63,8 @@ def image_object(image: Image, version: Version | None) -> dict[str, Any]:
         },
         "base": version.base if version else None,
         "base_reason": version.base_reason if version else None,
+        "quality": recipe.quality if recipe else None,
+        "subsampling": recipe.subsampling if recipe else None,
         "mpp": source.mpp if source else None,
         "objective": source.objective if source else None,
         "vendor": source.vendor if source else None,

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all, or some of {', '.join(CASES)}")
     parser.add_argument("--slide", type=Path, help="a file of your own instead, against dzsave")
+    parser.add_argument("--peer", help="only against this one, where a case has several")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--workers", default="dicer=1,pyramid=1")
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "bench")
@@ -183,7 +184,10 @@ def main() -> None:
         bench(options.slide.name, own(options.slide), options.slide, data, options)
         return
     for name in CASES if "all" in options.cases else options.cases or QUICK:
-        bench(name, CASES[name], CASES[name].make(options.folder), data, options)
+        case = CASES[name]
+        if options.peer is not None:
+            case = replace(case, peers=tuple(pair for pair in case.peers if pair[0].__name__ == options.peer))
+        bench(name, case, case.make(options.folder), data, options)
 
 
 def own(slide: Path) -> Case:

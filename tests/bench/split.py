@@ -18,7 +18,7 @@ from services.pyramid import core as fold_core
 from services.pyramid import pixels
 from shared.blobs import Blobs
 from shared.decoding import Decoders
-from shared.store.documents import Version, VersionId
+from shared.store.documents import Version, VersionId, Wish
 from shared.tiles import Tile, Tiles
 from shared.tiles.geometry import Position
 from shared.tiles.keys import split_key
@@ -110,7 +110,7 @@ def measure(slide: Path, quality: int) -> dict[str, float]:
             "updated": now,
             "source": found.source,
             "geometry": found.geometry,
-            "recipe": core.recipe(quality, found.tile),
+            "recipe": core.recipe(Wish(), quality, "420", found.tile),
         }
     )
     with clock.step("plan"):

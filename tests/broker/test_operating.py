@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 from pymongo import MongoClient
 
 from deploy.local.layout import DATABASE, PREFIX
+from deploy.local.mongod import is_primary
+from deploy.local.rabbitmq import speaks_amqp
 from shared.bus import topology as table
 from shared.events import FileComplete
 from tests.running import RunningStack, eventually
@@ -109,33 +113,44 @@ def test_an_image_is_processed_anew_and_finished_again(stack: RunningStack, imag
         assert shown["viewable"]
         return bool(shown["state"] == "ready")
 
-    thumbnail = stack.get(f"/images/{image['id']}/thumbnail")
-    assert stack.run("reprocess", image["id"])["version"] == 2
+    assert stack.run("reprocess", image["id"], "--quality", "90")["version"] == 2
     assert eventually(is_ready, 60, "version 2 is not ready")
-    assert stack.image(image["id"])["version"] == 2
+    told = stack.image(image["id"])
+    assert (told["version"], told["quality"], told["subsampling"]) == (2, 90, "420")
+    thumbnail = stack.get(f"/images/{image['id']}/thumbnail")
     assert stack.run("reprocess", image["id"], "--from", "finish")["state"] == "finishing"
     assert eventually(is_ready, 60, "version 2 is not finished again")
     assert stack.get(f"/images/{image['id']}/thumbnail") == thumbnail
 
 
 @pytest.mark.parametrize("server", ["rabbitmq", "mongod"])
-def test_after_the_death_of_a_server_every_service_goes_on_without_a_restart(
+def test_after_the_death_of_a_server_the_pipeline_goes_on_in_15_s_without_a_restart_of_a_service(
     stack: RunningStack, tmp_path: Path, server: str
 ) -> None:
+    """Measured from when the server answers again to the end of a slide that was sent meanwhile; -s prints it."""
+
     def services() -> dict[str, int | None]:
         return {part["name"]: part["pid"] for part in stack.status()["services"]}
 
-    def ready() -> bool:
-        told = stack.status()
-        return all(part["ready"] for part in (*told["services"], *told["servers"]))
+    def answers() -> bool:
+        if server == "mongod":
+            return is_primary(stack.mongodb)
+        return speaks_amqp(int(stack.amqp.rpartition(":")[2].partition("/")[0]))
 
     before = services()
-    pid = stack.pid(server)
-    os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: stack.pid(server) != pid, 30, f"{server} is not restarted")
-    assert eventually(ready, 60, "not every service is ready again")
-
-    assert services() == before
     slide = tmp_path / f"after-{server}.svs"
     write_svs(slide, 600, 500)
-    assert stack.upload(slide, session="operating")[slide.name]["state"] == "ready"
+    pid = stack.pid(server)
+    os.kill(pid, signal.SIGKILL)
+    with ThreadPoolExecutor(1) as sender:
+        sent = sender.submit(lambda: stack.upload(slide, session=f"{server} killed"))
+        assert eventually(lambda: not Path(f"/proc/{pid}").exists(), 30, f"{server} did not die")
+        assert eventually(answers, 60, f"{server} does not come back")
+        since = time.monotonic()
+        image = sent.result(60)[slide.name]
+    seconds = time.monotonic() - since
+
+    print(f"{server} killed: the slide was ready {seconds:.1f} s after its return")
+    assert image["state"] == "ready"
+    assert seconds < 15
+    assert services() == before

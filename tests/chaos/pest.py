@@ -1,11 +1,14 @@
 """What no part of slidemill would send: poison, and messages that were there before, again and in any order."""
 
 import asyncio
+import base64
 import json
 import random
+import urllib.request
 import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 
@@ -71,6 +74,17 @@ class Pest:
                     await bus.publish_to(stage, self._random.choice(table.LANES), [Message(fact), Message(fact)])
         finally:
             await bus.close()
+
+
+def short_of_disk(management: str) -> bool:
+    """Whether the broker at this management address has raised its alarm; raises OSError if it does not answer."""
+    address = urlsplit(management)
+    credentials = base64.b64encode(f"{address.username}:{address.password}".encode()).decode()
+    request = urllib.request.Request(
+        f"http://{address.hostname}:{address.port}/api/nodes", headers={"Authorization": f"Basic {credentials}"}
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return any(node.get("disk_free_alarm") for node in json.load(answer))
 
 
 def _json(**fields: object) -> bytes:

@@ -1,4 +1,4 @@
-"""The local stack as a chaos run needs it: its services reach broker and database through proxies, and may crash.
+"""The local stack as a chaos run needs it: lines that ail, small disks, a clock that jumps, services that crash.
 
 As a program it is the stack's own process: `python -m tests.chaos.stack --data DIR --through '{"rabbitmq": 1234}' …`
 """
@@ -12,27 +12,37 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.local.children import Program
 from deploy.local.stack import Stack, run_until_signalled
-from deploy.local.state import read_state
+from deploy.local.state import State, read_state
 from shared.bus.crash import VARIABLE
+from shared.clock import OFFSET_FILE
+from tests.chaos.disk import DISKS, RESERVE_BYTES, Disk, can_mount, with_disks
 from tests.chaos.proxy import Proxy, Toxic, running
 from tests.running import ROOT, RunningStack, command, eventually
 
 START_SECONDS = 120
 SERVERS = ("mongod", "rabbitmq")
+WORKERS = {"dicer": 2, "pyramid": 2}
+# Where a service ends as if killed, and at which pass; again and again.
+CRASHES = {
+    "dicer": "before-publish:40",
+    "dicer-2": "after-last-block:12",
+    "pyramid": "after-publish:40",
+    "pyramid-2": "after-last-block:12",
+}
+OFFSET = "clock-offset"
 
 
 class FrailStack(Stack):
-    """Every service gets the proxies' ports instead of the servers', and passes the named crash point so often."""
+    """Every service gets the proxies' ports instead of the servers', the run's clock, and its crash point."""
 
-    def __init__(self, data: Path, *, workers: Mapping[str, int], through: Mapping[str, int], crash: str) -> None:
+    def __init__(self, data: Path, *, workers: Mapping[str, int], through: Mapping[str, int]) -> None:
         super().__init__(data, workers=workers)
         self._through = through
-        self._crash = crash
 
     def _service(self, name: str, module: str, port: int) -> Program:
         program = super()._service(name, module, port)
@@ -41,8 +51,9 @@ class FrailStack(Stack):
         mongodb = _moved(environment["SLIDEMILL_MONGODB"], self._through.get("mongod"))
         # A client of the set would ask it for its address, and go there past the proxy.
         environment["SLIDEMILL_MONGODB"] = mongodb.replace("replicaSet=slidemill", "directConnection=true")
-        if self._crash:
-            environment[VARIABLE] = self._crash
+        environment[VARIABLE] = CRASHES.get(name, "")
+        environment[OFFSET_FILE] = str(self.data / OFFSET)
+        environment["SLIDEMILL_DISK_RESERVE_BYTES"] = str(RESERVE_BYTES)
         return replace(program, environment=environment)
 
 
@@ -55,17 +66,37 @@ def _moved(url: str, port: int | None) -> str:
     return f"{before}@{host.partition(':')[0]}:{port}/{path}"
 
 
+@dataclass(frozen=True)
+class Frail:
+    """The running stack, and everything of it that can ail; no disks where they can't be mounted."""
+
+    stack: RunningStack
+    network: "Network"
+    clock: "SettableClock"
+    disks: Mapping[str, Disk]
+
+    def state(self) -> State:
+        """Its processes at this moment."""
+        state = read_state(self.stack.data)
+        if state is None:
+            raise RuntimeError("The stack's state has gone.")
+        return state
+
+
 @contextmanager
-def frail_stack(workers: Mapping[str, int], crash: str = "") -> Iterator[tuple[RunningStack, "Network"]]:
-    """Starts it with a proxy before each server, in a folder of its own; afterwards all of it goes."""
+def frail_stack() -> Iterator[Frail]:
+    """Starts it in a folder of its own, with a proxy before each server; afterwards all of it goes."""
     folder = Path(tempfile.mkdtemp(prefix="slidemill-chaos-"))
     proxies = {server: Proxy(lambda server=server: _port(folder, server)) for server in SERVERS}  # type: ignore[misc]
     try:
         with running(*proxies.values()) as loop:
             through = {server: proxy.port for server, proxy in proxies.items()}
-            options = ["--data", str(folder), "--workers", json.dumps(workers), "--through", json.dumps(through)]
+            clock = SettableClock(folder / OFFSET)
+            program = [sys.executable, "-m", "tests.chaos.stack", "--data", str(folder)]
+            program += ["--through", json.dumps(through)]
+            small_disks = can_mount()
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.stack", *options, "--crash", crash],
+                with_disks(folder, program) if small_disks else program,
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -80,7 +111,8 @@ def frail_stack(workers: Mapping[str, int], crash: str = "") -> Iterator[tuple[R
 
             try:
                 eventually(ready, START_SECONDS, "the stack is not ready")
-                yield RunningStack(folder), Network(proxies, loop)
+                disks = {name: Disk(process.pid, folder / below) for name, (below, _) in DISKS.items()}
+                yield Frail(RunningStack(folder), Network(proxies, loop), clock, disks if small_disks else {})
             finally:
                 command(folder, "down")
                 process.wait(60)
@@ -110,15 +142,29 @@ class Network:
             self._loop.call_soon_threadsafe(proxy.heal)
 
 
+class SettableClock:
+    """The clock of every service, in the midst of their running: so many seconds before or behind this machine's."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.offset = 0.0
+        self.set(0.0)
+
+    def set(self, offset: float) -> None:
+        """Sets it for all of them at once."""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(str(offset))
+        fresh.rename(self._file)
+        self.offset = offset
+
+
 def main() -> None:
     """Runs the stack until it is signalled."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--workers", type=json.loads, default={})
     parser.add_argument("--through", type=json.loads, default={})
-    parser.add_argument("--crash", default="")
     given = parser.parse_args()
-    stack = FrailStack(given.data, workers=given.workers, through=given.through, crash=given.crash)
+    stack = FrailStack(given.data, workers=WORKERS, through=given.through)
 
     async def stay(_: Stack) -> None:
         await asyncio.Event().wait()

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.bus.envelope import CAUSE
 from shared.bus.letters import Letter
 from tests.chaos.load import kind_of
 from tests.chaos.verdict import Ends, judge
 
 POISON = b"poison"
-NAME = "001-00-png.png"
+NAME = "001-png.png"
 CLEAN = {"png.png": ("ready", "digest")}
 
 
@@ -54,6 +55,19 @@ def test_whatever_is_wrong_is_told(spoil: Callable[[Ends], object], complaint: s
 
     assert not verdict.clean
     assert any(line.startswith(complaint) for line in verdict.complaints)
+
+
+@pytest.mark.parametrize(("cause", "clean"), [("reject", True), ("retries", False)])
+def test_a_file_that_is_no_slide_may_be_refused_and_no_more(cause: str, clean: bool) -> None:
+    """Its dead letter is expected, unless it says anything but that."""
+    ends = good()
+    ends.states["a"] = "failed"
+    headers = {CAUSE: cause, "ce-subject": "a"}
+    ends.dead.append(Letter.read("dicer", headers, b"file-complete"))
+
+    verdict = judge([NAME], {NAME}, {"png.png": ("failed", "digest")}, kind_of, ends, {POISON})
+
+    assert verdict.clean == clean
 
 
 def test_a_file_that_its_sender_gave_up_is_told() -> None:

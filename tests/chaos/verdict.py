@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from shared.bus.letters import Letter
 from shared.bus.rabbit import RabbitBus, RabbitDeadLetters
 from shared.mongo import connect
+from shared.store import In
 from shared.store.documents import VersionId
 from shared.store.mongo import MongoStore
 from shared.tiles.keys import split_key, version_range
@@ -40,6 +41,7 @@ async def look(mongodb: str, amqp: str) -> Ends:
     store, tiles = MongoStore(client, DATABASE), MongoTiles(client, DATABASE)
     ends = Ends()
     known = set()
+    stray: Counter[str] = Counter()
     async for image in store.images.each({}):
         ends.images.setdefault(image.name, []).append(image.id)
         version = await store.versions.get(VersionId(image=image.id, n=image.latest))
@@ -48,21 +50,28 @@ async def look(mongodb: str, amqp: str) -> Ends:
             continue
         known.add(image.id)
         ends.states[image.id] = version.state
+        if version.state == "ready":
+            # A failed one keeps them, to go on from where it failed.
+            blocks = await store.blocks.count({"_id.image": image.id, "_id.version": image.latest})
+            stray["blocks of ready images"] += blocks
         ends.reasons[image.id] = version.failure.reason if version.failure else ""
         digest = hashlib.sha256()
         async for tile in tiles.scan(version_range(image.id, image.latest)):
             digest.update(tile.key[16:] + hashlib.sha256(tile.data).digest())
         ends.digests[image.id] = digest.hexdigest()
     database = client[DATABASE]
-    stray: Counter[str] = Counter()
     async for found in database["tiles"].find({}, {"_id": 1}):
         if split_key(found["_id"])[0] not in known:
             stray["tiles without an image"] += 1
     owned = {found["_id"] async for found in database["fs.files"].find({}, {"_id": 1})}
+    used = set(await database["versions"].distinct("file"))
+    stray["files without an image"] = len(owned - used)
+    stray["uploads without an end"] = await store.uploads.count({"state": In(("receiving", "verifying"))})
+    async for picture in database["thumbnails"].find({}, {"_id": 1}):
+        stray["pictures without an image"] += picture["_id"].partition(":")[0] not in known
     for file in await database["fs.chunks"].distinct("files_id"):
         if file not in owned:
             stray["chunks without a file"] += 1
-    stray["blocks of finished images"] = await store.blocks.count({})
     bus = RabbitBus(amqp, "slidemill")
     await bus.connect()
     try:
@@ -104,7 +113,8 @@ def judge(
 ) -> Verdict:
     """Compares what is there with what was sent; `clean` gives each kind's undisturbed (state, tile digest).
 
-    `poison` are the messages that must be among the dead letters; no other may.
+    `poison` are the messages that must be among the dead letters. Others may be there only about files that are
+    refused with nothing broken, too.
     """
     verdict = Verdict(attempted=len(sent), acknowledged=len(acknowledged))
     for name in sent:
@@ -126,12 +136,18 @@ def judge(
             if found != clean[kind_of(name)]:
                 verdict.unexpected += 1
                 verdict.complaints.append(f"unexpected: {name} ({id}) ended {found[0]}: {ends.reasons[id]}")
+    refused = {
+        id
+        for name, ids in ends.images.items()
+        if clean.get(name if name in clean else kind_of(name), ("", ""))[0] == "failed"
+        for id in ids
+    }
     buried = {letter.body for letter in ends.dead}
     verdict.complaints += [f"lost: the poison {body[:40]!r} is no dead letter" for body in poison - buried]
     verdict.complaints += [
         f"unexpected: {letter.type} about {letter.image} died in {letter.stage}: {letter.cause}: {letter.detail[:200]}"
         for letter in ends.dead
-        if letter.body not in poison
+        if letter.body not in poison and not (letter.cause == "reject" and letter.image in refused)
     ]
     verdict.complaints.extend(f"left over: {count} {what}" for what, count in ends.leftovers.items())
     return verdict

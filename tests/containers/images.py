@@ -69,7 +69,7 @@ def _ensure_base() -> None:
     root = STORE / "root"
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
-    run(["debootstrap", "--variant=minbase", SUITE, str(root), _mirror()], seconds=900)
+    run(["debootstrap", "--variant=minbase", SUITE, str(root), mirror()], seconds=900)
     container = run(buildah("from", "scratch"), seconds=60)
     run(buildah("add", "--quiet", container, str(root), "/"), seconds=300)
     run(buildah("commit", "--quiet", container, BASE), seconds=300)
@@ -77,7 +77,7 @@ def _ensure_base() -> None:
     shutil.rmtree(root, ignore_errors=True)
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """The package mirror that this machine itself installs from."""
     sources = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     for source in sources:

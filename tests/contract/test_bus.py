@@ -12,7 +12,7 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from deploy.local.rabbitmq import RabbitMQ
-from shared.bus import Bus, Delivery, Message
+from shared.bus import Bus, Delivery, Message, StageQueues
 from shared.bus import topology as table
 from shared.bus.envelope import REPLAY, decode
 from shared.bus.memory import MemoryBroker, MemoryBus
@@ -361,6 +361,30 @@ async def test_after_stopping_nothing_more_comes_and_what_is_held_can_be_acked(b
     (delivery,) = await (await consuming(other, "dicer"))["bulk"].first()
     assert event_of(delivery) == dice_block(2)
     assert inboxes["bulk"].held == [held]
+
+
+async def test_the_gauge_tells_lanes_delays_dead_letters_and_workers_apart(broker: Broker) -> None:
+    """What a worker holds is not counted, and each process that consumes counts once, whatever its lanes."""
+    bus, worker, other = await broker.connect(), await broker.connect(), await broker.connect()
+    inboxes = [Inbox() for _ in range(4)]
+    await worker.consume("dicer", "express", 1, inboxes[0].take)
+    await worker.consume("dicer", "bulk", 1, inboxes[1].take)
+    await other.consume("pyramid", "express", 1, inboxes[2].take)
+    await other.consume("pyramid", "bulk", 1, inboxes[3].take)
+    await bus.publish([Message(dice_block(n, "bulk")) for n in range(3)])
+    await bus.publish([Message(dice_block(9, "express"))])
+    (bulk,), (express,) = await inboxes[1].first(), await inboxes[0].first()
+    await worker.retry("dicer", bulk, 2)
+    await worker.dead_letter("dicer", express, "reject", "torn")
+
+    async with asyncio.timeout(PATIENCE):
+        while (gauge := await bus.gauge()).stages["dicer"] != StageQueues(express=0, bulk=2, dead=1, workers=1):
+            await asyncio.sleep(0.05)
+    assert gauge.stages["pyramid"] == StageQueues(express=0, bulk=0, dead=0, workers=1)
+    assert list(gauge.delayed) == ["10s", "1min", "10min"]
+    assert sum(gauge.delayed.values()) == 1
+    sync = gauge.stages["sync"]
+    assert sync is None or sync.workers == 0
 
 
 async def test_depth_counts_what_waits_and_what_is_delayed_but_not_what_is_held(broker: Broker) -> None:

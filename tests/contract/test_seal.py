@@ -367,6 +367,16 @@ async def test_one_relay_takes_over_a_verification_once_it_is_stale(house: House
     await assert_sealed(house, upload, house.bus.events[0])
 
 
+async def test_a_verification_that_is_dated_ahead_since_the_clock_was_set_back_is_taken_over(house: House) -> None:
+    upload = await house.upload(state="verifying", stored=len(DATA))
+    await house.store.uploads.update(upload.id, set={"updated": house.clock.now()})
+    house.clock.advance(-3 * 3600)
+
+    await house.relay()
+
+    await assert_sealed(house, upload, house.bus.events[0])
+
+
 async def test_a_long_verification_says_that_it_is_under_way(house: House) -> None:
     upload = await house.upload()
 

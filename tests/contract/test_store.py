@@ -30,6 +30,7 @@ from shared.store.documents import (
     Upload,
     Version,
     VersionId,
+    Wish,
 )
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
@@ -75,6 +76,7 @@ async def test_a_document_comes_back_as_it_went_in(store: Store) -> None:
     version = a_version(
         stages=Stages(upload=Stage(started=NOW, ended=NOW + timedelta(seconds=1), done=5 * 2**40, total=5 * 2**40)),
         failure=Failure(stage="dice", reason="Müßig.", remedy="Nochmal."),
+        wish=Wish(quality=91),
         recipe=Recipe(revision=1, quality=80, subsampling="420", tile=256),
         source=Source(
             reader="tiff-tiles",

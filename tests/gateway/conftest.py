@@ -20,7 +20,7 @@ from services.upload.relay import Relay
 from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.bus import Message
-from shared.bus.memory import MemoryBus
+from shared.bus.memory import MemoryBus, MemoryDeadLetters, MemoryJournal
 from shared.clock import ManualClock, SystemClock
 from shared.errors import Unavailable
 from shared.events import Event
@@ -175,6 +175,8 @@ async def serve(
         blobs=blobs,
         tiles=tiles or MemoryTiles(),
         bus=bus,
+        letters=MemoryDeadLetters(bus.broker),
+        journal=MemoryJournal(bus.broker),
         clock=clock,
         database="slidemill",
         public_url="http://slides.example",
@@ -217,6 +219,8 @@ async def look_after(gateway: Served, after: timedelta) -> None:
         blobs=gateway.blobs,
         tiles=gateway.tiles,
         bus=gateway.bus,
+        letters=MemoryDeadLetters(gateway.bus.broker),
+        journal=MemoryJournal(gateway.bus.broker),
         clock=clock,
         database="slidemill",
         public_url=gateway.url,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -13,16 +14,21 @@ from shared.store.memory import MemoryStore
 from tests.gateway.conftest import ADMIN, MIB, Served, slide
 
 
-async def next_image(response: aiohttp.ClientResponse) -> dict[str, Any]:
+async def next_event(response: aiohttp.ClientResponse) -> tuple[str, dict[str, Any]]:
     async with asyncio.timeout(10):
         event = b""
         while True:
             line = (await response.content.readline()).rstrip(b"\n")
             if line.startswith(b"event: "):
-                event = line
+                event = line.removeprefix(b"event: ")
             elif line.startswith(b"data: "):
-                assert event == b"event: image"
-                return dict(json.loads(line.removeprefix(b"data: ")))
+                return event.decode(), dict(json.loads(line.removeprefix(b"data: ")))
+
+
+async def next_image(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    name, data = await next_event(response)
+    assert name == "image"
+    return data
 
 
 async def test_a_stream_begins_with_every_image_and_goes_on_with_what_changes(gateway: Served) -> None:
@@ -71,7 +77,8 @@ async def test_everybody_who_watches_a_session_shares_one_look() -> None:
     watching = Watching(store, every=3600)
     streams = [watching.follow("s") for _ in range(20)]
 
-    assert await asyncio.gather(*(anext(stream) for stream in streams)) == [[]] * 20
+    told = await asyncio.gather(*(anext(stream) for stream in streams))
+    assert [news.images for news in told] == [[]] * 20
     assert looks == 1
     for stream in streams:
         await stream.aclose()
@@ -93,7 +100,30 @@ async def test_a_watcher_who_comes_later_sees_everything_too(gateway: Served) ->
         await early.aclose()
         await late.aclose()
 
-    assert [(image["id"], image["done"]) for (image,) in seen] == [(image, 0), (image, 5), (image, 5)]
+    assert [(image["id"], image["done"]) for news in seen for image in news.images] == [
+        (image, 0),
+        (image, 5),
+        (image, 5),
+    ]
+
+
+async def test_what_changes_after_the_clock_was_set_back_is_told_too(gateway: Served) -> None:
+    session = await gateway.session()
+    image = (await gateway.send(session, slide(1000), params={"name": "a.svs"})).json["image"]
+    watching = Watching(gateway.store, every=0.01)
+    stream = watching.follow(session)
+    try:
+        await anext(stream)
+        earlier = gateway.gateway.clock.now() - timedelta(hours=3)
+        await gateway.store.versions.update(
+            VersionId(image=image, n=1), set={"stages.dice.done": 5, "updated": earlier}
+        )
+        async with asyncio.timeout(10):
+            (told,) = (await anext(stream)).images
+    finally:
+        await stream.aclose()
+
+    assert (told["id"], told["done"]) == (image, 5)
 
 
 async def test_a_deleted_image_is_not_told_to_those_who_come_later(gateway: Served) -> None:
@@ -116,10 +146,38 @@ async def test_a_deleted_image_is_not_told_to_those_who_come_later(gateway: Serv
     assert {image["id"] for image in told} == {kept["image"]}
 
 
+async def test_everybody_is_told_what_is_deleted_and_then_that_the_session_is(gateway: Served) -> None:
+    session = await gateway.session()
+    images = [
+        (await gateway.send(session, slide(1000, n), params={"name": f"{n}.svs"})).json["image"] for n in range(3)
+    ]
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    address = f"{gateway.url}/api/v1/sessions/{session}/events"
+    async with (
+        gateway.client.get(address, headers=headers) as first,
+        gateway.client.get(address, headers=headers) as second,
+    ):
+        for response in (first, second):
+            assert {(await next_image(response))["id"] for _ in range(3)} == set(images)
+        assert (await gateway.ask("DELETE", f"/api/v1/images/{images[1]}")).status == 204
+        told = [await next_event(response) for response in (first, second)]
+        assert (await gateway.ask("DELETE", f"/api/v1/sessions/{session}")).status == 204
+        rest: list[tuple[str, dict[str, Any]]] = []
+        while not rest or rest[-1][0] != "gone":
+            rest.append(await next_event(first))
+        async with asyncio.timeout(10):
+            assert await first.content.read() == b"\n"
+
+    assert told == [("removed", {"id": images[1]})] * 2
+    assert rest[-1] == ("gone", {"id": session})
+    assert all(event == ("removed", {"id": event[1]["id"]}) for event in rest[:-1])
+
+
 async def test_silence_is_broken_by_a_heartbeat() -> None:
     watching = Watching(MemoryStore(), every=3600, heartbeat=0.01)
     stream = watching.follow("s")
 
     async with asyncio.timeout(10):
-        assert [await anext(stream) for _ in range(3)] == [[], [], []]
+        told = [await anext(stream) for _ in range(3)]
+    assert [news.images for news in told] == [[], [], []]
     await stream.aclose()

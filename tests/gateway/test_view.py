@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.upload.models import ImageObject, ImageProgress
-from shared.store.documents import Failure, Image, Source, Stage, Stages, State, Version, VersionId
+from shared.store.documents import Failure, Image, Recipe, Source, Stage, Stages, State, Version, VersionId
 from shared.store.view import image_object, moment, progress_object
 from shared.tiles.geometry import Geometry
 
@@ -62,6 +62,7 @@ def test_a_ready_image_tells_everything() -> None:
                 barcode="S26-1",
                 scanned="2026-01-02T10:00:00",
             ),
+            "recipe": Recipe(revision=2, quality=85, subsampling="444", tile=256),
             "base": "copied",
             "stored": 6_000,
             "sparse": 2,
@@ -73,6 +74,7 @@ def test_a_ready_image_tells_everything() -> None:
     ImageObject.model_validate(told)
     assert (told["width"], told["height"], told["tile_size"], told["levels"]) == (20_000, 15_000, 256, 8)
     assert (told["tiles"], told["viewable"], told["base"]) == ({"stored": 6_000, "sparse": 2}, True, "copied")
+    assert (told["quality"], told["subsampling"]) == (85, "444")
     assert (told["mpp"], told["objective"], told["vendor"]) == (0.5, 20.0, "aperio")
     assert (told["barcode"], told["scanned"]) == ("S26-1", "2026-01-02T10:00:00")
 

@@ -92,7 +92,12 @@ class Mill:
         self.tiles = MemoryTiles()
         self._pending: list[Event] = []
         dicer = Dicer(
-            decoders=self.decoders, clock=self.clock, quality=80, worker="dicer", block_bytes=self.block_bytes
+            decoders=self.decoders,
+            clock=self.clock,
+            quality=80,
+            subsampling="420",
+            worker="dicer",
+            block_bytes=self.block_bytes,
         )
         pyramid = Pyramid(decoders=self.decoders, clock=self.clock, worker="pyramid")
         self._handlers: dict[type[Event], Callable[..., Any]] = {

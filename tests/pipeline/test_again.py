@@ -16,7 +16,7 @@ from shared.decoding import Decoders
 from shared.events import Event, FileComplete, ImageFailed, ImageReady
 from shared.replay import Replay
 from shared.reprocess import CannotReprocess, finish_again, renew
-from shared.store.documents import VersionId
+from shared.store.documents import VersionId, Wish
 from shared.tiles.keys import version_range
 from tests.pipeline.mill import DATABASE, Mill
 from tests.slides import plain
@@ -171,6 +171,26 @@ async def test_an_image_is_processed_anew_beside_the_version_that_people_see(
     assert {tile.key[21:]: tile.data async for tile in mill.tiles.scan(version_range(image, 2))} == {
         key[5:]: data for key, data in old.items()
     }
+
+
+async def test_another_quality_is_another_version_and_stays_wished_for(decoders: Decoders, tmp_path: Path) -> None:
+    mill = Mill(decoders, tmp_path)
+    image = await mill.upload(plain.write("png", tmp_path))
+    await mill.run()
+
+    made = []
+    for wish in (Wish(quality=97, subsampling="444"), Wish(subsampling="420"), None):
+        version = await renew(mill.store, mill.blobs, image, mill.clock, wish)
+        event = stages.announcement(version, DATABASE)
+        assert event is not None
+        mill.publish([event])
+        await mill.run()
+        made.append(await mill.store.versions.get(version.id))
+
+    recipes = [version.recipe for version in made if version is not None and version.recipe is not None]
+    assert [(recipe.quality, recipe.subsampling) for recipe in recipes] == [(97, "444"), (97, "420"), (97, "420")]
+    sizes = [sum([len(tile.data) async for tile in mill.tiles.scan(version_range(image, n))]) for n in (1, 2, 3, 4)]
+    assert sizes[0] < sizes[2] == sizes[3] < sizes[1]
 
 
 async def test_a_further_version_that_was_left_half_made_is_completed(decoders: Decoders, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from services.pyramid import pixels
 from services.pyramid.core import plan
 from shared.store.documents import Recipe, Version, VersionId
 from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.pixels import halve
 from tests.slides.plain import picture
 
 Pixels = npt.NDArray[np.uint8]
@@ -107,7 +108,7 @@ def test_every_level_is_the_mean_of_full_resolution(width: int, height: int, til
 
     for level in range(1, slide.geometry.levels):
         if level > 1:
-            folded = pixels.halve(folded, level)
+            folded = halve(folded, level)
         exact = means(exact)
         by_vips = vips_means(slide.decoded, level)
 
@@ -176,7 +177,7 @@ def test_encoded_levels_are_as_good_as_those_of_dzsave(tmp_path: Path) -> None:
     with zipfile.ZipFile(target) as archive:
         for level in range(1, geometry.levels):
             if level > 1:
-                folded = pixels.halve(folded, level)
+                folded = halve(folded, level)
             exact = means(exact)
             folder = f"/{geometry.dzi_levels - level}/"
             theirs = {name: archive.read(name) for name in archive.namelist() if folder in name}

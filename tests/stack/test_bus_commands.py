@@ -63,6 +63,8 @@ def test_facts_are_named_shortly_or_as_on_the_wire() -> None:
         ["dead", "discard", "--all"],
         ["dead", "list", "--stage", "kitchen"],
         ["reprocess", "abc", "--from", "upload"],
+        ["reprocess", "abc", "--quality", "0"],
+        ["reprocess", "abc", "--from", "finish", "--quality", "90"],
         ["topology"],
     ],
 )
@@ -106,7 +108,7 @@ def test_what_was_exported_is_read_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "letters.jsonl"
     bodies = [b'{"a":1}', "Präparat".encode(), b"\xff\xfe"]
     letters = [Letter.read("dicer", {"ce-type": "x"}, body) for body in bodies]
-    file.write_text("".join(json.dumps(dead.whole(letter)) + "\n" for letter in letters))
+    file.write_text("".join(json.dumps(letter.whole()) + "\n" for letter in letters))
 
     assert [(id, letter.body) for id, letter in dead.read(file)] == [
         (letter.id, body) for letter, body in zip(letters, bodies, strict=True)

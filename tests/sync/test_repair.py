@@ -105,6 +105,18 @@ async def test_back_off_follows_the_clock(house: House) -> None:
     assert MOST_REISSUES == announced
 
 
+async def test_a_clock_that_is_set_back_costs_what_stands_still_no_more_than_its_patience(house: House) -> None:
+    """Touched at a time that is hours ahead by now, it waits from now on, not until the clock is there again."""
+    await house.put_version()
+    house.clock.advance(-8 * 3600)
+
+    assert 0 == await repair(house)
+    house.clock.advance(61)
+
+    assert 1 == await repair(house)
+    assert 1 == (await house.version()).reissues
+
+
 async def test_a_version_that_came_no_further_fails_in_words_and_says_so_once(house: House) -> None:
     await house.put_version(state="folding", reissues=MOST_REISSUES, still=7 * HOUR)
 

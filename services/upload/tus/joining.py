@@ -13,11 +13,11 @@ from services.upload.intake import PROGRESS_SECONDS, SEAL_SECONDS, UNANSWERED, I
 from services.upload.storing import Stored
 from services.upload.tus.checks import tus_of
 from shared.blobs import Blobs
-from shared.clock import Clock
+from shared.clock import SKEW, Clock
 from shared.errors import Reject, Unavailable
 from shared.http.problems import Problem
 from shared.slides.sniff import sniff
-from shared.store import Less, Store
+from shared.store import Greater, Less, Store
 from shared.store.documents import Upload
 
 MOST_JOINED = 100
@@ -79,11 +79,12 @@ class Joining:
 
     async def resume(self) -> None:
         """Goes on with what nobody is copying any more."""
-        left = await self._store.uploads.find(
-            {"state": "receiving", "tus.final": True, "updated": Less(self._clock.now() - UNANSWERED)},
-            sort="updated",
-            limit=MOST_JOINED,
-        )
+        now = self._clock.now()
+        left: list[Upload] = []
+        # What is dated ahead was touched before the clock was set back.
+        for untouched in (Less(now - UNANSWERED), Greater(now + SKEW)):
+            where = {"state": "receiving", "tus.final": True, "updated": untouched}
+            left += await self._store.uploads.find(where, sort="updated", limit=MOST_JOINED)
         for upload in left:
             # Of several gateways one goes on.
             seen = {"state": "receiving", "updated": upload.updated}

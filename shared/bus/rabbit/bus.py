@@ -16,9 +16,9 @@ from weakref import WeakValueDictionary
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import DeliveryError, PublishError
+from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
 
-from shared.bus import Delivery, Message
+from shared.bus import Delivery, Gauge, Message, StageQueues
 from shared.bus import topology as table
 from shared.bus.envelope import ATTEMPT, CONTENT_TYPE, copied, dead, encode, is_replay, received
 from shared.bus.link import Link, outcome
@@ -130,6 +130,26 @@ class RabbitBus:
         publishing = await self._publishing.soon(ANSWER_SECONDS)
         return sum(await answered("The queues' depth is unknown", publishing.depths(names)))
 
+    async def gauge(self) -> Gauge:
+        """See `Bus.gauge`."""
+        publishing = await self._publishing.soon(ANSWER_SECONDS)
+        return await answered("What waits in the queues is unknown", self._gauge(publishing))
+
+    async def _gauge(self, publishing: "_Publishing") -> Gauge:
+        delays = [table.delay_name(self._prefix, attempt) for attempt in range(1, len(table.DELAYS) + 1)]
+        delayed = await publishing.depths(delays)
+        stages: dict[str, StageQueues | None] = {}
+        for stage in table.STAGES:
+            lanes = [table.stage_queue(self._prefix, stage, lane) for lane in table.LANES]
+            try:
+                looked = await publishing.look([*lanes, table.dead_queue(self._prefix, stage)])
+            except ChannelNotFoundEntity:
+                stages[stage] = None
+                continue
+            express, bulk, dead = (messages for messages, _ in looked)
+            stages[stage] = StageQueues(express, bulk, dead, workers=looked[0][1])
+        return Gauge(stages, dict(zip(table.DELAYS, delayed, strict=True)))
+
     async def ready(self) -> None:
         """See `Bus.ready`."""
         await self._publishing.now().check()
@@ -229,13 +249,18 @@ class _Publishing:
 
     async def depths(self, names: Iterable[str]) -> list[int]:
         """How many messages are ready in each of these queues."""
+        return [messages for messages, _ in await self.look(names)]
+
+    async def look(self, names: Iterable[str]) -> list[tuple[int, int]]:
+        """Messages ready, and consumers, of each of these queues."""
         # A queue that is missing ends the channel that asks for it, so this one is for asking only.
         channel = await self.connection.channel(publisher_confirms=False)
         try:
             looked = [await channel.declare_queue(name, passive=True) for name in names]
         finally:
             await channel.close()
-        return [queue.declaration_result.message_count or 0 for queue in looked]
+        told = [queue.declaration_result for queue in looked]
+        return [(result.message_count or 0, result.consumer_count or 0) for result in told]
 
     async def close(self) -> None:
         """See `Session.close`."""

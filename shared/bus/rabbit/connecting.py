@@ -20,7 +20,8 @@ from shared.bus import topology as table
 from shared.bus.link import outcome
 from shared.errors import SlidemillError, Unavailable
 
-CONNECT_SECONDS = 5.0
+# RabbitMQ 4.0 now and then takes five seconds to welcome a client, though it has nothing else to do.
+CONNECT_SECONDS = 12.0
 SET_UP_SECONDS = 20.0
 ANSWER_SECONDS = 5.0
 # RabbitMQ ends a connection that was silent for two of these, so does our side after three.

@@ -1,18 +1,20 @@
 import { useEffect, useState } from "preact/hooks";
-import { access } from "./api/account";
+import { access, operates } from "./api/account";
 import { refreshAccess, signOut } from "./api/client";
 import { asProblem } from "./api/problem";
 import type { Account } from "./api/types";
 import { formatPercent, plural } from "./model/format";
 import { ratio } from "./model/progress";
 import type { ViewerPage } from "./pages/image";
+import { PipelinePage } from "./pages/pipeline";
 import { SessionPage } from "./pages/session";
 import { SessionsPage } from "./pages/sessions";
 import { Nowhere, SignIn, Unreachable } from "./pages/standing";
+import { TimelinePage } from "./pages/timeline";
 import { ConfirmDialog } from "./parts/confirm";
 import { Mark } from "./parts/mark";
 import { complain, Toasts } from "./parts/toasts";
-import { route } from "./router";
+import { PIPELINE, route } from "./router";
 import { underWay } from "./upload/uploads";
 
 export function App() {
@@ -47,7 +49,10 @@ function SignedIn({ account }: { account: Account }) {
       <main class="page" tabIndex={-1}>
         {here.page === "sessions" && <SessionsPage />}
         {here.page === "session" && <SessionPage key={here.id} id={here.id} />}
-        {here.page === "nowhere" && <Nowhere what="page" />}
+        {here.page === "pipeline" && (account.admin ? <PipelinePage /> : <Nowhere what="page" />)}
+        {here.page === "timeline" &&
+          (account.admin ? <TimelinePage key={here.id} id={here.id} /> : <Nowhere what="page" />)}
+        {(here.page === "nowhere" || here.page === "stores") && <Nowhere what="page" />}
       </main>
     </>
   );
@@ -56,10 +61,17 @@ function SignedIn({ account }: { account: Account }) {
 function Header({ account }: { account: Account }) {
   return (
     <header class="header">
-      <a class="brand" href="/">
+      <a class="brand" href="/" aria-label="slidemill: all sessions">
         <Mark size={22} />
         <span>slidemill</span>
       </a>
+      {operates.value && (
+        <nav class="header-nav" aria-label="Operation">
+          <a href={PIPELINE} aria-current={route.value.page === "pipeline" ? "page" : undefined}>
+            Pipeline
+          </a>
+        </nav>
+      )}
       <UploadsUnderWay />
       <span class="header-name">{account.name}</span>
       <button type="button" class="link-button" onClick={leave}>

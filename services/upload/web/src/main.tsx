@@ -6,6 +6,7 @@ import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/lists.css";
 import "./styles/viewer.css";
+import "./styles/operating.css";
 
 startRouter();
 void refreshAccess();

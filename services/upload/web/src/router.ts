@@ -4,15 +4,23 @@ export type Route =
   | { page: "sessions" }
   | { page: "session"; id: string }
   | { page: "image"; id: string }
+  | { page: "timeline"; id: string }
+  | { page: "pipeline" }
+  | { page: "stores" }
   | { page: "nowhere" };
 
 export function routeOf(path: string): Route {
   if (path === "/" || path === "/index.html") return { page: "sessions" };
-  const match = /^\/(sessions|images)\/([^/]+)\/?$/.exec(path);
+  const plain = /^\/(pipeline|stores)\/?$/.exec(path);
+  if (plain !== null) return { page: plain[1] === "pipeline" ? "pipeline" : "stores" };
+  const match = /^\/(sessions|images)\/([^/]+)(\/timeline)?\/?$/.exec(path);
   const id = match?.[2];
   if (match === null || id === undefined) return { page: "nowhere" };
+  const timeline = match[3] !== undefined;
+  if (timeline && match[1] === "sessions") return { page: "nowhere" };
   try {
-    return { page: match[1] === "sessions" ? "session" : "image", id: decodeURIComponent(id) };
+    const page = match[1] === "sessions" ? "session" : timeline ? "timeline" : "image";
+    return { page, id: decodeURIComponent(id) };
   } catch {
     return { page: "nowhere" };
   }
@@ -22,6 +30,9 @@ export const route = signal<Route>({ page: "sessions" });
 
 export const sessionHref = (id: string): string => `/sessions/${encodeURIComponent(id)}`;
 export const imageHref = (id: string): string => `/images/${encodeURIComponent(id)}`;
+export const timelineHref = (id: string): string => `${imageHref(id)}/timeline`;
+export const PIPELINE = "/pipeline";
+export const STORES = "/stores";
 
 export function navigate(path: string): void {
   history.pushState(null, "", path);

@@ -19,6 +19,8 @@ export function image(changes: Partial<SlideImage> = {}): SlideImage {
     tiles: { stored: null, sparse: null },
     base: null,
     base_reason: null,
+    quality: null,
+    subsampling: null,
     mpp: null,
     objective: null,
     vendor: null,

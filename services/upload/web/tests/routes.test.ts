@@ -1,12 +1,16 @@
 import { expect, it } from "vitest";
 import { problemFrom } from "../src/api/problem";
-import { imageHref, routeOf, sessionHref } from "../src/router";
+import { imageHref, routeOf, sessionHref, timelineHref } from "../src/router";
 import { isLitter } from "../src/upload/dropped-files";
 
 it("reads the page from the address", () => {
   expect(routeOf("/")).toEqual({ page: "sessions" });
   expect(routeOf(sessionHref("a/b ü"))).toEqual({ page: "session", id: "a/b ü" });
   expect(routeOf(`${imageHref("x1")}/`)).toEqual({ page: "image", id: "x1" });
+  expect(routeOf(timelineHref("a/b"))).toEqual({ page: "timeline", id: "a/b" });
+  expect(routeOf("/pipeline/")).toEqual({ page: "pipeline" });
+  expect(routeOf("/stores")).toEqual({ page: "stores" });
+  expect(routeOf("/sessions/a/timeline")).toEqual({ page: "nowhere" });
   expect(routeOf("/sessions/a/b")).toEqual({ page: "nowhere" });
   expect(routeOf("/sessions/%")).toEqual({ page: "nowhere" });
   expect(routeOf("/api/v1/images/x1/file")).toEqual({ page: "nowhere" });

@@ -23,7 +23,8 @@ export function refuse(status: number, body: string): Problem {
   return problemFrom(status, body);
 }
 
-async function request<T>(method: string, path: string, json?: unknown): Promise<T> {
+/** One request; the answer's JSON, or a Problem. */
+export async function request<T>(method: string, path: string, json?: unknown): Promise<T> {
   const init: RequestInit = { method, headers: { Accept: "application/json" } };
   if (json !== undefined) {
     init.headers = { ...init.headers, "Content-Type": "application/json" };
@@ -41,7 +42,7 @@ async function request<T>(method: string, path: string, json?: unknown): Promise
   return (body === "" ? undefined : JSON.parse(body)) as T;
 }
 
-async function everyPage<T>(path: string): Promise<T[]> {
+export async function everyPage<T>(path: string): Promise<T[]> {
   const items: T[] = [];
   let cursor: string | null = null;
   do {

@@ -48,6 +48,8 @@ export interface SlideImage {
   tiles: { stored: number | null; sparse: number | null };
   base: "copied" | "encoded" | null;
   base_reason: string | null;
+  quality: number | null;
+  subsampling: "420" | "444" | null;
   mpp: number | null;
   objective: number | null;
   vendor: string | null;

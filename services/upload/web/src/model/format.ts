@@ -61,6 +61,20 @@ export function formatWhen(iso: string, now: Date, timeZone?: string): string {
   return show(date, day);
 }
 
+/** `24 Nov, 14:32:07`, to the second. */
+export function formatMoment(iso: string, timeZone?: string): string {
+  const zone = timeZone === undefined ? {} : { timeZone };
+  const date = new Date(iso);
+  const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", ...zone }).format(date);
+  const clock = new Intl.DateTimeFormat(LOCALE, {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    ...zone,
+  });
+  return `${day}, ${clock.format(date)}`;
+}
+
 /** The title of a session made by dropping files: local date and time, sortable. */
 export function sessionTitle(now: Date): string {
   const two = (n: number): string => String(n).padStart(2, "0");

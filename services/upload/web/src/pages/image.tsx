@@ -226,6 +226,10 @@ function useImage(id: string): { image: SlideImage | null; missing: boolean } {
       image: (changed) => {
         if (changed.id === id) setImage(changed);
       },
+      removed: (removed) => {
+        if (removed === id) setMissing(true);
+      },
+      gone: () => setMissing(true),
       live: () => undefined,
     });
   }, [followed, id]);

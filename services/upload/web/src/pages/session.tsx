@@ -28,7 +28,7 @@ const seen = new Set<string>();
 export function SessionPage({ id }: { id: string }) {
   const [session, setSession] = useState<Session | null>(null);
   const [missing, setMissing] = useState(false);
-  const { images, live } = useSessionImages(id);
+  const { images, live, gone } = useSessionImages(id);
 
   useEffect(() => {
     getSession(id)
@@ -44,7 +44,7 @@ export function SessionPage({ id }: { id: string }) {
     void lookBack(id);
   }, [id]);
 
-  if (missing) return <Nowhere what="session" />;
+  if (missing || gone) return <Nowhere what="session" />;
   if (session === null || images === null) return null;
   return <Contents session={session} images={images} live={live} />;
 }

@@ -12,12 +12,15 @@ interface SessionImages {
   /** In order of creation; null until they are known. */
   images: SlideImage[] | null;
   live: boolean;
+  /** The session was deleted meanwhile. */
+  gone: boolean;
 }
 
 /** The images of a session, kept up to date by its event stream. */
 export function useSessionImages(session: string): SessionImages {
   const [images, setImages] = useState<Map<string, SlideImage> | null>(null);
   const [live, setLive] = useState(true);
+  const [gone, setGone] = useState(false);
   const [round, setRound] = useState(0);
   const latest = useRef(images);
   latest.current = images;
@@ -25,7 +28,7 @@ export function useSessionImages(session: string): SessionImages {
   // The stream opens after the list was read, and begins with all images: no change falls between the two.
   useEffect(() => {
     let stop: (() => void) | null = null;
-    let gone = false;
+    let left = false;
     let changed: SlideImage[] = [];
 
     // Changes come in bursts, one event an image: the list is drawn once for all of them.
@@ -35,7 +38,7 @@ export function useSessionImages(session: string): SessionImages {
     const flush = (): void => {
       const burst = changed;
       changed = [];
-      if (gone) return;
+      if (left) return;
       for (const image of burst) {
         const text = announcement(latest.current?.get(image.id)?.state ?? null, image);
         if (text !== null) announce(text);
@@ -50,9 +53,14 @@ export function useSessionImages(session: string): SessionImages {
       let connected = false;
       stop = watchSession(session, {
         image: note,
+        removed: (id) => {
+          changed = changed.filter((image) => image.id !== id);
+          setImages((before) => new Map([...(before ?? [])].filter(([other]) => other !== id)));
+        },
+        gone: () => setGone(true),
         live: (now) => {
           setLive(now);
-          // The stream tells of changes, not of what was deleted meanwhile: everything is read anew.
+          // What was deleted while it was down is not told: everything is read anew.
           if (now && connected) setRound((before) => before + 1);
           connected = connected || now;
         },
@@ -61,29 +69,20 @@ export function useSessionImages(session: string): SessionImages {
 
     listImages(session)
       .then((list) => {
-        if (!gone) setImages(new Map(list.map((image) => [image.id, image])));
+        if (!left) setImages(new Map(list.map((image) => [image.id, image])));
       })
       .catch((error: unknown) => {
         const problem = asProblem(error);
         if (problem.status !== 404) complain(problem, "The slides could not be read");
       })
       .finally(() => {
-        if (!gone) watch();
+        if (!left) watch();
       });
     return () => {
-      gone = true;
+      left = true;
       stop?.();
     };
   }, [session, round]);
 
-  // What was deleted elsewhere is not told either: who comes back to the page sees the list as it is.
-  useEffect(() => {
-    const look = (): void => {
-      if (document.visibilityState === "visible") setRound((before) => before + 1);
-    };
-    document.addEventListener("visibilitychange", look);
-    return () => document.removeEventListener("visibilitychange", look);
-  }, []);
-
-  return { images: images === null ? null : [...images.values()], live };
+  return { images: images === null ? null : [...images.values()], live, gone };
 }

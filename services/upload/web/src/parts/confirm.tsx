@@ -6,12 +6,18 @@ interface Question {
   text: string;
   /** What the button that does it says. */
   action: string;
-  onYes(): void;
+  /** What the other one says; "Keep" unless told. */
+  keep?: string;
+  /** True where nothing is lost. */
+  harmless?: boolean;
+  /** A field for the reason, and whether there has to be one. */
+  reason?: { label: string; required: boolean };
+  onYes(reason: string): void;
 }
 
 const question = signal<Question | null>(null);
 
-/** Asks before something is done that can't be undone. */
+/** Asks before something is done that can't be undone, or that needs a reason. */
 export function ask(asked: Question): void {
   question.value = asked;
 }
@@ -31,8 +37,9 @@ export function ConfirmDialog() {
       aria-labelledby="confirm-title"
       data-testid="confirm"
       onClose={(event) => {
+        const reason = event.currentTarget.querySelector("input")?.value.trim() ?? "";
         question.value = null;
-        if (event.currentTarget.returnValue === "yes") asked?.onYes();
+        if (event.currentTarget.returnValue === "yes") asked?.onYes(reason);
         event.currentTarget.returnValue = "";
       }}
     >
@@ -40,11 +47,31 @@ export function ConfirmDialog() {
         <form method="dialog" class="confirm-box">
           <h2 id="confirm-title">{asked.title}</h2>
           <p>{asked.text}</p>
+          {asked.reason !== undefined && (
+            <label class="confirm-reason">
+              {asked.reason.label}
+              <input
+                class="field"
+                type="text"
+                maxLength={500}
+                pattern=".*\S.*"
+                required={asked.reason.required}
+                autocomplete="off"
+                data-testid="confirm-reason"
+              />
+            </label>
+          )}
           <div class="confirm-actions">
-            <button type="submit" class="button" value="no">
-              Keep
+            {/* No submit button: Enter in the field for the reason must not find it first. */}
+            <button type="button" class="button" onClick={() => dialog.current?.close("no")}>
+              {asked.keep ?? "Keep"}
             </button>
-            <button type="submit" class="button button-danger" value="yes" data-testid="confirm-yes">
+            <button
+              type="submit"
+              class={asked.harmless === true ? "button button-primary" : "button button-danger"}
+              value="yes"
+              data-testid="confirm-yes"
+            >
               {asked.action}
             </button>
           </div>

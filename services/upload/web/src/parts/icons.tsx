@@ -41,3 +41,4 @@ export const PlayIcon = drawn("M7 4.5l8 5.5-8 5.5z");
 export const MoreIcon = drawn("M4.4 10h.2M9.9 10h.2M15.4 10h.2", 2.4);
 export const TrashIcon = drawn("M4 6h12M8 6V4h4v2M5.5 6l.7 10h7.6l.7-10M8.5 9v4.5M11.5 9v4.5");
 export const DownloadIcon = drawn("M10 4v9M6.5 9.5L10 13l3.5-3.5M3.5 13v3h13v-3");
+export const ClockIcon = drawn("M10 5.8V10l3 2M10 3a7 7 0 1 0 0 14a7 7 0 0 0 0-14z");

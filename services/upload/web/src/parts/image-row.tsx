@@ -1,4 +1,5 @@
 import { useRef, useState } from "preact/hooks";
+import { operates } from "../api/account";
 import { picturePath } from "../api/client";
 import type { ImageState, SlideImage } from "../api/types";
 import { formatBytes, formatPercent, formatRate, formatRemaining } from "../model/format";
@@ -7,6 +8,8 @@ import { imageHref } from "../router";
 import type { Row } from "../upload/rows";
 import type { Upload } from "../upload/upload";
 import { FailureNote } from "./failure";
+import { askToRetry } from "./going-on";
+import { RetryIcon } from "./icons";
 import { Mark } from "./mark";
 import { RowActions } from "./row-actions";
 import { StageTrack } from "./stage-track";
@@ -44,7 +47,22 @@ export function ImageRow({ row }: { row: Row }) {
       </div>
       <div class="image-progress">{watched.current && <StageTrack stages={stages} />}</div>
       <RowActions row={row} name={name} openable={openable} />
-      {state === "failed" && failure && <FailureNote reason={failure.reason} remedy={failure.remedy} />}
+      {state === "failed" && failure && (
+        <FailureNote reason={failure.reason} remedy={failure.remedy}>
+          {operates.value && image?.state === "failed" && image.stages.upload.ended !== null && (
+            <button
+              type="button"
+              class="text-button"
+              data-testid="retry-image"
+              aria-label={`Try ${name} again`}
+              onClick={() => askToRetry(image)}
+            >
+              <RetryIcon />
+              Try again
+            </button>
+          )}
+        </FailureNote>
+      )}
     </li>
   );
 }

@@ -1,12 +1,13 @@
+import { operates } from "../api/account";
 import { imagePath } from "../api/client";
 import type { SlideImage } from "../api/types";
-import { imageHref } from "../router";
+import { imageHref, timelineHref } from "../router";
 import { discard, remove } from "../upload/removal";
 import type { Row } from "../upload/rows";
 import type { Upload } from "../upload/upload";
 import { cancel, pause, resume, retry } from "../upload/uploads";
 import { ask } from "./confirm";
-import { CloseIcon, DownloadIcon, PauseIcon, PlayIcon, RetryIcon, TrashIcon } from "./icons";
+import { ClockIcon, CloseIcon, DownloadIcon, PauseIcon, PlayIcon, RetryIcon, TrashIcon } from "./icons";
 import { Menu } from "./menu";
 
 interface RowActionsProps {
@@ -112,6 +113,12 @@ function ImageMenu({ image }: { image: SlideImage }) {
         <a href={imagePath(image.id, "/file")} download={image.name} data-testid="download">
           <DownloadIcon />
           Download the original
+        </a>
+      )}
+      {operates.value && (
+        <a href={timelineHref(image.id)} data-testid="open-timeline">
+          <ClockIcon />
+          Timeline
         </a>
       )}
       <button type="button" class="menu-danger" data-testid="delete-image" onClick={() => askToDelete(image)}>

@@ -4,7 +4,7 @@ import { asProblem } from "../api/problem";
 import { complain } from "../parts/toasts";
 import { forget, type Interrupted } from "./notes";
 
-/** Images that were taken away here: the event stream tells of changes, not of what is gone. */
+/** Images that were taken away here: they leave the list before the gateway has answered. */
 export const removed = signal<ReadonlySet<string>>(new Set());
 
 export function setRemoved(images: readonly string[], gone: boolean): void {

@@ -1,11 +1,12 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
+import { operates } from "../api/account";
 import { imagePath, picturePath } from "../api/client";
 import type { SlideImage } from "../api/types";
 import { formatBytes, formatCount, formatMagnification, formatMpp, formatSize } from "../model/format";
-import { CloseIcon, DownloadIcon, TrashIcon } from "../parts/icons";
+import { ClockIcon, CloseIcon, DownloadIcon, TrashIcon } from "../parts/icons";
 import { askToDelete } from "../parts/row-actions";
-import { navigate, sessionHref } from "../router";
+import { navigate, sessionHref, timelineHref } from "../router";
 
 /** Everything known about a slide, beside it. */
 export function SlideDetails({ image, onClose }: { image: SlideImage; onClose(): void }) {
@@ -65,6 +66,12 @@ export function SlideDetails({ image, onClose }: { image: SlideImage; onClose():
           >
             <DownloadIcon />
             Download the original
+          </a>
+        )}
+        {operates.value && (
+          <a class="button" href={timelineHref(image.id)} data-testid="open-timeline">
+            <ClockIcon />
+            Timeline
           </a>
         )}
         <button

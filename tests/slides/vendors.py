@@ -1,0 +1,192 @@
+"""Small slides as other scanners' TIFF files hold them, after OpenSlide's notes on each format."""
+
+import re
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+WIDTH, HEIGHT, TILE = 700, 520, 256
+_SCN = "http://www.leica-microsystems.com/scn/2010/10/01"
+
+
+def glass(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """Smooth colours, no two places alike, so that a shift or a swap of channels shows."""
+    y, x = np.mgrid[0:height, 0:width].astype(float)
+    waves = [128 + 90 * np.sin(x / (17 + 6 * n) + n) * np.cos(y / (23 - 4 * n)) for n in range(3)]
+    return np.stack(waves, axis=2).astype(np.uint8)
+
+
+def write_leica(path: Path) -> None:
+    """Leica SCN: BigTIFF, a macro of the whole glass and one scanned area whose place the XML tells."""
+    glass_nm = (2_000_000, 1_600_000)
+    area_nm = (WIDTH * 500, HEIGHT * 500)
+    macro = (250, 200)
+
+    def image(size_nm: tuple[int, int], offset: int, ifds: list[tuple[int, int, int]], objective: float) -> str:
+        pixels = "".join(f'<dimension sizeX="{w}" sizeY="{h}" r="{n}" ifd="{i}"/>' for n, (i, w, h) in enumerate(ifds))
+        return (
+            '<image><creationDate>2026-01-02T03:04:05Z</creationDate><device model="Leica SCN400" version="1"/>'
+            f'<pixels sizeX="{ifds[0][1]}" sizeY="{ifds[0][2]}">{pixels}</pixels>'
+            f'<view sizeX="{size_nm[0]}" sizeY="{size_nm[1]}" offsetX="{offset}" offsetY="{offset}"/>'
+            f"<scanSettings><objectiveSettings><objective>{objective}</objective></objectiveSettings>"
+            "<illuminationSettings><numericalAperture>0.4</numericalAperture>"
+            "<illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings></image>"
+        )
+
+    xml = (
+        f'<?xml version="1.0"?><scn xmlns="{_SCN}">'
+        f'<collection sizeX="{glass_nm[0]}" sizeY="{glass_nm[1]}"><barcode>QTIz</barcode>'
+        + image(glass_nm, 0, [(0, *macro)], 0.6)
+        + image(area_nm, 400_000, [(1, WIDTH, HEIGHT), (2, WIDTH // 2, HEIGHT // 2)], 20)
+        + "</collection></scn>"
+    )
+    full = glass()
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        for n, pixels in enumerate((glass(*macro), full, np.ascontiguousarray(full[::2, ::2]))):
+            writer.write(
+                pixels,
+                tile=(TILE, TILE),
+                photometric="ycbcr",
+                compression="jpeg",
+                compressionargs={"level": 90},
+                description=xml if n == 0 else None,
+                metadata=None,
+            )
+
+
+def write_hamamatsu(path: Path, restart: int = 0) -> None:
+    """Hamamatsu NDPI: the whole slide as one JPEG, in one strip.
+
+    With a `restart` the JPEG can be entered at each so many blocks of 8 x 8, and a tag says where.
+    """
+    jpeg = BytesIO()
+    width, height = (4 * TILE, 2 * TILE) if restart else (WIDTH, HEIGHT)
+    picture = Image.fromarray(glass(width, height))
+    picture.save(jpeg, "JPEG", quality=90, subsampling=0, restart_marker_blocks=restart)
+    data = jpeg.getvalue()
+    scan = data.index(b"\xff\xda") + 2
+    first = scan + int.from_bytes(data[scan : scan + 2], "big")
+    starts = [first, *(match.end() for match in re.compile(rb"\xff[\xd0-\xd7]").finditer(data, first))]
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(
+            iter([data]),
+            shape=(height, width, 3),
+            dtype="uint8",
+            rowsperstrip=height,
+            photometric="ycbcr",
+            subsampling=(1, 1),
+            compression="jpeg",
+            resolution=(20000, 20000),
+            resolutionunit="CENTIMETER",
+            metadata=None,
+            extratags=[
+                (65420, "I", 1, 1, True),
+                (65421, "f", 1, 20.0, True),
+                (65422, "i", 1, 0, True),
+                (65423, "i", 1, 0, True),
+                (65424, "i", 1, 0, True),
+                (271, "s", 0, "Hamamatsu", True),
+                *([(65426, "I", len(starts), tuple(starts), True)] if restart else []),
+            ],
+        )
+
+
+def write_trestle(path: Path, overlap: int = 0) -> None:
+    """Trestle: tiled TIFF; with an overlap each tile repeats that many pixels of its neighbours."""
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(
+            glass(3 * TILE, 2 * TILE),
+            tile=(TILE, TILE),
+            photometric="ycbcr",
+            compression="jpeg",
+            compressionargs={"level": 90},
+            software="MedScan",
+            description=f"Objective Power=20;OverlapsXY={overlap} {overlap}",
+            metadata=None,
+        )
+
+
+def write_philips(path: Path) -> None:
+    """Philips TIFF: tiled, sizes padded to whole tiles, the XML says how large a pixel is."""
+
+    def level(n: int) -> str:
+        spacing = f"&quot;{0.00025 * 2**n}&quot; &quot;{0.00025 * 2**n}&quot;"
+        return (
+            '<DataObject ObjectType="PixelDataRepresentation">'
+            f'<Attribute Name="DICOM_PIXEL_SPACING" Group="0x0028" Element="0x0030" PMSVR="IDoubleArray">{spacing}'
+            '</Attribute><Attribute Name="PIIM_PIXEL_DATA_REPRESENTATION_NUMBER" Group="0x1001" Element="0x8B02" '
+            f'PMSVR="IUInt16">{n}</Attribute></DataObject>'
+        )
+
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">'
+        '<Attribute Name="DICOM_MANUFACTURER" Group="0x0008" Element="0x0070" PMSVR="IString">PHILIPS</Attribute>'
+        '<Attribute Name="PIM_DP_SCANNED_IMAGES" Group="0x301D" Element="0x1003" PMSVR="IDataObjectArray"><Array>'
+        '<DataObject ObjectType="DPScannedImage">'
+        '<Attribute Name="PIM_DP_IMAGE_TYPE" Group="0x301D" Element="0x1004" PMSVR="IString">WSI</Attribute>'
+        '<Attribute Name="PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE" Group="0x1001" Element="0x8B01" '
+        f'PMSVR="IDataObjectArray"><Array>{level(0)}{level(1)}</Array></Attribute>'
+        "</DataObject></Array></Attribute></DataObject>"
+    )
+    full = glass(4 * TILE, 2 * TILE)
+    with tifffile.TiffWriter(path) as writer:
+        for n, pixels in enumerate((full, np.ascontiguousarray(full[::2, ::2]))):
+            writer.write(
+                pixels,
+                tile=(TILE, TILE),
+                photometric="ycbcr",
+                compression="jpeg",
+                compressionargs={"level": 90},
+                software="Philips DP v1.0",
+                description=xml if n == 0 else None,
+                subfiletype=n and 1,
+                metadata=None,
+            )
+
+
+def write_ventana(path: Path, overlap: int = 0) -> None:
+    """Ventana BIF: one area of tiles, numbered from the bottom left to and fro, and how each joins its neighbours."""
+    cols, rows = 3, 2
+
+    def number(col: int, up: int) -> int:
+        return up * cols + (col if up % 2 == 0 else cols - 1 - col) + 1
+
+    def joint(direction: str, one: int, other: int, x: int) -> str:
+        return (
+            f'<TileJointInfo FlagJoined="1" Confidence="100" Direction="{direction}" Tile1="{one}" Tile2="{other}" '
+            f'OverlapX="{x}" OverlapY="0"/>'
+        )
+
+    joints = [
+        joint("RIGHT", number(col, up), number(col + 1, up), overlap) for up in range(rows) for col in range(cols - 1)
+    ]
+    joints += [joint("UP", number(col, up), number(col, up + 1), 0) for up in range(rows - 1) for col in range(cols)]
+    area = f'NumRows="{rows}" NumCols="{cols}" Pos-X="0" Pos-Y="0"'
+    scan = '<Metadata><iScan Magnification="20" ScanRes="0.465" ScanWhitePoint="255"><AOI0/></iScan></Metadata>'
+    stitch = (
+        f'<EncodeInfo Ver="2"><SlideInfo><AoiInfo XIMAGESIZE="{TILE}" YIMAGESIZE="{TILE}" {area}/></SlideInfo>'
+        f'<SlideStitchInfo><ImageInfo AOIScanned="1" AOIIndex="0" Width="{TILE}" Height="{TILE}" {area}>'
+        f"{''.join(joints)}</ImageInfo></SlideStitchInfo>"
+        '<AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin></EncodeInfo>'
+    )
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(
+            glass(200, 300),
+            description="Label_Image",
+            photometric="rgb",
+            metadata=None,
+            extratags=[(700, "B", len(scan), scan.encode(), True)],
+        )
+        writer.write(
+            glass(cols * TILE, rows * TILE),
+            tile=(TILE, TILE),
+            photometric="ycbcr",
+            compression="jpeg",
+            compressionargs={"level": 90},
+            description="level=0 mag=20 quality=90",
+            metadata=None,
+            extratags=[(700, "B", len(stitch), stitch.encode(), True)],
+        )

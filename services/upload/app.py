@@ -26,6 +26,7 @@ from shared.clock import Clock
 from shared.http.headers import secure
 from shared.http.identity import identity
 from shared.http.problems import problems
+from shared.remembered import Remembered
 from shared.store import Store
 from shared.tiles import Tiles
 
@@ -71,6 +72,7 @@ def make_gateway(
         announcer=announcer,
         removing=removing,
         watching=Watching(store),
+        sessions=Remembered(clock),
         bus=bus,
         database=database,
         journal=journal,

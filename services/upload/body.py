@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from io import BytesIO
 from typing import NamedTuple, Protocol, TypeVar
 
 import aiohttp
@@ -203,11 +204,12 @@ async def cut(
             await budget.take(size)
         have = 0
         try:
-            # Filled as bytes come, since a block joined of its pieces would be there twice.
-            buffer = bytearray(size)
+            # Filled as bytes come, since a block joined of its pieces would be there twice. What it holds in the end is
+            # given out as it lies there, and not copied.
+            buffer = BytesIO(bytes(size))
             while have < size and (piece := ahead or await body.piece()):
                 taken = min(len(piece), size - have)
-                buffer[have : have + taken] = piece if taken == len(piece) else piece[:taken]
+                buffer.write(piece if taken == len(piece) else memoryview(piece)[:taken])
                 ahead = piece[taken:]
                 have += taken
             if have == size and (stop is None or offset + size == stop):
@@ -217,7 +219,8 @@ async def cut(
                 raise Invalid(f"The body is {offset + have - start} bytes long, but its range {stop - start}.")
             if stop is not None and last and ahead:
                 raise Invalid(f"The body is longer than its range of {stop - start} bytes.")
-            data = bytes(memoryview(buffer)[:have])
+            buffer.truncate(have)
+            data = buffer.getvalue()
             del buffer
         except BaseException:
             if not reserved:

@@ -26,7 +26,7 @@ from shared.store.documents import Session, Upload
 async def receive(request: web.Request) -> web.Response:
     """Takes one range of a file, or a whole file."""
     principal = principal_of(request)
-    session = await session_of(request, "change")
+    session = await session_of(request, "change", remembered="_id" in request.query)
     body = await open_body(request)
     sending = sending_of(request, session, principal.account, body)
     receipt = await gateway_of(request).intake.receive(sending, body)

@@ -1,6 +1,7 @@
 """Takes files in: begins an upload, goes on with it, and completes it once every byte is there."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
@@ -25,7 +26,7 @@ from services.upload.limits import Limits
 from services.upload.records import Records
 from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
-from services.upload.storing import AT_ONCE, Stored, Storing, conflict
+from services.upload.storing import AT_ONCE, Stored, Storing, conflict, in_any_order
 from shared.blobs import Blobs
 from shared.blobs.seal import seal
 from shared.clock import Clock
@@ -76,7 +77,7 @@ class Intake:
 
         Raises a `Problem` for whatever the client can mend, `Invalid`, `Broken` and `Unavailable`.
         """
-        known = await self._known(sending)
+        known, pieces = await asyncio.gather(self._known(sending), self._pieces(sending))
         if sending.total == 0 and known is None:
             raise await self.records.refuse(sending, b"")
         if sending.offers:
@@ -97,7 +98,12 @@ class Intake:
             if sending.upload is None and known.state == "receiving":
                 # Whoever made the upload may have died before its file was made.
                 await self.records.make_file(known)
-            return await self._take(known, sending, feed, created=sending.upload is None)
+            return await self._take(known, sending, feed, pieces, created=sending.upload is None)
+
+    async def _pieces(self, sending: Sending) -> tuple[Span, ...]:
+        """The pieces of chunks that are not whole yet. Asked for before it is known that there is such an upload."""
+        id = sending.upload or (ids_of(sending)[0] if sending.key is not None else None)
+        return await self.storing.pieces(id) if id is not None and sending.span is not None else ()
 
     async def find(self, session: Session, id: str) -> Upload:
         """An upload of this session, or 404."""
@@ -222,7 +228,7 @@ class Intake:
         if upload is None or upload.chunk != chunk:
             raise Problem(409, f"{sending.named} is beginning to be sent with this Idempotency-Key.", "Try again.")
         try:
-            return await self._take(upload, sending, feed, created=True)
+            return await self._take(upload, sending, feed, (), created=True)
         except (Broken, Invalid, Problem, Unavailable) as error:
             # Without an Idempotency-Key the client, which was never told the id, can't go on with it.
             if sending.key is None:
@@ -237,7 +243,9 @@ class Intake:
         if (whole or len(first.data) >= SNIFFABLE) and sniff(first.data, sending.named) is None:
             raise await self.records.refuse(sending, first.data)
 
-    async def _take(self, upload: Upload, sending: Sending, feed: Feed, *, created: bool) -> Receipt:
+    async def _take(
+        self, upload: Upload, sending: Sending, feed: Feed, pieces: Sequence[Span], *, created: bool
+    ) -> Receipt:
         span = sending.span
         start = 0 if span is None else span.start
         stored = Stored(stop=start, noted_at=monotonic() if upload.stored else 0.0)
@@ -250,7 +258,7 @@ class Intake:
         try:
             if upload.state != "receiving":
                 await self.storing.repeated(upload, feed, stored)
-            elif span is None or await self.storing.in_any_order(upload, span):
+            elif span is None or in_any_order(upload, span, pieces):
                 await self.storing.whole_chunks(upload, feed, stored, note)
             else:
                 await self.storing.in_order(upload, feed, stored)

@@ -6,7 +6,7 @@ import structlog
 from aiohttp import web
 
 from services.viewer import core, pixels
-from services.viewer.lookup import Remembered, Slide, asked_version, find_slide
+from services.viewer.lookup import Slide, asked_version, find_slide
 from services.viewer.originals import Originals
 from shared.access import Principal, decide
 from shared.blobs import Blobs
@@ -14,6 +14,7 @@ from shared.clock import Clock
 from shared.http.headers import secure
 from shared.http.identity import fingerprint, principal_of
 from shared.http.problems import Problem, not_found, problems, require
+from shared.remembered import Remembered
 from shared.store import Store
 from shared.tiles import Tiles
 from shared.tiles.geometry import Position

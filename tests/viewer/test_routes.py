@@ -7,7 +7,7 @@ import pytest
 import simplejpeg
 from aiohttp import ClientResponse, ClientSession
 
-from services.viewer.lookup import MOMENT
+from shared.remembered import MOMENT
 from shared.tiles.geometry import Geometry, Position
 from tests.viewer.conftest import IMAGE, Site, picture, shade
 

@@ -120,7 +120,11 @@ class Upload(Document):
 
 
 class Image(Document):
-    """What people see: `latest` is the newest version's number, `current` the newest one that can be seen (0: none)."""
+    """What people see: `latest` is the newest version's number, `current` the newest one that can be seen (0: none).
+
+    `source` is `upload`, or `store:NAME/PATH` for a file in a folder store; `source_vanished` says since when that file
+    is no longer there.
+    """
 
     id: str = Field(alias="_id")
     session: str
@@ -128,6 +132,7 @@ class Image(Document):
     latest: int
     current: int = 0
     source: str = "upload"
+    source_vanished: datetime | None = None
     created: datetime
 
 
@@ -273,10 +278,15 @@ class Block(Document):
 
 
 class Tick(Document):
-    """One sync tick; `id` is its due time in ISO form."""
+    """One sync tick; `id` is its due time in ISO form.
+
+    `store` is the id of the only store that it is about, if it is; `missed` says that nobody did it in time.
+    """
 
     id: str = Field(alias="_id")
+    store: str | None = None
     done: bool = False
+    missed: bool = False
     started: datetime
     ended: datetime | None = None
     report: dict[str, Any] = {}

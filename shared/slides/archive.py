@@ -1,0 +1,199 @@
+"""A zip that holds one slide: what is in it, why it is refused, and its bounded unpacking.
+
+Sources: PKWARE's APPNOTE 6.3 for the records. Nothing that a zip says of itself is believed while it is unpacked.
+"""
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple
+
+from shared.errors import Reject
+from shared.slides import companions
+from shared.slides.sniff import sniff
+
+MOST_ENTRIES = 20_000
+MOST_RATIO = 200
+# Scanners' index files are small and compress well, whatever the ratio.
+RATIO_FREE_BYTES = 64 * 2**20
+MOST_DIRECTORY_BYTES = 16 * 2**20
+MOST_INDEX_BYTES = 4 * 2**20
+MOST_NAME_BYTES = 255
+HEAD_BYTES = 512
+PIECE_BYTES = 2**20
+
+_END = struct.Struct("<4s4H2LH")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR_BYTES = 20
+_MOST_COMMENT = 65535
+_ENCRYPTED = 0x1 | 0x40 | 0x2000
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+_AGAIN = "Zip the slide again with an ordinary zip program and upload that."
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, ValueError, OverflowError)
+
+
+class Inside(NamedTuple):
+    """The one slide of a zip: the file that it is opened by, and every file to unpack. Names are relative."""
+
+    main: str
+    members: tuple[str, ...]
+
+
+def unpack(zipped: Path, folder: Path, name: str, budget: int, series: Callable[[bytes], str | None]) -> Inside:
+    """Unpacks the one slide in a zip into an empty folder, at most `budget` bytes of it.
+
+    `series` tells the SeriesInstanceUID of a DICOM file from its first bytes. Raises `Reject` for whatever is wrong
+    with the zip, before anything is written where its directory tells; `OSError` if the disk is full.
+    """
+    try:
+        with zipped.open("rb") as file:
+            _check_directory(file, name)
+            with zipfile.ZipFile(file) as archive:
+                entries = _checked(archive.infolist(), name, budget)
+                inside = _inside(archive, entries, name, series)
+                _write(archive, [entries[member] for member in inside.members], folder, name, budget)
+    except _DAMAGED as error:
+        raise Reject(f"The zip {name} is damaged ({error}).", "Upload it again, or zip the slide again.") from error
+    return inside
+
+
+def _check_directory(file: BinaryIO, name: str) -> None:
+    """The directory is read into memory as a whole: refuses one that is too large before that."""
+    length = file.seek(0, os.SEEK_END)
+    start = max(0, length - _END.size - _MOST_COMMENT - _LOCATOR_BYTES - _END64.size)
+    file.seek(start)
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < _END.size:
+        raise Reject(f"The zip {name} ends before its directory does.", "It was cut short: upload it whole again.")
+    *_, count, size, _, _ = _END.unpack_from(tail, at)
+    before = at - _LOCATOR_BYTES
+    if before >= _END64.size and tail[before : before + 4] == b"PK\x06\x07":
+        *_, count, size, _ = _END64.unpack_from(tail, before - _END64.size)
+    if count > MOST_ENTRIES or size > MOST_DIRECTORY_BYTES:
+        raise _too_many(name)
+
+
+def _too_many(name: str) -> Reject:
+    return Reject(
+        f"The zip {name} holds more than the {MOST_ENTRIES:,} files that a slide may consist of.",
+        "Zip each slide by itself and upload the zips one by one.",
+    )
+
+
+def _checked(infos: Collection[zipfile.ZipInfo], name: str, budget: int) -> dict[str, zipfile.ZipInfo]:
+    """The files in a zip by name, without folders and desktop litter."""
+    if len(infos) > MOST_ENTRIES:
+        raise _too_many(name)
+    entries: dict[str, zipfile.ZipInfo] = {}
+    folded: set[str] = set()
+    total = 0
+    for info in infos:
+        if (wrong := _wrong(info)) is not None:
+            raise Reject(f"The zip {name} holds {info.orig_filename!r}, which {wrong}.", _AGAIN)
+        total += info.file_size
+        if total > budget:
+            raise _too_large(name, budget)
+        if info.is_dir() or not {info.filename.split("/")[0], PurePosixPath(info.filename).name}.isdisjoint(_LITTER):
+            continue
+        if info.filename.casefold() in folded:
+            raise Reject(f"The zip {name} holds {info.filename!r} twice (upper and lower case are the same).", _AGAIN)
+        folded.add(info.filename.casefold())
+        entries[info.filename] = info
+    for entry in entries:
+        for parent in PurePosixPath(entry).parents:
+            if str(parent).casefold() in folded:
+                raise Reject(f"The zip {name} holds {str(parent)!r} both as a file and as a folder.", _AGAIN)
+    return entries
+
+
+def _wrong(info: zipfile.ZipInfo) -> str | None:
+    name = info.orig_filename
+    parts = name.removesuffix("/").split("/")
+    mode = info.external_attr >> 16
+    if "\0" in name or "\\" in name or not name.isprintable():
+        return "has a character in its name that no slide's file has"
+    if name.startswith("/") or name[1:2] == ":":
+        return "is an absolute name"
+    if not all(parts) or not {".", ".."}.isdisjoint(parts):
+        return "leads out of the folder that it is unpacked to"
+    if any(len(part.encode(errors="replace")) > MOST_NAME_BYTES for part in parts) or len(name) > 4 * MOST_NAME_BYTES:
+        return "is too long a name"
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device, not a file"
+    if info.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    if info.compress_type not in _METHODS:
+        return "is compressed in a way that slidemill does not read (only deflate and stored are)"
+    if info.file_size > max(RATIO_FREE_BYTES, MOST_RATIO * info.compress_size):
+        return f"claims to be over {MOST_RATIO} times as large as it is packed"
+    return None
+
+
+def _too_large(name: str, budget: int) -> Reject:
+    return Reject(
+        f"The zip {name} holds more than the {budget:,} bytes that are unpacked.",
+        "Zip only the files of one slide, or ask the operator for a larger scratch folder.",
+    )
+
+
+def _inside(
+    archive: zipfile.ZipFile,
+    entries: Mapping[str, zipfile.ZipInfo],
+    name: str,
+    series: Callable[[bytes], str | None],
+) -> Inside:
+    """Finds the one slide. A note or a list that lies beside it is no slide and is left out."""
+    indexes: dict[str, str] = {}
+    for entry in entries:
+        index = companions.index_of(entry)
+        if index is not None and index in entries:
+            indexes[index] = _start(archive, entries[index], MOST_INDEX_BYTES).decode("utf-8", "replace")
+    of_indexes = [slide for slide in companions.group(entries, indexes, {}) if companions.index_of(slide.main)]
+    taken = {member for slide in of_indexes for member in slide.members}
+    pictures = {}
+    for entry in entries:
+        if entry not in taken:
+            head = _start(archive, entries[entry], HEAD_BYTES)
+            kind = sniff(head, entry)
+            if kind is not None:
+                pictures[entry] = series(_start(archive, entries[entry], PIECE_BYTES)) if kind == "dicom" else None
+    known = {entry: found for entry, found in pictures.items() if found is not None}
+    slides = of_indexes + companions.group(pictures, {}, known)
+    if not slides:
+        there = ", ".join(sorted(entries)[:3]) or "nothing"
+        raise Reject(f"The zip {name} holds no slide: there is {there}.", "Zip the slide with all its files.")
+    if len(slides) > 1:
+        first, second = sorted(slide.main for slide in slides)[:2]
+        raise Reject(
+            f"The zip {name} holds {len(slides)} slides, such as {first} and {second}; one zip is one slide.",
+            "Zip each slide by itself and upload the zips one by one.",
+        )
+    refusal = companions.refusal(slides[0])
+    if refusal is not None:
+        raise Reject(*refusal)
+    return Inside(slides[0].main, slides[0].members)
+
+
+def _start(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
+    with archive.open(info) as source:
+        return source.read(most)
+
+
+def _write(archive: zipfile.ZipFile, infos: Collection[zipfile.ZipInfo], folder: Path, name: str, budget: int) -> None:
+    left = budget
+    for info in infos:
+        path = folder / info.filename
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not even a link that somebody has put there is followed.
+        with archive.open(info) as source, path.open("xb") as target:
+            while piece := source.read(PIECE_BYTES):
+                left -= len(piece)
+                if left < 0:
+                    raise _too_large(name, budget)
+                target.write(piece)

@@ -73,6 +73,52 @@ class Scratch:
         finally:
             os.close(held)
 
+    @asynccontextmanager
+    async def tree(self, name: str, length: int, fill: Callable[[Path], None]) -> AsyncIterator[Path]:
+        """A folder of at most `length` bytes, filled in a thread unless it is here, for as long as the context is open.
+
+        Nobody sees it before it is whole. Raises what `fill` does and `RetryLater` if the disk is full.
+        """
+        folder = self._folder / name
+        data = folder / "data"
+        while True:
+            held = await self._locked(folder, fcntl.LOCK_SH)
+            if data.exists():
+                break
+            os.close(held)
+            await self._fill(folder, length, fill)
+        try:
+            now = time.time_ns()
+            os.utime(data, ns=(now, now))
+            yield data
+        finally:
+            os.close(held)
+
+    async def _fill(self, folder: Path, length: int, fill: Callable[[Path], None]) -> None:
+        held = await self._locked(folder, fcntl.LOCK_EX)
+        # A thread can't be cancelled: the lock is held until it has ended, whatever becomes of its caller.
+        filling = asyncio.ensure_future(asyncio.to_thread(self._filled, folder, length, fill))
+        filling.add_done_callback(lambda _: os.close(held))
+        await asyncio.shield(filling)
+
+    def _filled(self, folder: Path, length: int, fill: Callable[[Path], None]) -> None:
+        part = folder / "part"
+        if (folder / "data").exists():
+            return
+        # What a crash has left.
+        shutil.rmtree(part, ignore_errors=True)
+        self._evict(length, folder)
+        part.mkdir()
+        try:
+            fill(part)
+            part.rename(folder / "data")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise RetryLater(f"The disk of the scratch folder {self._folder} is full.") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
     async def drop(self, name: str) -> None:
         """Removes a copy, if there is one that nobody has open."""
         folder = self._folder / name
@@ -143,9 +189,10 @@ class Scratch:
         for path in [*self._folder.glob("*/data"), *self._folder.glob("*/part")]:
             try:
                 found = path.stat()
+                size = sum(p.stat().st_size for p in path.rglob("*")) if path.is_dir() else found.st_size
             except FileNotFoundError:
                 continue
-            copies.append((found.st_mtime, found.st_size, path.parent))
+            copies.append((found.st_mtime, size, path.parent))
         excess = sum(size for _, size, _ in copies) + coming - self._limit
         for _, size, folder in sorted(copies):
             if excess <= 0:

@@ -124,6 +124,8 @@ def _wrong(info: zipfile.ZipInfo) -> str | None:
         return "leads out of the folder that it is unpacked to"
     if any(len(part.encode(errors="replace")) > MOST_NAME_BYTES for part in parts) or len(name) > 4 * MOST_NAME_BYTES:
         return "is too long a name"
+    if info.header_offset < 0:
+        return "starts before the zip does"
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a device, not a file"
     if info.flag_bits & _ENCRYPTED:

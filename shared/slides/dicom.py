@@ -4,6 +4,7 @@ Sources: DICOM PS3.3 C.8.12 (whole slide microscopy) and C.7.6.17 (TILED_FULL an
 (encapsulated frames and their tables of offsets).
 """
 
+import io
 import struct
 from array import array
 from collections.abc import Mapping, Sequence
@@ -103,6 +104,17 @@ def describe(source: BinaryIO, length: int, name: str) -> DicomSlide:
     try:
         with told(name, length):
             return _describe(reader, reader.header(), name)
+    finally:
+        reader.close()
+
+
+def series_of(head: bytes) -> str | None:
+    """The SeriesInstanceUID of a DICOM file that starts with `head`, if that reaches to the pixels."""
+    reader = Reader(io.BytesIO(head), len(head))
+    try:
+        return text(reader.header().dataset, 0x0020000E) or None
+    except (Damaged, Truncated):
+        return None
     finally:
         reader.close()
 

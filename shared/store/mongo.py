@@ -37,7 +37,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("image"),
         _index("owner", "state", "total"),
     ],
-    "images": [_index("session", "created", "_id")],
+    "images": [_index("session", "created", "_id"), _index("replaced")],
     "versions": [
         _index("_id.image", "_id.n"),
         _index("session", "updated"),

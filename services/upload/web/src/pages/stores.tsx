@@ -289,9 +289,7 @@ function Reports({ store, newest }: { store: string; newest: string }) {
               {report.examples.map((example) => (
                 <li key={example.path}>
                   <code>{example.path}</code>{" "}
-                  <span class="quiet">
-                    {reasonInWords(example.reason)}. {example.detail}
-                  </span>
+                  <span class="quiet">{example.detail || reasonInWords(example.reason)}</span>
                 </li>
               ))}
             </ul>

@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { asProblem, type Problem } from "../api/problem";
 import { addStore, type NewStore } from "../api/stores";
 import { storeOf } from "../model/stores";
@@ -11,6 +11,9 @@ export function StoreForm({ close, added }: { close(): void; added(): void }) {
   const [fields, setFields] = useState<Record<keyof NewStore, string>>(EMPTY);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
+  const first = useRef<HTMLInputElement>(null);
+
+  useEffect(() => first.current?.focus(), []);
 
   const submit = (event: SubmitEvent): void => {
     event.preventDefault();
@@ -34,7 +37,7 @@ export function StoreForm({ close, added }: { close(): void; added(): void }) {
     <form class="store-form" onSubmit={submit} data-testid="store-form">
       <label>
         Name
-        <input {...field("name")} required maxLength={63} autofocus />
+        <input {...field("name")} ref={first} required maxLength={63} />
       </label>
       <label>
         Folder

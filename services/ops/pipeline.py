@@ -1,25 +1,18 @@
 """What an operator says to the pipeline itself, past the gateway."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deploy.local.layout import DATABASE, PREFIX
 from deploy.local.state import State, read_state
-from services.ops.errors import CommandFailed, StackUnreachable
+from services.ops.errors import StackUnreachable
 from shared.blobs.gridfs import GridFSBlobs
-from shared.bus import Message
 from shared.bus.rabbit import RabbitBus
-from shared.clock import SystemClock
 from shared.errors import Unavailable
-from shared.events import SyncTick
 from shared.mongo import connect
 from shared.store.mongo import MongoStore
-
-_TICK_LIMIT = 600.0
 
 
 @dataclass(frozen=True)
@@ -78,23 +71,3 @@ async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
             yield Pipeline(database.store, database.stores, database.blobs, bus, amqp)
         finally:
             await bus.close()
-
-
-async def tick(pipeline: Pipeline) -> dict[str, Any]:
-    """Publish a sync tick for this moment and return its report once it is done."""
-    due = SystemClock().now()
-    await pipeline.bus.publish([Message(SyncTick(database=DATABASE, time=due, due=due))])
-    try:
-        async with asyncio.timeout(_TICK_LIMIT):
-            while True:
-                ticked = await pipeline.store.ticks.get(due.isoformat())
-                if ticked is not None and ticked.done:
-                    break
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise CommandFailed(
-            f"The tick was not done within {_TICK_LIMIT:.0f} s: see with ./slidemill status whether sync runs."
-        ) from None
-    if "error" in ticked.report:
-        raise CommandFailed(f"{ticked.report['error']} {ticked.report.get('remedy', '')}".strip())
-    return {"due": due.isoformat(), "report": ticked.report}

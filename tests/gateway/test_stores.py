@@ -157,3 +157,43 @@ async def test_reports_are_read_page_by_page_the_newest_first(gateway: Served) -
 
     assert found == [10, 5, 0]
     assert page.json["next"] is None
+
+
+async def test_what_is_done_to_a_store_is_audited_and_what_is_refused_is_not(gateway: Served) -> None:
+    await add(gateway)
+    address = "/api/v1/stores/Scanner%201"
+    assert (await gateway.ask("POST", "/api/v1/stores", json={"name": "Scanner 1", "root": "/x"})).status == 409
+    for state in ("paused", "paused", "active"):
+        await gateway.ask("PATCH", address, json={"state": state})
+    await gateway.ask("DELETE", address)
+
+    audits = await gateway.store.audits.find({}, sort="at")
+
+    assert [audit.action for audit in audits] == ["store-add", "store-pause", "store-resume", "store-remove"]
+    assert {(audit.by, audit.subjects) for audit in audits} == {("admin (API)", ("Scanner 1: /data/scanner",))}
+
+
+async def test_a_paused_store_is_not_looked_at_by_a_tick_of_its_own(gateway: Served) -> None:
+    await add(gateway)
+    await gateway.ask("PATCH", "/api/v1/stores/Scanner%201", json={"state": "paused"})
+
+    refused = await gateway.ask("POST", "/api/v1/ticks", json={"store": "Scanner 1"})
+
+    assert (refused.status, refused.json["detail"]) == (409, "The store Scanner 1 is paused.")
+    assert not gateway.bus.broker["slidemill.sync.express"].ready
+
+
+async def test_stores_are_listed_page_by_page_in_order_of_creation(gateway: Served) -> None:
+    names = ["c", "a", "b"]
+    for name in names:
+        await add(gateway, name=name, root=f"/data/{name}")
+
+    found: list[str] = []
+    cursor = ""
+    for _ in names:
+        page = await gateway.ask("GET", f"/api/v1/stores?limit=1{cursor}")
+        found += [item["name"] for item in page.json["items"]]
+        cursor = f"&cursor={page.json['next']}"
+
+    assert found == names
+    assert page.json["next"] is None

@@ -28,7 +28,8 @@ class Entry(Document):
     `folder` is the part of the path before the last `/`, empty at the root. `size` is in bytes, `mtime_ns` in
     nanoseconds since 1970; `looked` is when the file was first seen with both. `token` is what the ids of its uploads
     are made of. `sha256`, `image` and `version` are those of the last import. `asked` is the run that wants it imported
-    now. `heir` is the path to which its image has moved.
+    now, `claim` the digest of the new image that is being made of it. `heir` is the path to which its image has moved.
+    `reason` and `detail` say why it is not imported yet, which is tried again after `next_try`.
 
     `found_by` and `found` say which run's scan found what, `done_by` and `outcome` which run's import came to what:
     a run's report is counted from them, so it is right however often a message is repeated.
@@ -52,6 +53,7 @@ class Entry(Document):
     tries: int = 0
     next_try: datetime | None = None
     asked: str | None = None
+    claim: str | None = None
     found_by: str | None = None
     found: Found | None = None
     done_by: str | None = None

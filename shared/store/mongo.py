@@ -56,6 +56,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("_id.store", "folder", "name", "_id"),
         _index("_id.store", "state", "_id"),
         _index("_id.store", "sha256"),
+        _index("_id.store", "claim", only={"claim": {"$type": "string"}}),
         _index("asked", only={"asked": {"$type": "string"}}),
         _index("found_by", "found", only={"found_by": {"$type": "string"}}),
         _index("done_by", "outcome", only={"done_by": {"$type": "string"}}),

@@ -1,4 +1,4 @@
-"""What a scan makes of a file that it knew, of one that it did not, and of names: the difference of two states. Pure."""
+"""The difference of two states of a folder: what a scan makes of files that it knew and of new ones. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -173,7 +173,7 @@ def unchanged(entry: Entry) -> dict[str, Any]:
 
 def wait(tries: int) -> timedelta:
     """How long a file that could not be imported is left alone after so many tries, from 1."""
-    return min(FIRST_WAIT * 2 ** min(tries - 1, 16), LONGEST_WAIT)
+    return min(FIRST_WAIT * (1 << min(tries - 1, 16)), LONGEST_WAIT)
 
 
 def session_title(store: FolderStore, path: str) -> str:

@@ -7,9 +7,9 @@ records on the entry what came of it, and ends the run if it was its last.
 import uuid
 from typing import Any
 
+from services.sync.comparing import copies_are_due
 from services.sync.core import Look, source_of, wait
 from services.sync.runs import finish
-from services.sync.scanning import copies_are_due
 from services.sync.taking import Changing, NotNow, Taking, digest
 from services.sync.walking import NoFile, Opened, opened
 from shared.blobs import Blobs

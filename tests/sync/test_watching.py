@@ -169,8 +169,7 @@ async def test_hostile_entries_are_named_and_stop_nothing(watch: Watch, tmp_path
         listening.bind(f"/proc/self/fd/{here}/socket.svs")
         os.close(here)
     (watch.root / "empty.svs").touch()
-    with open(os.fsencode(watch.root) + b"/\xff.svs", "wb") as file:
-        file.write(slide("name"))
+    (watch.root / os.fsdecode(b"\xff.svs")).write_bytes(slide("name"))
     for name in ("a.tmp", "b.svs.part", "c.svs.crdownload", "~$d.svs", ".e.svs", "f.svs.filepart"):
         watch.put(name, slide(name))
     watch.put("good.svs", slide("good"))
@@ -212,7 +211,7 @@ async def test_a_file_that_changes_while_it_is_read_is_taken_in_whole_later(
 ) -> None:
     watch.put("a.svs", slide("a"))
     await watch.tick()
-    real, written = os.pread, []
+    real, written = os.pread, list[bool]()
 
     def pread(fd: int, length: int, offset: int) -> bytes:
         if not written:
@@ -348,7 +347,7 @@ async def test_a_run_takes_in_no_more_than_its_share_and_says_what_is_left(watch
 async def test_a_long_scan_goes_on_in_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abc":
         watch.put(f"{name}/1.svs", slide(name))
-    monkeypatch.setattr("services.sync.scanning.MOST_FOLDERS", 1)
+    monkeypatch.setattr("services.sync.comparing.MOST_FOLDERS", 1)
     scan = watch.handlers[ScanStore]
     turns = 0
 
@@ -379,7 +378,7 @@ async def test_whoever_dies_anywhere_is_followed_by_one_who_ends_it(house: House
     fuse = Fuse()
     ports = {"blobs": Fused(house.blobs, fuse), "tiles": house.tiles}
     watch = Watch(root, house.store, {"blobs": house.blobs, "tiles": house.tiles}, house.bus, house.clock)
-    dying = Watch(root, Fused(house.store, fuse), ports, Fused(house.bus, fuse), house.clock)  # type: ignore[arg-type]
+    dying = Watch(root, Fused(house.store, fuse), ports, Fused(house.bus, fuse), house.clock)
     await watch.add()
     watch.put("a.svs", slide("a"))
     watch.put("old/b.svs", slide("b"))

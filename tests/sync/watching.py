@@ -32,6 +32,7 @@ class Watch:
         self.root = root
         self.store = store
         self.clock = clock
+        self._written = 0
         self._ports = {"store": store, **ports}
         self.handlers: dict[type[Event], Any] = {
             SyncTick: TickHandler(bus, clock),
@@ -44,10 +45,12 @@ class Watch:
         await self.store.stores.insert(FolderStore(id=STORE, **about))
 
     def put(self, path: str, content: bytes) -> None:
-        """Writes a file with the time of the clock, and a modification time that differs from every earlier one."""
+        """Writes a file, with a modification time that differs from every earlier one."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
+        self._written += 1
+        os.utime(file, ns=(0, 1_700_000_000 * 10**9 + self._written))
 
     async def deliver(self, *events: Event, twice: bool = False) -> None:
         queue = deque(events)

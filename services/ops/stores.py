@@ -21,7 +21,7 @@ Tick = dict[str, Any]
 
 
 def folder(path: Path) -> str:
-    """The absolute path of a folder, as the sync service on this machine sees it. Raises `CommandFailed` if there is none."""
+    """The absolute path of a folder on this machine. Raises `CommandFailed` if there is none."""
     if not path.is_dir():
         raise CommandFailed(f"There is no folder {path}: name the folder that the scanner writes into.")
     # Behind a link, `..` is not what the spelling says.

@@ -40,7 +40,7 @@ def register(commands: Commands) -> None:
     _named(group.add("resume", resume_command, "store resume 'Scanner 1'"))
     _named(group.add("remove", remove_command, "store remove 'Scanner 1'"))
     ticking = commands.add("tick", tick_command, "tick --store 'Scanner 1'")
-    ticking.add_argument("--store", metavar="NAME", help="look at this store alone (default: at all, and at the house)")
+    ticking.add_argument("--store", metavar="NAME", help="of all stores, look at this one alone")
 
 
 def _named(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -67,7 +67,7 @@ async def remove(gateway: Gateway, name: str) -> None:
 
 
 async def tick(gateway: Gateway, store: str | None, told: Callable[[Report], None]) -> Tick:
-    """Look at one store, or at all and after the house, and return once scans and imports are done.
+    """Look at one store, or at all, and after the house, and return once scans and imports are done.
 
     `told` hears of each report as it changes. Raises `CommandFailed` for a tick that came to nothing, or of which
     nothing has moved for `STANDING` seconds.

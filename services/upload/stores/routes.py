@@ -140,7 +140,7 @@ async def list_reports(request: web.Request) -> web.Response:
 
 
 async def create_tick(request: web.Request) -> web.Response:
-    """Looks after one store, or after all and the house, now."""
+    """Looks at one store, or at all of them, and after the house, now."""
     gateway = gateway_of(request)
     principal_of(request, "operate")
     asked = await json_of(request, NewTick) if request.can_read_body else NewTick()

@@ -128,7 +128,8 @@ async def test_a_tick_is_published_and_done_once_its_runs_are(gateway: Served) -
 
 
 async def test_a_tick_of_a_store_that_is_not_there_is_refused(gateway: Served) -> None:
-    assert (await gateway.ask("POST", "/api/v1/ticks", json={"store": "x"})).status == 404
+    refused = await gateway.ask("POST", "/api/v1/ticks", json={"store": "x"})
+    assert (refused.status, refused.json["detail"]) == (404, "There is no store 'x'.")
     assert (await gateway.ask("GET", "/api/v1/ticks/2026-01-01T00:00:00.000Z")).status == 404
     assert (await gateway.ask("GET", "/api/v1/ticks/yesterday")).status == 400
     assert (await gateway.ask("POST", "/api/v1/ticks")).status == 202

@@ -29,7 +29,7 @@ PUBLISH_SECONDS = 15.0
 async def _named(store: Store, name: str) -> FolderStore:
     found = await store.stores.find({"name": name}, limit=1)
     if not found:
-        raise not_found("store")
+        raise Problem(404, f"There is no store '{name[:63]}'.", "List the stores, and name one of them.")
     return found[0]
 
 

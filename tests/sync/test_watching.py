@@ -2,11 +2,15 @@
 
 import os
 import socket
+import uuid
 from pathlib import Path
 
 import pytest
 
+from shared.blobs.gridfs import GridFSBlobs
 from shared.events import FileComplete, ImageFailed, ScanStore
+from shared.mongo import connect
+from shared.store.mongo import MongoStore
 from tests.crashing import Crash, Fuse, Fused
 from tests.sync.conftest import House
 from tests.sync.watching import STORE, Watch, slide, touch
@@ -413,5 +417,47 @@ async def test_whoever_dies_anywhere_is_followed_by_one_who_ends_it(house: House
 
 async def _content(watch: Watch, path: str) -> bytes:
     version = await watch.version((await watch.images())[path])
-    content: bytes = await watch._ports["blobs"].read(version.file, 0, 10**6)
+    content: bytes = await watch._ports["blobs"].read(version.file, 0, 10**8)
     return content
+
+
+@pytest.mark.broker
+async def test_on_mongodb_files_come_change_move_vanish_and_come_back(
+    mongod: str, house: House, tmp_path: Path
+) -> None:
+    root = tmp_path / "slides"
+    root.mkdir()
+    name = f"t{uuid.uuid4().hex[:12]}"
+    client = connect(mongod)
+    try:
+        store, blobs = MongoStore(client, name), GridFSBlobs(client, name, tmp_path / "scratch", 10**9)
+        await store.prepare()
+        await blobs.prepare()
+        watch = Watch(root, store, {"blobs": blobs, "tiles": house.tiles}, house.bus, house.clock)
+        await watch.add()
+        watch.put("12/a.svs", slide("a", 9 * 2**20))
+        watch.put("12/copy.svs", slide("a", 9 * 2**20))
+        watch.put("b.svs", slide("b"))
+        watch.put("notes.svs", b"no slide " * 100)
+
+        report = await watch.settle()
+
+        assert (2, 1, {"duplicate": 1}) == (report.imported, report.failed, report.skipped)
+        assert slide("a", 9 * 2**20) == await _content(watch, "12/a.svs")
+        before = await watch.images()
+        watch.put("b.svs", slide("b", 700))
+        (root / "12/a.svs").rename(root / "a.svs")
+        (root / "12/copy.svs").unlink()
+        assert 2 == (await watch.tick()).vanished + (await watch.tick(twice=True)).moved
+        after = await watch.images()
+        assert (before["12/a.svs"].id, 1) == (after["a.svs"].id, after["a.svs"].latest)
+        assert (before["b.svs"].id, 2) == (after["b.svs"].id, after["b.svs"].latest)
+        (root / "a.svs").rename(tmp_path / "a.svs")
+        assert 1 == (await watch.tick()).vanished
+        assert (await watch.images())["a.svs"].source_vanished is not None
+        (tmp_path / "a.svs").rename(root / "a.svs")
+        assert 1 == (await watch.tick()).back
+        assert (await watch.images())["a.svs"].source_vanished is None
+    finally:
+        await client.drop_database(name)
+        client.close()

@@ -4,8 +4,9 @@ The slides are distinct, drawn on the fly, and put into the database as a gatewa
 seal and announcement), but not sent through HTTP: what is measured begins with the queue. Meanwhile no dicer and no
 pyramid runs. Then one process of each starts, beside everything else that the local stack runs.
 
-What an image costs is the time between the first and the last one that became ready, divided by their number: the start
-of the workers is not in it. Beside it stands processor time, of all services and servers, in the same span.
+What an image costs is the time from the beginning of the first image to the end of the last one, divided by their
+number: the start of the workers is not in it, that of their decoder children is, and how long the first image took is
+printed. Beside it stands processor time, of all services and servers, in the same span.
 """
 
 import argparse
@@ -66,7 +67,7 @@ class WorkStack(Stack):
 
 
 class Span(NamedTuple):
-    """Some images that became ready one after the other: how many after the first, and when the first and last did."""
+    """Some images that became ready one after the other: how many, since when, and until when."""
 
     images: int
     start: float
@@ -78,20 +79,20 @@ class Span(NamedTuple):
         return (self.end - self.start) / self.images
 
 
-def spans(ready: Sequence[float], size: int) -> Iterator[Span]:
-    """The times at which images became ready, in order, cut into spans of `size`; the last one takes what is left.
+def spans(begun: float, ready: Sequence[float], size: int) -> Iterator[Span]:
+    """The times at which images became ready, in order, cut into spans of `size`; the last one may be shorter.
 
-    A span begins with the last image of the one before, so that together they are the whole.
+    The first span starts when work began, each other one with the last image of the one before.
     """
-    starts = range(0, max(len(ready) - 1 - size // 2, 1), size)
-    for start in starts:
-        end = len(ready) - 1 if start == starts[-1] else start + size
-        yield Span(end - start, ready[start], ready[end])
+    for start in range(0, len(ready), size):
+        end = min(start + size, len(ready))
+        yield Span(end - start, ready[start - 1] if start else begun, ready[end - 1])
 
 
 class Round(NamedTuple):
-    """What came of one queue: times in seconds of the clock, processor seconds by span, deliveries by stage."""
+    """What came of one queue: when work began and each image was ready (seconds of the clock), deliveries by stage."""
 
+    begun: float
     ready: list[float]
     versions: list[Version]
     watch: Watch
@@ -182,9 +183,9 @@ class Bench:
             await asyncio.sleep(2 * INTERVAL)
         after = await self._deliveries()
         versions = await self.store.versions.find({"session": session})
-        ends = [version.stages.finish.ended for version in versions if version.state == "ready"]
-        ready = sorted(end.timestamp() for end in ends if end is not None)
-        return Round(ready, versions, watch, {stage: after[stage] - before[stage] for stage in WORKERS})
+        begun = min(at.timestamp() for version in versions if (at := version.stages.dice.started))
+        ready = sorted(at.timestamp() for version in versions if (at := version.stages.finish.ended))
+        return Round(begun, ready, versions, watch, {stage: after[stage] - before[stage] for stage in WORKERS})
 
     async def _drained(self) -> None:
         """Until no version is being worked on."""
@@ -219,9 +220,10 @@ class Bench:
 
 def print_costs(name: str, done: Round) -> Span:
     """One line for the whole, one for each thousand; returns the whole."""
-    [whole] = spans(done.ready, len(done.ready))
-    print(f"{name}: {1 / whole.each:.1f} images/s, {_cost(done, whole)}", flush=True)
-    parts = list(spans(done.ready, EACH))
+    [whole] = spans(done.begun, done.ready, len(done.ready))
+    first = f"the first one after {done.ready[0] - done.begun:.2f} s"
+    print(f"{name}: {1 / whole.each:.1f} images/s, {_cost(done, whole)}; {first}", flush=True)
+    parts = list(spans(done.begun, done.ready, EACH))
     for at, part in enumerate(parts if len(parts) > 1 else []):
         print(f"  from {at * EACH:6}: {1 / part.each:5.1f} images/s, {_cost(done, part)}")
     return whole

@@ -44,7 +44,8 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("_id.image", "_id.n"),
         _index("session", "updated"),
         _index("sha256"),
-        _index("state", "updated", only={"state": {"$in": list(STAGE_OF_STATE)}}),
+        # With `_id`, as `find` sorts: the first hundred of those that wait are found without reading the others.
+        _index("state", "updated", "_id", only={"state": {"$in": list(STAGE_OF_STATE)}}),
         # Hardly any: repair asks for each count of them, and must not read all that waits to find none.
         _index("reissues", "state", "updated", only={"reissues": {"$gt": 0}}),
     ],

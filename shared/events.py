@@ -172,12 +172,13 @@ class ImageFailed(ImageEvent):
 
 
 class SyncTick(Event):
-    """Time to look after the stores and the house; `due` is the tick's id."""
+    """Time to look after the stores and the house; `due` is the tick's id. `store` is the id of the only one meant."""
 
     type = "slidemill.sync-tick.v1"
     route = "work.sync-tick"
 
     due: datetime
+    store: str | None = None
 
     def identity(self) -> tuple[str, ...]:
         """See `Event.identity`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from services.sync.handler import TickHandler, tick_failed
 from shared.bus import Bus, Consumer
@@ -12,9 +13,10 @@ from shared.settings import Settings
 
 
 @asynccontextmanager
-async def sync(_: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Consumer]:
+async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Consumer]:
     """One tick at a time: the next one finds what this one left."""
-    yield Consumer(stage="sync", handlers={SyncTick: TickHandler(bus, clock)}, failed=tick_failed, slots=1)
+    ticks = TickHandler(bus, clock, timedelta(seconds=settings.superseded_grace))
+    yield Consumer(stage="sync", handlers={SyncTick: ticks}, failed=tick_failed, slots=1)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,10 @@ class ImageObject(Body):
     length: int | None
     md5: str | None
     sha256: str | None
-    source: str
+    source: Annotated[str, Field(description="`upload`, or `store:NAME/PATH` for a file in a folder store")]
+    source_vanished: Annotated[
+        Moment | None, Field(description="Since when the file is no longer in its store; the image stays")
+    ]
 
 
 class ImageProgress(ImageObject):

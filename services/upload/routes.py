@@ -19,6 +19,7 @@ from services.upload.models import (
     UploadStatus,
 )
 from services.upload.route import API, LISTED, Route
+from services.upload.stores.table import STORES
 from services.upload.tus import routes as tus
 from services.upload.tus.core import ADDRESS as TUS_ADDRESS
 from services.upload.tus.core import MEDIA
@@ -173,6 +174,7 @@ ROUTES: tuple[Route, ...] = (
         "DELETE", f"{FILES}/{{upload}}", files.cancel, "Cancel an upload and remove what there is of it.", {204: None}
     ),
     *TUS,
+    *STORES,
     *OPERATING,
     Route(
         "GET",

@@ -25,6 +25,7 @@ from shared.store.documents import (
     Upload,
     Version,
 )
+from shared.store.folders import FolderStore, Report
 
 D = TypeVar("D", bound=Document)
 
@@ -128,6 +129,8 @@ class Store(Protocol):
     ticks: Collection[Tick]
     tombstones: Collection[Tombstone]
     deployments: Collection[Deployment]
+    stores: Collection[FolderStore]
+    reports: Collection[Report]
 
     async def prepare(self) -> None:
         """Makes collections and indexes (idempotent). Called once at the start of every service."""

@@ -251,6 +251,8 @@ class MemoryStore(Store):
         self.ticks = MemoryCollection(schema.TICKS)
         self.tombstones = MemoryCollection(schema.TOMBSTONES)
         self.deployments = MemoryCollection(schema.DEPLOYMENTS)
+        self.stores = MemoryCollection(schema.STORES)
+        self.reports = MemoryCollection(schema.REPORTS)
 
     async def prepare(self) -> None:
         """See `Store.prepare`."""

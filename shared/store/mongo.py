@@ -39,7 +39,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("image"),
         _index("owner", "state", "total"),
     ],
-    "images": [_index("session", "created", "_id")],
+    "images": [_index("session", "created", "_id"), _index("replaced")],
     "versions": [
         _index("_id.image", "_id.n"),
         _index("session", "updated"),
@@ -56,6 +56,8 @@ INDEXES: dict[str, list[IndexModel]] = {
     "audits": [_index("at"), _index("images")],
     "ticks": [_index("started")],
     "tombstones": [_index("due")],
+    "stores": [_index("name", unique=True, only={"name": {"$type": "string"}}), _index("created", "_id")],
+    "reports": [_index("store", "order", "_id"), _index("tick")],
 }
 
 
@@ -223,6 +225,8 @@ class MongoStore(Store):
         self.ticks = MongoCollection(self._database, schema.TICKS)
         self.tombstones = MongoCollection(self._database, schema.TOMBSTONES)
         self.deployments = MongoCollection(self._database, schema.DEPLOYMENTS)
+        self.stores = MongoCollection(self._database, schema.STORES)
+        self.reports = MongoCollection(self._database, schema.REPORTS)
 
     async def prepare(self) -> None:
         """See `Store.prepare`."""

@@ -22,6 +22,7 @@ from shared.store.documents import (
     Upload,
     Version,
 )
+from shared.store.folders import FolderStore, Report
 
 D = TypeVar("D", bound=Document)
 
@@ -51,6 +52,8 @@ THUMBNAILS = Kind("thumbnails", Thumbnail)
 TICKS = Kind("ticks", Tick)
 TOMBSTONES = Kind("tombstones", Tombstone)
 DEPLOYMENTS = Kind("deployments", Deployment)
+STORES = Kind("stores", FolderStore, unique=("name",))
+REPORTS = Kind("reports", Report)
 
 
 def plain(value: Any) -> Any:

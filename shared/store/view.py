@@ -75,6 +75,7 @@ def image_object(image: Image, version: Version | None) -> dict[str, Any]:
         "md5": version.md5 if version else None,
         "sha256": version.sha256 if version else None,
         "source": image.source,
+        "source_vanished": moment(image.source_vanished),
     }
 
 

@@ -1,7 +1,7 @@
 """What an operator says to the pipeline itself, past the gateway."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +24,30 @@ _TICK_LIMIT = 600.0
 
 @dataclass(frozen=True)
 class Database:
-    """The main database of a running stack, and where the rest of it is."""
+    """A running stack: its main database, the stores of each that it serves by name, and where the rest of it is."""
 
     state: State
     store: MongoStore
-    blobs: GridFSBlobs
+    stores: Mapping[str, MongoStore]
+    blobs: Mapping[str, GridFSBlobs]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """An open stack: its main database and its broker."""
+    """An open stack: its main database, the stores of each that it serves by name, and its broker."""
 
     store: MongoStore
-    blobs: GridFSBlobs
+    stores: Mapping[str, MongoStore]
+    blobs: Mapping[str, GridFSBlobs]
     bus: RabbitBus
     amqp: str
+
+    async def home_of(self, image: str) -> str:
+        """The database that has this image; the main one where none has."""
+        for name, store in self.stores.items():
+            if await store.images.get(image) is not None:
+                return name
+        return DATABASE
 
 
 @asynccontextmanager
@@ -49,9 +58,9 @@ async def database_of(data: Path) -> AsyncIterator[Database]:
         raise StackUnreachable(f"No stack runs in {data}: start it with ./slidemill up.")
     client = connect(state.mongodb)
     try:
-        yield Database(
-            state, MongoStore(client, DATABASE), GridFSBlobs(client, DATABASE, data / "scratch", scratch_bytes=0)
-        )
+        stores = {name: MongoStore(client, name) for name in state.databases}
+        blobs = {name: GridFSBlobs(client, name, data / "scratch", scratch_bytes=0) for name in state.databases}
+        yield Database(state, stores[DATABASE], stores, blobs)
     except Unavailable as error:
         raise StackUnreachable(f"The stack of {data} can't be reached: {error}") from error
     finally:
@@ -66,7 +75,7 @@ async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
         bus = RabbitBus(amqp, PREFIX)
         try:
             await bus.connect()
-            yield Pipeline(database.store, database.blobs, bus, amqp)
+            yield Pipeline(database.store, database.stores, database.blobs, bus, amqp)
         finally:
             await bus.close()
 

@@ -24,7 +24,7 @@ async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Cons
         most_bytes=settings.max_file_bytes,
     )
     handlers: dict[type[Event], Handler] = {
-        SyncTick: TickHandler(bus, clock),
+        SyncTick: TickHandler(bus, clock, timedelta(seconds=settings.superseded_grace)),
         ScanStore: scans,
         ImportFile: ImportHandler(bus, clock, reserve=settings.disk_reserve_bytes),
     }

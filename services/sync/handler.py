@@ -18,6 +18,7 @@ from shared.repair import give_up, reissue
 from shared.store import Less, Store
 from shared.store.documents import Tick
 from shared.store.entries import EntryId
+from shared.superseded import remove_superseded
 from shared.tiles import Tiles
 
 STALE = timedelta(minutes=1)
@@ -28,9 +29,11 @@ TICKS_KEPT = timedelta(days=30)
 class TickHandler:
     """Answers `sync-tick`. It publishes by itself, through the same ports as the gateways' relay does."""
 
-    def __init__(self, bus: Bus, clock: Clock) -> None:
+    def __init__(self, bus: Bus, clock: Clock, grace: timedelta) -> None:
+        """`grace` is how long versions stay that a newer one has replaced: open pages may still show them."""
         self._bus = bus
         self._clock = clock
+        self._grace = grace
 
     async def __call__(self, event: SyncTick, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
         """Does the tick once, however often and by however many it is delivered; returns the scans to do."""
@@ -59,6 +62,9 @@ class TickHandler:
             "failed": lambda: give_up(store, bus, database=database, limit=MOST_PER_TICK, clock=clock),
             "reissued": lambda: reissue(store, bus, database=database, since=STALE, limit=MOST_PER_TICK, clock=clock),
             "expired": lambda: expire(store, blobs, bus, database=database, limit=MOST_PER_TICK, clock=clock),
+            "superseded": lambda: remove_superseded(
+                store, blobs, tiles, grace=self._grace, limit=MOST_PER_TICK, clock=clock
+            ),
             "swept": lambda: sweep(store, blobs, tiles, limit=MOST_PER_TICK, clock=clock),
         }
         report: dict[str, Any] = {}

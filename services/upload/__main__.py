@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import sys
 
 from services.upload.app import make_app, make_gateway
 from services.upload.limits import Bounds
@@ -13,6 +14,7 @@ from shared.service import broker, environments, run, until
 from shared.settings import Settings
 
 M_ARENA_MAX = -8
+SWITCH_SECONDS = 0.0005
 
 
 def keep_memory_together() -> None:
@@ -55,4 +57,6 @@ async def upload(settings: Settings, stop: asyncio.Event) -> None:
 
 if __name__ == "__main__":
     keep_memory_together()
+    # By default a thread that wants the interpreter waits 5 ms for another: longer than writing a chunk takes.
+    sys.setswitchinterval(SWITCH_SECONDS)
     run(Settings(), upload)

@@ -15,7 +15,7 @@ from services.upload.limits import Bounds, Limits
 from services.upload.removing import Removing
 from services.upload.routes import add_routes
 from services.upload.tus.joining import Joining
-from services.upload.tus.routes import resumable
+from services.upload.tus.routes import resumable, unanswered
 from services.upload.tus.writing import Writing
 from services.upload.watching import Watching
 from shared.blobs import Blobs
@@ -26,6 +26,7 @@ from shared.clock import Clock
 from shared.http.headers import secure
 from shared.http.identity import identity
 from shared.http.problems import problems
+from shared.remembered import Remembered
 from shared.store import Store
 from shared.tiles import Tiles
 
@@ -71,6 +72,7 @@ def make_gateway(
         announcer=announcer,
         removing=removing,
         watching=Watching(store),
+        sessions=Remembered(clock),
         bus=bus,
         database=database,
         journal=journal,
@@ -83,7 +85,7 @@ def make_gateway(
 
 def make_app(gateway: Gateway) -> web.Application:
     """The application, without health routes."""
-    app = web.Application(middlewares=[problems, understood, identity(gateway.store, gateway.clock)])
+    app = web.Application(middlewares=[problems, unanswered, understood, identity(gateway.store, gateway.clock)])
     app[GATEWAY] = gateway
     app.on_response_prepare.append(secure)
     app.on_response_prepare.append(resumable)

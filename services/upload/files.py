@@ -26,7 +26,7 @@ from shared.store.documents import Session, Upload
 async def receive(request: web.Request) -> web.Response:
     """Takes one range of a file, or a whole file."""
     principal = principal_of(request)
-    session = await session_of(request, "change")
+    session = await session_of(request, "change", remembered="_id" in request.query)
     body = await open_body(request)
     sending = sending_of(request, session, principal.account, body)
     receipt = await gateway_of(request).intake.receive(sending, body)
@@ -119,7 +119,7 @@ async def _upload_of(request: web.Request, session: Session) -> Upload:
 async def status(request: web.Request) -> web.Response:
     """What is stored of an upload, counted exactly."""
     intake = gateway_of(request).intake
-    upload, spans = await intake.look(await _upload_of(request, await session_of(request, "see")))
+    upload, spans = await intake.ending.look(await _upload_of(request, await session_of(request, "see")))
     digests = intake.running.of(upload.id)
     return web.json_response(
         {

@@ -23,6 +23,7 @@ from shared.bus.journal import Journal
 from shared.clock import Clock
 from shared.http.identity import PRINCIPAL
 from shared.http.problems import Problem, not_found, require, sign_in
+from shared.remembered import Remembered
 from shared.store import Store
 from shared.store.documents import Image, Session, Upload
 
@@ -32,7 +33,11 @@ MOST_ITEMS = 1000
 
 @dataclass(frozen=True)
 class Gateway:
-    """The parts that routes use. `page` is the folder of the built web page."""
+    """The parts that routes use. `page` is the folder of the built web page.
+
+    `sessions` are remembered for a moment, for requests that go on with an upload: whose session is deleted meanwhile,
+    that has ended too.
+    """
 
     store: Store
     blobs: Blobs
@@ -43,6 +48,7 @@ class Gateway:
     announcer: Announcer
     removing: Removing
     watching: Watching
+    sessions: Remembered[str, Session | None]
     bus: Bus
     database: str
     journal: Journal
@@ -69,19 +75,23 @@ def principal_of(request: web.Request, action: Action = "create") -> Principal:
     return principal
 
 
-async def session_of(request: web.Request, action: Action) -> Session:
+async def session_of(request: web.Request, action: Action, *, remembered: bool = False) -> Session:
     """The session that the address names, if this account may do this to it; else 401 or 404."""
-    return await session_named(request, request.match_info["session"], action)
+    return await session_named(request, request.match_info["session"], action, remembered=remembered)
 
 
-async def session_named(request: web.Request, id: str, action: Action) -> Session:
+async def session_named(request: web.Request, id: str, action: Action, *, remembered: bool = False) -> Session:
     """The session of this id, if this account may do this to it; else 401 or 404."""
     principal_of(request)
-    session = await gateway_of(request).store.sessions.get(id)
+    session = await (_remembered(gateway_of(request), id) if remembered else gateway_of(request).store.sessions.get(id))
     require(decide(request[PRINCIPAL], action, session.owner if session else None), "session")
     if session is None:
         raise not_found("session")
     return session
+
+
+async def _remembered(gateway: Gateway, id: str) -> Session | None:
+    return await gateway.sessions.found(id, lambda: gateway.store.sessions.get(id))
 
 
 async def image_of(request: web.Request, action: Action) -> Image:
@@ -99,11 +109,11 @@ async def image_of(request: web.Request, action: Action) -> Image:
 async def tus_upload(request: web.Request, id: str) -> Upload:
     """The upload of this id by the tus protocol, if this account may go on with it; else 401 or 404."""
     principal = principal_of(request)
-    store = gateway_of(request).store
-    upload = await store.uploads.get(id)
+    gateway = gateway_of(request)
+    upload = await gateway.store.uploads.get(id)
     if upload is None or upload.tus is None:
         raise not_found("upload")
-    session = await store.sessions.get(upload.session) if upload.session else None
+    session = await _remembered(gateway, upload.session) if upload.session else None
     # Parts without a session are their sender's.
     owner = upload.owner if not upload.session else session.owner if session else None
     require(decide(principal, "change", owner), "upload")

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from services.upload.body import Block
 from services.upload.core import Span, covering, expected_offset, held_until, joined, on_grid
 from services.upload.digests import Digests, Running
+from services.upload.feed import Block
 from shared.blobs import Blobs
 from shared.blobs.pieces import tail_of
 from shared.errors import ChunkConflict
@@ -70,6 +70,13 @@ def gap(upload: Upload, start: int, expected: int) -> Problem:
     )
 
 
+def in_any_order(upload: Upload, span: Span, pieces: Sequence[Span]) -> bool:
+    """Whether the range consists of whole chunks of which none of these pieces is stored, so that no order matters."""
+    if not on_grid(span, upload.chunk, upload.total):
+        return False
+    return not any(piece.start < span.stop and piece.stop > span.start for piece in pieces)
+
+
 @dataclass
 class Storing:
     """Writes blocks to the file store, and gives their bytes back to the budget."""
@@ -82,15 +89,9 @@ class Storing:
 
     async def held(self, upload: Upload) -> Held:
         """What is stored of an upload, from the index."""
-        chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self._pieces(upload))
+        chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self.pieces(upload.id))
         spans = [Span(chunk.n * upload.chunk, chunk.n * upload.chunk + chunk.length) for chunk in chunks]
         return Held(frozenset(chunk.n for chunk in chunks), pieces, joined([*spans, *pieces]))
-
-    async def in_any_order(self, upload: Upload, span: Span) -> bool:
-        """Whether the range consists of whole chunks of which no piece is stored, so that no order matters."""
-        if not on_grid(span, upload.chunk, upload.total):
-            return False
-        return not any(piece.start < span.stop and piece.stop > span.start for piece in await self._pieces(upload))
 
     async def whole_chunks(
         self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored, settled: Callable[[], Awaitable[None]]
@@ -208,7 +209,7 @@ class Storing:
 
     async def begun(self, upload: Upload, span: Span) -> bytes:
         """Stored bytes of the chunk that is not whole yet: its beginning."""
-        pieces = await self._pieces(upload) if span.start < span.stop else ()
+        pieces = await self.pieces(upload.id) if span.start < span.stop else ()
         data = await self._read(upload, Held(frozenset(), pieces, []), span)
         if len(data) != span.stop - span.start:
             raise RuntimeError(f"Of bytes {span.start}-{span.stop - 1} of {upload.id} only {len(data)} are stored.")
@@ -223,14 +224,15 @@ class Storing:
                 return
             except ChunkConflict:
                 # Somebody who was not heard of again stored another number of bytes from the same place on.
-                length = next((piece.stop - start for piece in await self._pieces(upload) if piece.start == start), 0)
+                length = next((piece.stop - start for piece in await self.pieces(upload.id) if piece.start == start), 0)
             known = await self.blobs.read(tail, start * upload.chunk, min(length, len(data)))
             if known != data[: len(known)]:
                 raise conflict(upload, Span(start, start + len(known)))
             start, data = start + len(known), data[len(known) :]
 
-    async def _pieces(self, upload: Upload) -> tuple[Span, ...]:
-        return tuple(Span(piece.n, piece.n + piece.length) for piece in await self.blobs.chunks(tail_of(upload.id)))
+    async def pieces(self, upload: str) -> tuple[Span, ...]:
+        """What the upload of this id holds of chunks that are not whole yet."""
+        return tuple(Span(piece.n, piece.n + piece.length) for piece in await self.blobs.chunks(tail_of(upload)))
 
     async def _tail(self, upload: Upload) -> str:
         tail = tail_of(upload.id)

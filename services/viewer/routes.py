@@ -6,7 +6,7 @@ import structlog
 from aiohttp import web
 
 from services.viewer import core, pixels
-from services.viewer.lookup import Remembered, Slide, asked_version, find_slide
+from services.viewer.lookup import Slide, asked_version, find_slide
 from services.viewer.originals import Originals
 from shared.access import Principal, decide
 from shared.blobs import Blobs
@@ -14,6 +14,7 @@ from shared.clock import Clock
 from shared.http.headers import secure
 from shared.http.identity import fingerprint, principal_of
 from shared.http.problems import Problem, not_found, problems, require
+from shared.remembered import Remembered
 from shared.store import Store
 from shared.tiles import Tiles
 from shared.tiles.geometry import Position
@@ -121,6 +122,11 @@ class Reading:
         if data is not None:
             return data
         name = seen.image.name
+        old = seen.version.id.n < seen.image.current
+        if old and await self._store.versions.get(seen.version.id) is None:
+            # Its tiles are being removed, and what was remembered of it a moment ago would show them as background.
+            gone = core.no_version(seen.image)
+            raise Problem(404, gone.reason, gone.remedy)
         if seen.building:
             raise Problem(404, f"This part of {name} is not built yet.", "Ask again when the image is further on.")
         if seen.version.sparse == 0:

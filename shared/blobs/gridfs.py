@@ -1,11 +1,10 @@
 """Uploaded files in GridFS, in the layout that every MongoDB driver reads.
 
-Chunk documents carry two fields that drivers ignore: `d`, the SHA-256 of the data, by which a repeated chunk is
-compared, and `s`, its length, which an index holds so that what is stored is counted without reading it.
+Chunk documents carry a field that drivers ignore: `s`, the length of the data, which an index holds so that what is
+stored is counted without reading it.
 """
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -86,16 +85,15 @@ class GridFSBlobs:
 
     async def put_chunk(self, file: str, n: int, data: bytes) -> bool:
         """See `Blobs.put_chunk`."""
-        digest = (await asyncio.to_thread(hashlib.sha256, data)).digest()
         with translated():
             try:
-                await self._chunks.insert_one({"files_id": file, "n": n, "data": data, "d": digest, "s": len(data)})
+                await self._chunks.insert_one({"files_id": file, "n": n, "data": data, "s": len(data)})
             except DuplicateKeyError:
-                stored = await self._chunks.find_one({"files_id": file, "n": n}, {"d": 1})
+                stored = await self._chunks.find_one({"files_id": file, "n": n}, {"_id": 0, "data": 1})
             else:
                 return True
         # Deleted meanwhile: then the file is going away, and this chunk with it.
-        if stored is not None and stored.get("d") != digest:
+        if stored is not None and stored["data"] != data:
             raise ChunkConflict(f"Chunk {n} of {file} is stored with other bytes.")
         return False
 

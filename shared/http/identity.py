@@ -13,6 +13,7 @@ from aiohttp.typedefs import Middleware
 from shared.access import Principal
 from shared.clock import Clock
 from shared.http.problems import Handler, Problem
+from shared.remembered import Remembered
 from shared.store import Store
 from shared.store.documents import Account, Token
 
@@ -84,11 +85,20 @@ def identity(store: Store, clock: Clock) -> Middleware:
     """Middleware that sets `request[PRINCIPAL]` to the `Principal` or None, and refuses forged requests.
 
     Addresses outside `PROTECTED` (page, health, sign-in links) are open to everybody and never wait for the database.
+    A token is remembered for a moment, since a client sends many ranges of a file in a second; a browser's cookie is
+    not, since its owner may sign out.
     """
+    remembered: Remembered[str, Principal | None] = Remembered(clock)
+
+    async def known(request: web.Request) -> Principal | None:
+        header = request.headers.get("Authorization")
+        if header is None:
+            return await principal_of(request, store, clock)
+        return await remembered.found(fingerprint(header), lambda: principal_of(request, store, clock))
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        principal = await principal_of(request, store, clock) if request.path.startswith(PROTECTED) else None
+        principal = await known(request) if request.path.startswith(PROTECTED) else None
         request[PRINCIPAL] = principal
         cookie = principal is not None and principal.via == "browser"
         if cookie and request.method not in SAFE_METHODS and not _from_this_site(request):

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from services.upload.app import BYTES_IN_FLIGHT
+from shared.errors import Unavailable
 from shared.events import FileComplete
 from tests.gateway.conftest import ANNA, MIB, Served, md5, serve, sha256, slide
 from tests.gateway.tus import ADDRESS, MEDIA, ask, begin, create, id_of, metadata, offset_of, patch
@@ -83,6 +85,26 @@ async def test_head_tells_where_to_go_on_and_what_was_said(gateway: Served) -> N
     await patch(gateway, place, 300_001, data[300_001:])
     done = await ask(gateway, "HEAD", place)
     assert (done.headers["Upload-Offset"], "Upload-Expires" in done.headers) == (str(MIB), False)
+
+
+async def test_nobody_is_answered_where_to_go_on_while_the_database_is_away(
+    gateway: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await gateway.session()
+    place = await begin(gateway, session, 2 * MIB)
+    await patch(gateway, place, 0, slide(2 * MIB)[:MIB])
+
+    async def away(id: str) -> None:
+        raise Unavailable("The database is away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway.store.uploads, "get", away)
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await ask(gateway, "HEAD", place)
+        other = await patch(gateway, place, MIB, slide(2 * MIB)[MIB:])
+
+    assert other.status == 503
+    assert await offset_of(gateway, place) == MIB
 
 
 async def test_another_offset_is_refused_and_changes_nothing(gateway: Served) -> None:

@@ -94,7 +94,7 @@ async def retry_image(request: web.Request) -> web.Response:
     asked = await json_of(request, Because)
     gateway = gateway_of(request)
     audited = _audited(gateway, principal, "replay", asked.reason, {"image": image.id})
-    found = replay.of_images([image.id], gateway.store, database=gateway.database, clock=gateway.clock, dry_run=False)
+    found = replay.of_images([image.id], {gateway.database: gateway.store}, clock=gateway.clock, dry_run=False)
     try:
         (sent,) = [one async for one in found]
     except NothingToReplay as refusal:

@@ -19,10 +19,11 @@ from services.upload.tus.core import (
     progress,
 )
 from services.upload.tus.creating import create
+from shared.errors import Unavailable
 from shared.http.problems import Problem
 from shared.store.documents import Upload
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OVERRIDE = "X-HTTP-Method-Override"
 
 
@@ -32,17 +33,31 @@ async def resumable(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.setdefault("Tus-Resumable", VERSION)
 
 
-async def collection(request: web.Request) -> web.Response:
+@web.middleware
+async def unanswered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Closes the connection of whoever asks where to go on while the database is away.
+
+    A client that gets an error as the answer takes its upload for lost and begins anew; one without any asks again.
+    """
+    try:
+        return await handler(request)
+    except Unavailable:
+        if request.method == "HEAD" and request.path.startswith(ADDRESS) and request.transport is not None:
+            request.transport.close()
+        raise
+
+
+async def collection(request: web.Request) -> web.StreamResponse:
     """What can be done at the address where uploads begin."""
     return await _answer(request, {"POST": create, "OPTIONS": options})
 
 
-async def single(request: web.Request) -> web.Response:
+async def single(request: web.Request) -> web.StreamResponse:
     """What can be done with one upload."""
     return await _answer(request, {"HEAD": head, "PATCH": patch, "DELETE": terminate, "OPTIONS": options})
 
 
-async def _answer(request: web.Request, handlers: Mapping[str, Handler]) -> web.Response:
+async def _answer(request: web.Request, handlers: Mapping[str, Handler]) -> web.StreamResponse:
     principal_of(request)
     method = request.method
     if method not in ("HEAD", "OPTIONS"):

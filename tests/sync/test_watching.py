@@ -1,5 +1,6 @@
 """What becomes of files in a watched folder, as somebody sees it who looks at the images and the reports."""
 
+import asyncio
 import os
 import socket
 import uuid
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from services.sync.handler import Failures
 from shared.blobs.gridfs import GridFSBlobs
-from shared.events import FileComplete, ImageFailed, ScanStore
+from shared.errors import RetryLater
+from shared.events import FileComplete, ImageFailed, ImportFile, ScanStore
 from shared.mongo import connect
 from shared.store.mongo import MongoStore
 from tests.crashing import Crash, Fuse, Fused
@@ -374,7 +377,7 @@ async def test_a_long_scan_goes_on_in_turns(watch: Watch, monkeypatch: pytest.Mo
     assert (3, 3) == (report.seen, report.new)
 
 
-@pytest.mark.parametrize("at", range(1, 140, 3))
+@pytest.mark.parametrize("at", range(1, 360, 5))
 async def test_whoever_dies_anywhere_is_followed_by_one_who_ends_it(house: House, tmp_path: Path, at: int) -> None:
     """Two ticks in which a worker dies at one step; its message comes again to another."""
     root = tmp_path / "slides"
@@ -461,3 +464,44 @@ async def test_on_mongodb_files_come_change_move_vanish_and_come_back(
     finally:
         await client.drop_database(name)
         client.close()
+
+
+async def test_two_workers_that_import_the_same_content_at_once_make_one_image(watch: Watch, house: House) -> None:
+    watch.put("a.svs", slide("a"))
+    watch.put("b.svs", slide("a"))
+    await watch.tick()
+    tick = watch.due()
+    (scan,) = await watch.handlers[type(tick)](tick, **watch._ports)
+    imports = await watch.handlers[ScanStore](scan, **watch._ports)
+
+    async def work(event: ImportFile) -> None:
+        while True:
+            try:
+                await watch.handlers[ImportFile](event, **watch._ports)
+                return
+            except RetryLater:
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(work(event) for event in [*imports, *reversed(imports)]))
+    await watch.process()
+    await watch.tick()
+
+    assert 1 == await house.store.images.count({})
+    assert {("imported",): 1, ("duplicate",): 1} == await house.store.entries.tally({}, ["state"])
+
+
+async def test_a_file_whose_import_failed_for_good_does_not_keep_its_run_from_ending(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    watch.put("b.svs", slide("b"))
+    await watch.tick()
+    tick = watch.due()
+    (scan,) = await watch.handlers[type(tick)](tick, **watch._ports)
+    first, second = await watch.handlers[ScanStore](scan, **watch._ports)
+
+    await Failures(watch.clock)(first, "It went wrong.", "Look at the log.", store=watch.store)
+    await watch.deliver(second)
+
+    report = await watch.store.reports.get(first.run)
+    assert report is not None
+    assert ("done", 1, 1, {"unreadable": 1}) == (report.state, report.imported, report.failed, report.skipped)
+    assert "It went wrong." in [example.detail for example in report.examples]

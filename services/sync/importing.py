@@ -84,7 +84,9 @@ class _Import:
     async def _decide(self, file: Opened, sha256: str) -> None:
         entry, store = self._entry, self._store
         if entry.image is not None and entry.sha256 == sha256:
-            await self._settle("moved" if await self._forget_origin() else "same", {})
+            await self._forget_origin()
+            # One that was interrupted while it moved has said so.
+            await self._settle("moved" if (entry.done_by, entry.outcome) == (self._run, "moved") else "same", {})
             return
         if entry.image is None and await self._known_otherwise(sha256):
             return
@@ -118,7 +120,13 @@ class _Import:
             )
             if not claimed:
                 continue
-            heritage = {"sha256": sha256, "image": other.image, "version": other.version}
+            heritage = {
+                "sha256": sha256,
+                "image": other.image,
+                "version": other.version,
+                "done_by": self._run,
+                "outcome": "moved",
+            }
             changed = await store.entries.update(entry.id, when={"asked": self._run}, set=heritage)
             if changed is not None:
                 self._entry = changed
@@ -129,15 +137,14 @@ class _Import:
             raise NotNow("Another file takes over the image of this content at this moment.")
         return False
 
-    async def _forget_origin(self) -> bool:
-        """Forgets the entries whose image this one has taken over; whether there were any."""
+    async def _forget_origin(self) -> None:
+        """Forgets the entries whose image this one has taken over."""
         entry = self._entry
         heritage = {"_id.store": self._watched.id, "sha256": entry.sha256, "heir": entry.id.path}
         origins = await self._store.entries.find(heritage)
         for origin in origins:
             await self._show_image()
             await self._store.entries.take(origin.id, when={"heir": entry.id.path})
-        return bool(origins)
 
     async def _show_image(self) -> None:
         """The image has the name and the place of this entry."""

@@ -33,6 +33,8 @@ INDEXES: dict[str, list[IndexModel]] = {
     "uploads": [
         _index("owner", "key", unique=True, only={"key": {"$type": "string"}}),
         _index("state", "updated"),
+        # Few, while `complete` are all that ever came: the relay asks for these every few seconds.
+        _index("announced", "state", "updated", only={"announced": False}),
         _index("session"),
         _index("image"),
         _index("owner", "state", "total"),
@@ -42,7 +44,10 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("_id.image", "_id.n"),
         _index("session", "updated"),
         _index("sha256"),
-        _index("state", "updated", only={"state": {"$in": list(STAGE_OF_STATE)}}),
+        # With `_id`, as `find` sorts: the first hundred of those that wait are found without reading the others.
+        _index("state", "updated", "_id", only={"state": {"$in": list(STAGE_OF_STATE)}}),
+        # Hardly any: repair asks for each count of them, and must not read all that waits to find none.
+        _index("reissues", "state", "updated", only={"reissues": {"$gt": 0}}),
     ],
     "blocks": [
         _index("_id.image", "_id.version", "_id.stage"),

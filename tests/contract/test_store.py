@@ -11,9 +11,13 @@ from pymongo import MongoClient
 from deploy.local.mongod import Mongod
 from deploy.local.ports import free_port
 from shared.blobs.gridfs import GridFSBlobs
+from shared.blobs.seal import relay
+from shared.bus.memory import MemoryBus
+from shared.clock import ManualClock
 from shared.errors import Unavailable
 from shared.mongo import connect
-from shared.stages import STAGE_OF_STATE
+from shared.repair import give_up, reissue
+from shared.stages import MOST_REISSUES, STAGE_OF_STATE
 from shared.store import Change, Greater, In, Less, Store
 from shared.store.documents import (
     Account,
@@ -547,6 +551,36 @@ async def test_no_question_reads_a_whole_collection(
     assert seen is not None
     assert "COLLSCAN" not in seen["planSummary"]
     assert "IXSCAN" in seen["planSummary"] or "IDHACK" in seen["planSummary"]
+
+
+@pytest.mark.broker
+async def test_looking_for_what_was_lost_reads_neither_what_waits_nor_what_is_done(
+    emptied: Real, plain_client: MongoClient[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Every gateway does so every few seconds, however many images are queued or were ever sent."""
+    many, limit = 300, 5
+    store, blobs, bus = MongoStore(*emptied), GridFSBlobs(*emptied, tmp_path, 0), MemoryBus()
+    await store.prepare()
+    uploaded: dict[str, Any] = {"length": 1, "md5": "m", "sha256": "s", "stages": Stages(upload=Stage(ended=NOW))}
+    await store.versions.insert(*(a_version(state="dicing", **uploaded) for _ in range(many)))
+    await store.uploads.insert(*(an_upload(state="complete", announced=True) for _ in range(many)))
+    clock, second = ManualClock(NOW + timedelta(hours=1)), timedelta(seconds=1)
+    # From here on the dicer's queue is not empty.
+    assert await reissue(store, bus, database=DATABASE, since=second, limit=1, clock=clock) == 1
+    database = plain_client[DATABASE]
+    database.command("profile", 2)
+    try:
+        assert await reissue(store, bus, database=DATABASE, since=second, limit=limit, clock=clock) == 0
+        assert await give_up(store, bus, database=DATABASE, limit=limit, clock=clock) == 0
+        assert await relay(store, blobs, bus, database=DATABASE, clock=clock, stale=second) == 0
+    finally:
+        database.command("profile", 0)
+
+    asked = [seen for seen in database["system.profile"].find({"op": "query"}) if "docsExamined" in seen]
+    database.drop_collection("system.profile")
+    assert len(asked) > MOST_REISSUES
+    assert sum(seen["docsExamined"] for seen in asked) <= 2 * limit
+    assert sum(seen["keysExamined"] for seen in asked) < many / 3
 
 
 @pytest.mark.broker

@@ -1,12 +1,19 @@
 """What becomes of files in a watched folder, as somebody sees it who looks at the images and the reports."""
 
+import asyncio
 import os
 import socket
+import uuid
 from pathlib import Path
 
 import pytest
 
-from shared.events import FileComplete, ImageFailed, ScanStore
+from services.sync.handler import Failures
+from shared.blobs.gridfs import GridFSBlobs
+from shared.errors import RetryLater
+from shared.events import FileComplete, ImageFailed, ImportFile, ScanStore
+from shared.mongo import connect
+from shared.store.mongo import MongoStore
 from tests.crashing import Crash, Fuse, Fused
 from tests.sync.conftest import House
 from tests.sync.watching import STORE, Watch, slide, touch
@@ -370,7 +377,7 @@ async def test_a_long_scan_goes_on_in_turns(watch: Watch, monkeypatch: pytest.Mo
     assert (3, 3) == (report.seen, report.new)
 
 
-@pytest.mark.parametrize("at", range(1, 140, 3))
+@pytest.mark.parametrize("at", range(1, 360, 5))
 async def test_whoever_dies_anywhere_is_followed_by_one_who_ends_it(house: House, tmp_path: Path, at: int) -> None:
     """Two ticks in which a worker dies at one step; its message comes again to another."""
     root = tmp_path / "slides"
@@ -413,5 +420,88 @@ async def test_whoever_dies_anywhere_is_followed_by_one_who_ends_it(house: House
 
 async def _content(watch: Watch, path: str) -> bytes:
     version = await watch.version((await watch.images())[path])
-    content: bytes = await watch._ports["blobs"].read(version.file, 0, 10**6)
+    content: bytes = await watch._ports["blobs"].read(version.file, 0, 10**8)
     return content
+
+
+@pytest.mark.broker
+async def test_on_mongodb_files_come_change_move_vanish_and_come_back(
+    mongod: str, house: House, tmp_path: Path
+) -> None:
+    root = tmp_path / "slides"
+    root.mkdir()
+    name = f"t{uuid.uuid4().hex[:12]}"
+    client = connect(mongod)
+    try:
+        store, blobs = MongoStore(client, name), GridFSBlobs(client, name, tmp_path / "scratch", 10**9)
+        await store.prepare()
+        await blobs.prepare()
+        watch = Watch(root, store, {"blobs": blobs, "tiles": house.tiles}, house.bus, house.clock)
+        await watch.add()
+        watch.put("12/a.svs", slide("a", 9 * 2**20))
+        watch.put("12/copy.svs", slide("a", 9 * 2**20))
+        watch.put("b.svs", slide("b"))
+        watch.put("notes.svs", b"no slide " * 100)
+
+        report = await watch.settle()
+
+        assert (2, 1, {"duplicate": 1}) == (report.imported, report.failed, report.skipped)
+        assert slide("a", 9 * 2**20) == await _content(watch, "12/a.svs")
+        before = await watch.images()
+        watch.put("b.svs", slide("b", 700))
+        (root / "12/a.svs").rename(root / "a.svs")
+        (root / "12/copy.svs").unlink()
+        assert 2 == (await watch.tick()).vanished + (await watch.tick(twice=True)).moved
+        after = await watch.images()
+        assert (before["12/a.svs"].id, 1) == (after["a.svs"].id, after["a.svs"].latest)
+        assert (before["b.svs"].id, 2) == (after["b.svs"].id, after["b.svs"].latest)
+        (root / "a.svs").rename(tmp_path / "a.svs")
+        assert 1 == (await watch.tick()).vanished
+        assert (await watch.images())["a.svs"].source_vanished is not None
+        (tmp_path / "a.svs").rename(root / "a.svs")
+        assert 1 == (await watch.tick()).back
+        assert (await watch.images())["a.svs"].source_vanished is None
+    finally:
+        await client.drop_database(name)
+        client.close()
+
+
+async def test_two_workers_that_import_the_same_content_at_once_make_one_image(watch: Watch, house: House) -> None:
+    watch.put("a.svs", slide("a"))
+    watch.put("b.svs", slide("a"))
+    await watch.tick()
+    tick = watch.due()
+    (scan,) = await watch.handlers[type(tick)](tick, **watch._ports)
+    imports = await watch.handlers[ScanStore](scan, **watch._ports)
+
+    async def work(event: ImportFile) -> None:
+        while True:
+            try:
+                await watch.handlers[ImportFile](event, **watch._ports)
+                return
+            except RetryLater:
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(work(event) for event in [*imports, *reversed(imports)]))
+    await watch.process()
+    await watch.tick()
+
+    assert 1 == await house.store.images.count({})
+    assert {("imported",): 1, ("duplicate",): 1} == await house.store.entries.tally({}, ["state"])
+
+
+async def test_a_file_whose_import_failed_for_good_does_not_keep_its_run_from_ending(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    watch.put("b.svs", slide("b"))
+    await watch.tick()
+    tick = watch.due()
+    (scan,) = await watch.handlers[type(tick)](tick, **watch._ports)
+    first, second = await watch.handlers[ScanStore](scan, **watch._ports)
+
+    await Failures(watch.clock)(first, "It went wrong.", "Look at the log.", store=watch.store)
+    await watch.deliver(second)
+
+    report = await watch.store.reports.get(first.run)
+    assert report is not None
+    assert ("done", 1, 1, {"unreadable": 1}) == (report.state, report.imported, report.failed, report.skipped)
+    assert "It went wrong." in [example.detail for example in report.examples]

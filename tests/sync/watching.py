@@ -35,7 +35,7 @@ class Watch:
         self._written = 0
         self._ports = {"store": store, **ports}
         self.handlers: dict[type[Event], Any] = {
-            SyncTick: TickHandler(bus, clock, timedelta(hours=1)),
+            SyncTick: TickHandler(bus, clock, timedelta(days=365)),
             ScanStore: ScanHandler(clock, stable=timedelta(seconds=5), imports=100),
             ImportFile: ImportHandler(bus, clock),
         }

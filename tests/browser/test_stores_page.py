@@ -53,7 +53,7 @@ def test_a_folder_becomes_a_store_and_its_slides_appear(open_page: Open, slide: 
         if "imported" in row.inner_text():
             break
         page.wait_for_timeout(1000)
-    expect(row.get_by_test_id("store-report")).to_contain_text("1 new")
+    expect(row.get_by_test_id("store-report")).to_contain_text("1 imported")
     expect(row).to_contain_text("temporary by name")
     row.get_by_test_id("show-reports").click()
     expect(row.get_by_test_id("store-reports")).to_contain_text("S26-0031 A2.svs.part")

@@ -41,6 +41,7 @@ async def upload(settings: Settings, stop: asyncio.Event) -> None:
                 clock=clock,
                 database=settings.database,
                 public_url=settings.public_url,
+                stores={name: served.store for name, served in databases.items()},
                 bounds=Bounds(
                     file=settings.max_file_bytes,
                     account=settings.account_bytes,

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pymongo import IndexModel, ReturnDocument
+from pymongo import IndexModel, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from shared.mongo import only_duplicates, translated
 from shared.stages import STAGE_OF_STATE
-from shared.store import Greater, In, Less, Store, Where, schema
+from shared.store import Change, Greater, In, Less, Store, Where, schema
 from shared.store.documents import Document
 from shared.store.schema import Kind, plain
 
@@ -57,6 +57,15 @@ INDEXES: dict[str, list[IndexModel]] = {
     "ticks": [_index("started")],
     "tombstones": [_index("due")],
     "stores": [_index("name", unique=True, only={"name": {"$type": "string"}}), _index("created", "_id")],
+    "entries": [
+        _index("_id.store", "folder", "name", "_id"),
+        _index("_id.store", "state", "_id"),
+        _index("_id.store", "sha256"),
+        _index("_id.store", "claim", only={"claim": {"$type": "string"}}),
+        _index("asked", only={"asked": {"$type": "string"}}),
+        _index("found_by", "found", only={"found_by": {"$type": "string"}}),
+        _index("done_by", "outcome", only={"done_by": {"$type": "string"}}),
+    ],
     "reports": [_index("store", "order", "_id"), _index("tick")],
 }
 
@@ -195,6 +204,19 @@ class MongoCollection(Generic[D]):
                 return None
         return self._load(changed)
 
+    async def amend(self, *changes: Change) -> int:
+        """See `Collection.amend`."""
+        if not changes:
+            return 0
+        writes = [
+            UpdateOne(
+                _one(change.id, change.when), {"$set": {path: plain(value) for path, value in change.set.items()}}
+            )
+            for change in changes
+        ]
+        with translated():
+            return (await self._collection.bulk_write(writes, ordered=False)).matched_count
+
     async def take(self, id: Any, *, when: Where | None = None) -> D | None:
         """See `Collection.take`."""
         with translated():
@@ -227,6 +249,7 @@ class MongoStore(Store):
         self.deployments = MongoCollection(self._database, schema.DEPLOYMENTS)
         self.stores = MongoCollection(self._database, schema.STORES)
         self.reports = MongoCollection(self._database, schema.REPORTS)
+        self.entries = MongoCollection(self._database, schema.ENTRIES)
 
     async def prepare(self) -> None:
         """See `Store.prepare`."""

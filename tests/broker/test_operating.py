@@ -173,6 +173,13 @@ def test_images_of_every_served_database_go_on_by_the_same_commands(stack: Runni
         assert stack.run("dead", "retry", letter["id"], "--reason", "disk added")["sent"] == 1
         assert eventually(is_ready, 60, "dead retry does not let it go on")
 
+        fails("finish", **{"stages.finish": nothing})
+        stack.run("dead", "import", str(letters))
+        asked = json.dumps({"names": [letter["id"]]}).encode()
+        status, told = stack.request("POST", "/dead-letters/retry", asked, {"Content-Type": "application/json"})
+        assert (status, json.loads(told)["count"]) == (200, 1)
+        assert eventually(is_ready, 60, "the page's retry does not let it go on")
+
         assert stack.run("reprocess", id)["version"] == 2
         assert eventually(lambda: second.images.find_one({"_id": id, "current": 2}), 60, "there is no version 2")
     with pytest.raises(CommandError, match="serves no database elsewhere"):

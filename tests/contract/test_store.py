@@ -18,7 +18,7 @@ from shared.errors import Unavailable
 from shared.mongo import connect
 from shared.repair import give_up, reissue
 from shared.stages import MOST_REISSUES, STAGE_OF_STATE
-from shared.store import Greater, In, Less, Store
+from shared.store import Change, Greater, In, Less, Store
 from shared.store.documents import (
     Account,
     Block,
@@ -36,6 +36,7 @@ from shared.store.documents import (
     VersionId,
     Wish,
 )
+from shared.store.entries import Entry, EntryId
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
 from shared.tiles import Tile
@@ -111,6 +112,28 @@ async def test_times_come_back_in_utc_cut_to_milliseconds(store: Store) -> None:
     assert found is not None
     assert found.created == datetime(2026, 3, 4, 5, 0, 0, 123000, tzinfo=UTC)
     assert found.created.utcoffset() == timedelta(0)
+
+
+def an_entry(path: str, **fields: Any) -> Entry:
+    folder, _, name = path.rpartition("/")
+    about = {"token": "t", "size": 1, "mtime_ns": 2**60 + 1, "looked": NOW} | fields
+    return Entry(id=EntryId(store="s", path=path), folder=folder, name=name, **about)
+
+
+async def test_many_documents_are_changed_together_each_if_it_matches(store: Store) -> None:
+    await store.entries.insert(*(an_entry(f"a/{n}") for n in range(3)))
+
+    due = [
+        Change(EntryId(store="s", path=f"a/{n}"), {"size": size}, {"state": "due"})
+        for n, size in enumerate((1, 2, 1, 1))
+    ]
+
+    assert await store.entries.amend(*due) == 2
+    assert await store.entries.amend() == 0
+    found = await store.entries.find({"_id.store": "s", "folder": "a"}, sort="name")
+    assert [entry.state for entry in found] == ["due", "waiting", "due"]
+    assert found[0] == an_entry("a/0", state="due")
+    assert await store.entries.tally({"_id.store": "s"}, ["state"]) == {("due",): 2, ("waiting",): 1}
 
 
 async def test_what_is_not_there_is_none(store: Store) -> None:

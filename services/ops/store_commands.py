@@ -141,12 +141,15 @@ async def remove_command(given: argparse.Namespace) -> int:
 
 
 async def tick_command(given: argparse.Namespace) -> int:
-    """Do a sync tick now and print its report, once scans and imports are done; slides may still be diced then."""
+    """Do a sync tick now and print its report, once scans and imports are done; slides may still be diced then.
+
+    Where files are new, it looks at them twice, some seconds apart.
+    """
     from services.ops import stores
     from services.ops.gateway import Gateway
 
     async with Gateway(given.data, stores.PATIENCE) as gateway:
-        told = await stores.tick(gateway, given.store, _say)
+        told = await stores.look(gateway, given.store, _say)
     if given.json:
         # `due` and `report` are what scripts knew before there were stores.
         print(json.dumps({"due": told["tick"], "report": told["housekeeping"], **told}))

@@ -159,7 +159,9 @@ async def create_tick(request: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(PUBLISH_SECONDS):
             await gateway.bus.publish([Message(event)])
-    except TimeoutError as error:
+    except (TimeoutError, Unavailable) as error:
+        # Or it would read as running for ever. If it got through after all, the sync service makes it anew.
+        await gateway.store.ticks.take(tick.id, when={"done": False})
         raise Unavailable("The broker did not confirm the tick.") from error
     told = tick_object(tick, str(moment(due)), only.name if only else None, [])
     return web.json_response(told, status=202, headers={"Location": f"/api/v1/ticks/{moment(due)}"})

@@ -42,7 +42,7 @@ it("tells what a run found, and what it is at", () => {
 it("tells what was left out and why, the most frequent first", () => {
   expect(skippedLine(REPORT)).toBeNull();
   expect(skippedLine({ ...REPORT, skipped: { link: 1, unstable: 30, unheard: 2, empty: 0 } })).toBe(
-    "Left out: 30 still being written, 2 unheard, 1 links",
+    "Left out: 30 new or still being written, 2 unheard, 1 linked, not there",
   );
 });
 

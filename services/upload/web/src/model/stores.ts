@@ -2,9 +2,9 @@ import type { NewStore, StoreReport } from "../api/stores";
 import { formatBytes, formatCount, plural } from "./format";
 
 const REASONS: Record<string, string> = {
-  unstable: "still being written",
+  unstable: "new or still being written",
   temporary: "temporary by name",
-  link: "links",
+  link: "linked, not there",
   special: "no plain files",
   name: "names that are no text",
   empty: "empty",
@@ -25,7 +25,7 @@ export const isRunning = (report: StoreReport | null): boolean =>
 
 /** What a run is doing, or what it found, in one line. */
 export function reportLine(report: StoreReport): string {
-  if (report.state === "missed") return "Missed: no sync service took it in time";
+  if (report.state === "missed") return "Missed";
   const found = [
     report.new > 0 && `${formatCount(report.new)} new`,
     report.changed > 0 && `${formatCount(report.changed)} changed`,

@@ -1,12 +1,13 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-gateway chaos test-containers test-rabbitmq4 docs requirements clean
+.PHONY: help setup demo test check bench bench-gateway bench-queue chaos test-containers test-rabbitmq4 docs requirements clean
 
 PYTHON := .venv/bin/python
 PAGE := services/upload/web
 LOCKS := upload dicer pyramid sync viewer ops local
 SLIDE ?=
 FAULTS ?= 300
+IMAGES ?= 10000
 CASES ?=
 PYTEST ?=
 BROKER_TESTS := tests/broker tests/chaos/test_controls.py tests/stack/test_servers.py \
@@ -39,6 +40,9 @@ bench: setup ## Compare with vips dzsave on the same slide, three pairs (CASES=a
 
 bench-gateway: setup ## Compare uploads with a plain GridFS driver and a tus server, five rounds; and sixteen at once
 	$(PYTHON) -m tests.bench.gateway
+
+bench-queue: setup ## Let 10,000 small slides wait in the queue: rate and memory beside those with 100 (IMAGES=n)
+	$(PYTHON) -m tests.bench.queue --images $(IMAGES)
 
 chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n)
 	$(PYTHON) -m tests.chaos --faults $(FAULTS)

@@ -2,7 +2,8 @@
 
 `file-complete` -> the dicer cuts the base level (`dice-block`, many workers) -> `base-diced` -> the pyramid service
 folds the levels above (`fold-block`) -> `pyramid-built` -> it finishes -> `image-ready`; any stage may end in
-`image-failed`. `sync-tick` comes from the timer.
+`image-failed`. `sync-tick` comes from the timer; in folder stores it makes the sync service look (`scan-store`) and
+take in what is new (`import-file`).
 
 Facts say that something happened, work says that something is to be done. MongoDB is the truth and these are hints:
 nothing deduplicates by event id, ids are for people and logs. Only optional fields are ever added.
@@ -49,7 +50,7 @@ class Event(BaseModel, ABC):
     @property
     @abstractmethod
     def correlation(self) -> str:
-        """What a person would follow it by: the image, or for ticks the due time."""
+        """What a person would follow it by: the image, for ticks the due time, in stores the run."""
 
     @property
     def routing_key(self) -> str:
@@ -171,6 +172,48 @@ class ImageFailed(ImageEvent):
         return (*super().identity(), self.stage, str(self.attempt))
 
 
+class StoreEvent(Event):
+    """About one run of one folder store; `run` is the id of its report."""
+
+    store: str
+    run: str
+
+    def identity(self) -> tuple[str, ...]:
+        """See `Event.identity`."""
+        return (self.store, self.run)
+
+    @property
+    def correlation(self) -> str:
+        """See `Event.correlation`."""
+        return self.run
+
+
+class ScanStore(StoreEvent):
+    """Look what has changed in a store."""
+
+    type = "slidemill.scan-store.v1"
+    route = "work.scan-store"
+
+
+class ImportFile(StoreEvent):
+    """Take in what lies at this path below the store's root."""
+
+    type = "slidemill.import-file.v1"
+    route = "work.import-file"
+
+    path: str
+    lane: Lane = "bulk"
+
+    def identity(self) -> tuple[str, ...]:
+        """See `Event.identity`."""
+        return (*super().identity(), self.path)
+
+    @property
+    def routing_key(self) -> str:
+        """See `Event.routing_key`."""
+        return f"{self.route}.{self.lane}"
+
+
 class SyncTick(Event):
     """Time to look after the stores and the house; `due` is the tick's id. `store` is the id of the only one meant."""
 
@@ -201,5 +244,7 @@ EVENTS: dict[str, type[Event]] = {
         ImageReady,
         ImageFailed,
         SyncTick,
+        ScanStore,
+        ImportFile,
     )
 }

@@ -1,4 +1,4 @@
-"""Deletes images and sessions for good: hidden at once, then removed piece by piece, and swept again for a week.
+"""Deletes for good what people gave up: hidden at once, then removed piece by piece, and swept again for a week.
 
 The tombstone is written first and is the promise that the rest will be done: what a crash leaves is removed by the next
 sweep. It stays because a worker or a gateway that was stopped in the middle may wake up late and go on writing: tiles,
@@ -11,15 +11,16 @@ from shared.blobs import Blobs, owner_of
 from shared.blobs.pieces import tail_of
 from shared.clock import Clock
 from shared.store import In, Less, Store
-from shared.store.documents import Tombstone
+from shared.store.documents import Tombstone, Version, VersionId
 from shared.tiles import Tiles
-from shared.tiles.keys import image_range
+from shared.tiles.keys import image_range, version_range
 
 KEPT = timedelta(days=7)
 PAUSES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(days=1))
 # After this time without a word, others take whoever was at it for dead. Two at once do no harm.
 UNDER_WAY = timedelta(seconds=30)
 AT_ONCE = 100
+UNFINISHED = ("receiving", "verifying")
 NOT_EXPIRED = ("receiving", "verifying", "complete", "failed")
 PICTURES = ("thumbnail", "label", "macro")
 
@@ -41,6 +42,36 @@ async def hide_session(store: Store, session: str, clock: Clock) -> None:
     await store.sessions.take(session)
 
 
+async def hide_version(store: Store, version: Version, clock: Clock) -> bool:
+    """Takes one version of an image, which a newer one has replaced, from every address; `remove` does the rest.
+
+    Whether it was this call that did. Whatever is at work on it finds it gone, and stops.
+    """
+    now, id = clock.now(), version.id
+    await store.tombstones.insert(
+        Tombstone(
+            id=owner_of(id.image, id.n),
+            kind="version",
+            files=(version.file,),
+            versions=(id.n,),
+            created=now,
+            due=now + UNDER_WAY,
+        )
+    )
+    return await _hide_version(store, id, now)
+
+
+async def _hide_version(store: Store, id: VersionId, now: datetime) -> bool:
+    """Ends its upload first, should that still be under way: it would make the version once more."""
+    for upload in await store.uploads.find({"image": id.image, "version": id.n, "state": In(UNFINISHED)}):
+        await store.uploads.update(
+            upload.id,
+            when={"state": In(UNFINISHED)},
+            set={"state": "expired", "announced": True, "updated": now},
+        )
+    return await store.versions.take(id) is not None
+
+
 async def _hide(store: Store, image: str, now: datetime) -> None:
     for upload in await store.uploads.find({"image": image}):
         if upload.state != "expired" or not upload.announced:
@@ -55,12 +86,17 @@ async def _hide(store: Store, image: str, now: datetime) -> None:
 
 
 async def remove(id: str, *, store: Store, blobs: Blobs, tiles: Tiles, clock: Clock) -> None:
-    """Removes what there is of a deleted image or session, and says when to look again; the tombstone in the end."""
+    """Removes what there is of a deleted image, session or version, and says when to look again.
+
+    The tombstone goes in the end.
+    """
     tombstone = await store.tombstones.get(id)
     if tombstone is None:
         return
     if tombstone.kind == "image":
         await _remove_image(id, store, blobs, tiles, clock)
+    elif tombstone.kind == "version":
+        await _remove_version(tombstone, store, blobs, tiles, clock)
     else:
         await _remove_images_of(id, store, blobs, tiles, clock)
     now = clock.now()
@@ -87,6 +123,19 @@ async def _remove_image(image: str, store: Store, blobs: Blobs, tiles: Tiles, cl
     for file in tombstone.files:
         await blobs.release(file, owners)
         await blobs.delete(tail_of(file))
+
+
+async def _remove_version(tombstone: Tombstone, store: Store, blobs: Blobs, tiles: Tiles, clock: Clock) -> None:
+    """Its file goes only where no other version, of this image or of another one, owns it."""
+    image = tombstone.id.partition(":")[0]
+    for n in tombstone.versions:
+        await _hide_version(store, VersionId(image=image, n=n), clock.now())
+        await tiles.delete(version_range(image, n))
+        await store.thumbnails.delete({"_id": In([f"{image}:{n}:{kind}" for kind in PICTURES])})
+        await store.blocks.delete({"_id.image": image, "_id.version": n})
+        for file in tombstone.files:
+            if await blobs.release(file, [owner_of(image, n)]):
+                await blobs.delete(tail_of(file))
 
 
 async def _remove_images_of(session: str, store: Store, blobs: Blobs, tiles: Tiles, clock: Clock) -> None:

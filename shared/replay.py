@@ -41,23 +41,30 @@ def answering(event: Event) -> str | None:
 
 
 async def of_images(
-    images: Iterable[str], store: Store, *, database: str, clock: Clock, dry_run: bool
+    images: Iterable[str], stores: Mapping[str, Store], *, clock: Clock, dry_run: bool
 ) -> AsyncIterator[Replay]:
     """What the next step of each image's latest version waits for; a failed version first goes back to its stage.
 
-    Raises `NothingToReplay` before anything is done for that image.
+    `stores` are the databases, by name, that are looked through for the images. Raises `NothingToReplay` before
+    anything is done for that image.
     """
     for id in images:
-        image = await store.images.get(id)
-        version = await store.versions.get(VersionId(image=image.id, n=image.latest)) if image is not None else None
-        if version is None:
+        found = [(name, latest) for name, store in stores.items() if (latest := await _latest(store, id)) is not None]
+        if not found:
             raise NothingToReplay(f"There is no image {id}: list them with ./slidemill images.")
+        database, version = found[0]
+        store = stores[database]
         replay = await _onward(version, store, database=database, clock=clock, dry_run=dry_run)
         if replay is None:
             raise NothingToReplay(
                 f"{version.name} never arrived whole, so there is nothing to replay: upload it again."
             )
         yield replay
+
+
+async def _latest(store: Store, id: str) -> Version | None:
+    image = await store.images.get(id)
+    return await store.versions.get(VersionId(image=image.id, n=image.latest)) if image is not None else None
 
 
 async def of_journal(
@@ -68,7 +75,7 @@ async def of_journal(
     With `failed`, a fact about a version that has failed stands for that version, which goes back to the stage it
     failed in, once.
     """
-    gone_on: set[VersionId] = set()
+    gone_on: set[tuple[str, VersionId]] = set()
     async for entry in journal.read(wanted.since):
         event = entry.event
         if event is None or not wanted.takes(event):
@@ -76,8 +83,9 @@ async def of_journal(
         if failed and isinstance(event, ImageEvent) and event.database in stores:
             store = stores[event.database]
             version = await store.versions.get(version_id(event))
-            if version is not None and version.state == "failed" and version.id not in gone_on:
-                gone_on.add(version.id)
+            known = (event.database, version_id(event))
+            if version is not None and version.state == "failed" and known not in gone_on:
+                gone_on.add(known)
                 replay = await _onward(version, store, database=event.database, clock=clock, dry_run=dry_run)
                 if replay is not None:
                     yield replay

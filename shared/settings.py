@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     account_uploads: int = Field(default=500, ge=1)
     disk_reserve_bytes: int = Field(default=2 * 2**30, ge=0)
     sync_interval: int = Field(default=300, ge=1)
+    sync_stable: float = Field(default=5.0, ge=0)
+    sync_imports: int = Field(default=500, ge=1)
+    superseded_grace: int = Field(default=3600, ge=60)
     quality: int = Field(default=80, ge=1, le=100)
     subsampling: Subsampling = "420"
     log: str = "console"

@@ -25,6 +25,7 @@ from deploy.local.secret import remembered_secret
 from deploy.local.state import Part, State
 from shared.bootstrap import bootstrap
 from shared.errors import Unavailable
+from shared.settings import Settings
 
 START_LIMIT = 115.0  # seconds until every service has to be ready; `up` promises 120 with the stop that follows
 
@@ -114,6 +115,7 @@ class Stack:
             mongodb=mongod.url,
             amqp=rabbitmq.amqp,
             management=rabbitmq.management,
+            databases=sorted(Settings(database=DATABASE).served),
             servers=[
                 Part(name="mongod", url=mongod.url),
                 Part(name="rabbitmq", url=rabbitmq.amqp),
@@ -165,6 +167,7 @@ class Stack:
             "SLIDEMILL_SERVICE": name,
             "SLIDEMILL_MONGODB": self.state.mongodb,
             "SLIDEMILL_DATABASE": DATABASE,
+            "SLIDEMILL_DATABASES": ",".join(self.state.databases),
             "SLIDEMILL_AMQP": self.state.amqp,
             "SLIDEMILL_PREFIX": PREFIX,
             "SLIDEMILL_HTTP_HOST": "127.0.0.1",

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from deploy.local.layout import DATABASE
 from deploy.local.processes import Identity
 
 
@@ -28,6 +29,7 @@ class State(BaseModel):
     mongodb: str
     amqp: str
     management: str
+    databases: list[str] = [DATABASE]
     services: list[Part] = []
     servers: list[Part] = []
 

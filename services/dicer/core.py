@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from shared.errors import Reject
 from shared.events import Base
 from shared.store.documents import Block, BlockId, Reader, Recipe, Source, Subsampling, Version, Wish
 from shared.tiles.geometry import Geometry, Position, Rect
@@ -237,3 +238,11 @@ def plan(version: Version, found: Found, issued: datetime, block_bytes: int) -> 
         )
         for n, (rect, packed) in enumerate(zip(rects, extents, strict=True))
     ]
+
+
+def damaged(position: Position, error: Exception) -> Reject:
+    """The rejection of a slide of which this tile can't be decoded."""
+    return Reject(
+        f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
+        "Upload the file again; if it fails again, export the slide from the scanner once more.",
+    )

@@ -1,11 +1,11 @@
 """Cutting one block: bytes from the file store in, acknowledged tiles out, the pixels in a decoder child."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from services.dicer import pixels
-from services.dicer.core import BY_TILE, COPYING, Extent, Read, interior, reads, unpack_extents
+from services.dicer.core import BY_TILE, COPYING, Extent, Read, damaged, interior, reads, unpack_extents
 from services.dicer.pieces import Pieces
 from services.dicer.piping import piped
 from shared.blobs import Blobs
@@ -54,10 +54,7 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
                 whole,
                 seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
             )
-        async with aclosing(batches):
-            async for batch in batches:
-                for position, data in batch:
-                    await writer.add(tile_key(block.id.image, block.id.version, position), data)
+        await _add(batches, block, writer)
     return set()
 
 
@@ -84,10 +81,7 @@ async def _copy(
             try:
                 tile = assemble(data)
             except ValueError as error:
-                raise Reject(
-                    f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
-                    "Upload the file again; if it fails again, export the slide from the scanner once more.",
-                ) from error
+                raise damaged(position, error) from error
             if position.row < rows and position.col < cols:
                 await writer.add(tile_key(block.id.image, block.id.version, position), tile)
             else:
@@ -100,10 +94,7 @@ async def _copy(
                 inputs=[tile for _, tile in edges],
                 seconds=BLOCK_SECONDS,
             )
-            async with aclosing(batches):
-                async for batch in batches:
-                    for position, tile in batch:
-                        await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+            await _add(batches, block, writer)
     return _missing(block, extents)
 
 
@@ -132,11 +123,15 @@ async def _decode(
             inputs=[data for _, data in present],
             seconds=BLOCK_SECONDS,
         )
-        async with aclosing(batches):
-            async for batch in batches:
-                for position, tile in batch:
-                    await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+        await _add(batches, block, writer)
     return _missing(block, extents)
+
+
+async def _add(batches: AsyncGenerator[list[tuple[Position, bytes]], None], block: Block, writer: TileWriter) -> None:
+    async with aclosing(batches):
+        async for batch in batches:
+            for position, tile in batch:
+                await writer.add(tile_key(block.id.image, block.id.version, position), tile)
 
 
 def _missing(block: Block, extents: Sequence[Extent]) -> set[Position]:

@@ -16,7 +16,7 @@ import pyvips
 import simplejpeg
 from PIL import Image, ImageCms
 
-from services.dicer.core import DECODED_TILE, PIPED, Found, suffix
+from services.dicer.core import DECODED_TILE, PIPED, Found, damaged, suffix
 from shared.errors import Reject
 from shared.slides.details import of_openslide
 from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
@@ -60,10 +60,7 @@ def crop_tiles(
         try:
             pixels = simplejpeg.decode_jpeg(bytes(data), colorspace="RGB", fastdct=False, fastupsample=False)
         except ValueError as error:
-            raise Reject(
-                f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
-                "Upload the file again; if it fails again, export the slide from the scanner once more.",
-            ) from error
+            raise damaged(position, error) from error
         yield position, encode(pixels[:height, :width], recipe)
 
 
@@ -103,10 +100,7 @@ def _decode_jpeg2000(data: memoryview, position: Position, side: int) -> Pixels:
             raise ValueError("it is no RGB tile of the slide's size")
         pixels: Pixels = imagecodecs.jpeg2k_decode(bytes(data), numthreads=1)
     except (ValueError, imagecodecs.Jpeg2kError) as error:
-        raise Reject(
-            f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
-            "Upload the file again; if it fails again, export the slide from the scanner once more.",
-        ) from error
+        raise damaged(position, error) from error
     return pixels
 
 

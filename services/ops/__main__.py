@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from deploy.local.layout import SERVICES
-from services.ops import bus_commands
+from services.ops import bus_commands, store_commands
 from services.ops.commandline import Command, Commands
 from services.ops.errors import CommandFailed
 from services.ops.tables import print_images, print_table
@@ -128,19 +128,6 @@ async def images_command(given: argparse.Namespace) -> int:
     return 0
 
 
-async def tick_command(given: argparse.Namespace) -> int:
-    """Do a sync tick now and print its report."""
-    from services.ops.pipeline import pipeline_of, tick
-
-    async with pipeline_of(given.data) as pipeline:
-        told = await tick(pipeline)
-    if given.json:
-        print(json.dumps(told))
-    else:
-        print_table(("what", "count"), [(name, value) for name, value in told["report"].items()])
-    return 0
-
-
 async def signin_command(given: argparse.Namespace) -> int:
     """Print a fresh one-time sign-in address."""
     from services.ops.gateway import Gateway
@@ -188,7 +175,7 @@ def parser() -> argparse.ArgumentParser:
     add("sessions", sessions_command, "sessions")
     images = add("images", images_command, "images --session 'Case 12' --json")
     images.add_argument("--session", metavar="ID_OR_TITLE", help="only this session's")
-    add("tick", tick_command, "tick")
+    store_commands.register(commands)
     add("signin", signin_command, "signin")
     bus_commands.register(commands)
     show = add("demo", demo_command, "demo --slide scan.svs", starting)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.local.layout import DATABASE, PREFIX
+from deploy.local.layout import PREFIX
 from services.ops.errors import CommandFailed, Misused
 from services.ops.operator import operator
 from services.ops.pipeline import Pipeline, pipeline_of
@@ -63,9 +63,9 @@ async def show(graveyard: Graveyard, selection: Selection, limit: int) -> list[d
 async def retry(graveyard: Graveyard, selection: Selection, reason: str) -> dict[str, Any]:
     """Send the selected letters again; returns how many, and the run of the audit."""
     audited = graveyard.audited("dead-retry", reason, selection.told())
-    stores = {DATABASE: graveyard.pipeline.store}
+    pipeline = graveyard.pipeline
     sent = await dead.retry(
-        graveyard.letters, graveyard.pipeline.bus, selection, stores=stores, audited=audited, clock=SystemClock()
+        graveyard.letters, pipeline.bus, selection, stores=pipeline.stores, audited=audited, clock=SystemClock()
     )
     _expect(sent, selection)
     return {"sent": sent, "audit": audited.run}
@@ -103,7 +103,7 @@ async def import_(
         graveyard.pipeline.bus,
         exported,
         again=again,
-        stores={DATABASE: graveyard.pipeline.store},
+        stores=graveyard.pipeline.stores,
         audited=audited,
         clock=SystemClock(),
     )

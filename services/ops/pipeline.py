@@ -1,44 +1,46 @@
 """What an operator says to the pipeline itself, past the gateway."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deploy.local.layout import DATABASE, PREFIX
 from deploy.local.state import State, read_state
-from services.ops.errors import CommandFailed, StackUnreachable
+from services.ops.errors import StackUnreachable
 from shared.blobs.gridfs import GridFSBlobs
-from shared.bus import Message
 from shared.bus.rabbit import RabbitBus
-from shared.clock import SystemClock
 from shared.errors import Unavailable
-from shared.events import SyncTick
 from shared.mongo import connect
 from shared.store.mongo import MongoStore
-
-_TICK_LIMIT = 600.0
 
 
 @dataclass(frozen=True)
 class Database:
-    """The main database of a running stack, and where the rest of it is."""
+    """A running stack: its main database, the stores of each that it serves by name, and where the rest of it is."""
 
     state: State
     store: MongoStore
-    blobs: GridFSBlobs
+    stores: Mapping[str, MongoStore]
+    blobs: Mapping[str, GridFSBlobs]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """An open stack: its main database and its broker."""
+    """An open stack: its main database, the stores of each that it serves by name, and its broker."""
 
     store: MongoStore
-    blobs: GridFSBlobs
+    stores: Mapping[str, MongoStore]
+    blobs: Mapping[str, GridFSBlobs]
     bus: RabbitBus
     amqp: str
+
+    async def home_of(self, image: str) -> str:
+        """The database that has this image; the main one where none has."""
+        for name, store in self.stores.items():
+            if await store.images.get(image) is not None:
+                return name
+        return DATABASE
 
 
 @asynccontextmanager
@@ -49,9 +51,9 @@ async def database_of(data: Path) -> AsyncIterator[Database]:
         raise StackUnreachable(f"No stack runs in {data}: start it with ./slidemill up.")
     client = connect(state.mongodb)
     try:
-        yield Database(
-            state, MongoStore(client, DATABASE), GridFSBlobs(client, DATABASE, data / "scratch", scratch_bytes=0)
-        )
+        stores = {name: MongoStore(client, name) for name in state.databases}
+        blobs = {name: GridFSBlobs(client, name, data / "scratch", scratch_bytes=0) for name in state.databases}
+        yield Database(state, stores[DATABASE], stores, blobs)
     except Unavailable as error:
         raise StackUnreachable(f"The stack of {data} can't be reached: {error}") from error
     finally:
@@ -66,26 +68,6 @@ async def pipeline_of(data: Path) -> AsyncIterator[Pipeline]:
         bus = RabbitBus(amqp, PREFIX)
         try:
             await bus.connect()
-            yield Pipeline(database.store, database.blobs, bus, amqp)
+            yield Pipeline(database.store, database.stores, database.blobs, bus, amqp)
         finally:
             await bus.close()
-
-
-async def tick(pipeline: Pipeline) -> dict[str, Any]:
-    """Publish a sync tick for this moment and return its report once it is done."""
-    due = SystemClock().now()
-    await pipeline.bus.publish([Message(SyncTick(database=DATABASE, time=due, due=due))])
-    try:
-        async with asyncio.timeout(_TICK_LIMIT):
-            while True:
-                ticked = await pipeline.store.ticks.get(due.isoformat())
-                if ticked is not None and ticked.done:
-                    break
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise CommandFailed(
-            f"The tick was not done within {_TICK_LIMIT:.0f} s: see with ./slidemill status whether sync runs."
-        ) from None
-    if "error" in ticked.report:
-        raise CommandFailed(f"{ticked.report['error']} {ticked.report.get('remedy', '')}".strip())
-    return {"due": due.isoformat(), "report": ticked.report}

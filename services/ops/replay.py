@@ -5,7 +5,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deploy.local.layout import DATABASE, PREFIX
+from deploy.local.layout import PREFIX
 from services.ops.errors import CommandFailed, Misused
 from services.ops.operator import operator
 from services.ops.pipeline import Pipeline
@@ -18,7 +18,7 @@ from shared.errors import Unavailable
 from shared.events import EVENTS, Event
 from shared.replay import NothingToReplay, Replay
 from shared.reprocess import CannotReprocess, finish_again, renew, set_going
-from shared.store.documents import Wish
+from shared.store.documents import Image, Wish
 from shared.store.view import moment
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -56,8 +56,11 @@ async def wanted(
     session: str | None,
     database: str | None,
 ) -> Wanted:
-    """The selection that was named; a session's images are those that the database has now."""
-    of_session = await pipeline.store.images.find({"session": session}) if session is not None else []
+    """The selection that was named; a session's images are those that the databases have now."""
+    of_session: list[Image] = []
+    if session is not None:
+        for store in pipeline.stores.values():
+            of_session += await store.images.find({"session": session})
     return Wanted(
         since=since,
         until=until,
@@ -92,7 +95,7 @@ async def replay_images(
     """Send again what each image's next step waits for; raises `CommandFailed` at the first that can't be."""
     chosen = list(dict.fromkeys(images))
     audited = _audited(pipeline, "replay", reason, {"images": len(chosen)})
-    found = replay.of_images(chosen, pipeline.store, database=DATABASE, clock=SystemClock(), dry_run=dry_run)
+    found = replay.of_images(chosen, pipeline.stores, clock=SystemClock(), dry_run=dry_run)
     try:
         return await _replay(pipeline, found, audited, dry_run=dry_run, rate=rate)
     except NothingToReplay as refusal:
@@ -103,13 +106,18 @@ async def replay_journal(
     pipeline: Pipeline, selection: Wanted, *, failed: bool, dry_run: bool, rate: float | None, reason: str
 ) -> dict[str, Any]:
     """Send the selected facts again; with `failed`, let the failed versions among them go on."""
+    if selection.database is not None and selection.database not in pipeline.stores:
+        raise Misused(
+            f"This deployment serves no database {selection.database}, where its events become dead letters: "
+            f"name one of {', '.join(pipeline.stores)}, or start it with that one in SLIDEMILL_DATABASES."
+        )
     chosen = {name: value for name, value in vars(selection).items() if value and name != "of_session"}
     chosen = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in chosen.items()}
     audited = _audited(pipeline, "replay", reason, {**chosen, "failed": failed})
     found = replay.of_journal(
         RabbitJournal(pipeline.amqp, PREFIX),
         selection,
-        {DATABASE: pipeline.store},
+        pipeline.stores,
         failed=failed,
         clock=SystemClock(),
         dry_run=dry_run,
@@ -159,14 +167,13 @@ async def reprocess(pipeline: Pipeline, image: str, *, from_finish: bool, wish: 
     about = {"image": image, "from": "finish" if from_finish else "dice", **wish.model_dump(exclude_none=True)}
     audited = _audited(pipeline, "reprocess", reason, about)
     await audited.note(image, image)
+    database = await pipeline.home_of(image)
+    store, blobs = pipeline.stores[database], pipeline.blobs[database]
     try:
-        if from_finish:
-            version = await finish_again(pipeline.store, image, clock)
-        else:
-            version = await renew(pipeline.store, pipeline.blobs, image, clock, wish)
+        version = await (finish_again(store, image, clock) if from_finish else renew(store, blobs, image, clock, wish))
     except CannotReprocess as refusal:
         raise CommandFailed(str(refusal)) from refusal
-    await set_going(version, pipeline.bus, database=DATABASE)
+    await set_going(version, pipeline.bus, database=database)
     return {"image": image, "version": version.id.n, "state": version.state, "audit": audited.run}
 
 

@@ -61,7 +61,9 @@ class Pyramid:
         if version is None or version.state != "ready":
             return []
         # The pointer never goes back: a version that is ready late does not hide a newer one.
-        await store.images.update(version.id.image, when={"current": Less(version.id.n)}, set={"current": version.id.n})
+        n = version.id.n
+        shown = {"current": n, "replaced": self.clock.now() if n > 1 else None}
+        await store.images.update(version.id.image, when={"current": Less(n)}, set=shown)
         where = {"_id.image": version.id.image, "_id.version": version.id.n}
         if await store.blocks.count(where, limit=1) == 0:
             return []

@@ -1,7 +1,6 @@
 """The gateway's process: its parts, its relay, and its HTTP server."""
 
 import asyncio
-import ctypes
 import sys
 
 from services.upload.app import make_app, make_gateway
@@ -13,16 +12,7 @@ from shared.http.health import add_health, served
 from shared.service import broker, environments, run, until
 from shared.settings import Settings
 
-M_ARENA_MAX = -8
 SWITCH_SECONDS = 0.0005
-
-
-def keep_memory_together() -> None:
-    """Has the C library serve all threads from one arena.
-
-    Blocks of MiB are made in one thread and freed in others; with an arena for each, as much memory again lies unused.
-    """
-    ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 async def upload(settings: Settings, stop: asyncio.Event) -> None:
@@ -41,6 +31,7 @@ async def upload(settings: Settings, stop: asyncio.Event) -> None:
                 clock=clock,
                 database=settings.database,
                 public_url=settings.public_url,
+                stores={name: served.store for name, served in databases.items()},
                 bounds=Bounds(
                     file=settings.max_file_bytes,
                     account=settings.account_bytes,
@@ -56,7 +47,6 @@ async def upload(settings: Settings, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    keep_memory_together()
     # By default a thread that wants the interpreter waits 5 ms for another: longer than writing a chunk takes.
     sys.setswitchinterval(SWITCH_SECONDS)
     run(Settings(), upload)

@@ -1,5 +1,6 @@
 """The gateway as an aiohttp application, made of its parts; tests make it with others."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import web
@@ -45,12 +46,17 @@ def make_gateway(
     clock: Clock,
     database: str,
     public_url: str,
+    stores: Mapping[str, Store] | None = None,
     bounds: Bounds | None = None,
     page: Path = PAGE,
 ) -> Gateway:
-    """The gateway's parts around these stores and this bus."""
+    """The gateway's parts around these stores and this bus.
+
+    `stores` are all databases by name that the deployment serves, for dead letters about any of them; by default that
+    is `database` alone.
+    """
     announcer = Announcer(store, bus)
-    graveyard = Graveyard(letters, bus, {database: store}, clock)
+    graveyard = Graveyard(letters, bus, stores or {database: store}, clock)
     removing = Removing(store, blobs, tiles, clock)
     intake = Intake(
         store=store,

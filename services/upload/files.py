@@ -119,7 +119,7 @@ async def _upload_of(request: web.Request, session: Session) -> Upload:
 async def status(request: web.Request) -> web.Response:
     """What is stored of an upload, counted exactly."""
     intake = gateway_of(request).intake
-    upload, spans = await intake.look(await _upload_of(request, await session_of(request, "see")))
+    upload, spans = await intake.ending.look(await _upload_of(request, await session_of(request, "see")))
     digests = intake.running.of(upload.id)
     return web.json_response(
         {

@@ -1,15 +1,14 @@
-"""Takes files in: begins an upload, goes on with it, and completes it once every byte is there."""
+"""Takes files in: begins an upload, goes on with it, and has it ended once every byte is there."""
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from datetime import timedelta
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from services.upload.announcer import Announcer
-from services.upload.body import Block, Body, Broken, Counted, Feed, cut
+from services.upload.body import Body, Broken, Counted
 from services.upload.budget import Budget
 from services.upload.core import (
     LARGEST_CHUNK,
@@ -17,18 +16,17 @@ from services.upload.core import (
     Invalid,
     Span,
     chunk_size,
-    expected_offset,
-    stored_bytes,
 )
 from services.upload.digests import Digests, Running
+from services.upload.ending import Ending
+from services.upload.feed import Block, Feed, cut
 from services.upload.known import Known
 from services.upload.limits import Limits
 from services.upload.records import Records
 from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
-from services.upload.storing import AT_ONCE, Stored, Storing, conflict, in_any_order
+from services.upload.storing import Stored, Storing, conflict, in_any_order
 from shared.blobs import Blobs
-from shared.blobs.seal import seal
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem, not_found
@@ -38,10 +36,6 @@ from shared.store.documents import Session, Upload
 
 PROVEN_RANGE = 16 * 1024 * 1024
 PROGRESS_SECONDS = 0.5
-SEAL_SECONDS = 20.0
-UNANSWERED = timedelta(seconds=10)
-RESUMABLE = timedelta(minutes=10)
-MOST_RESUMED = 1000
 
 
 class Intake:
@@ -70,7 +64,7 @@ class Intake:
         self._clock = clock
         self._database = database
         self.storing = Storing(blobs, self.running, budget.give)
-        self._sealing: set[asyncio.Task[None]] = set()
+        self.ending = Ending(store, blobs, announcer, clock, database, self.records, self.storing)
 
     async def receive(self, sending: Sending, body: Body) -> Receipt:
         """Stores a request's bytes; the last of a file's requests ends its upload.
@@ -111,55 +105,6 @@ class Intake:
         if upload is None or upload.session != session.id:
             raise not_found("upload")
         return upload
-
-    async def held(self, upload: Upload) -> list[Span]:
-        """Exactly what is stored of an upload."""
-        if upload.state in ("receiving", "verifying") and upload.file is None:
-            return (await self.storing.held(upload)).spans
-        return [Span(0, upload.total)] if upload.state in ("verifying", "complete") else []
-
-    async def look(self, upload: Upload) -> tuple[Upload, list[Span]]:
-        """The upload and exactly what is stored of it; ends it if that is all, as its last request may have died."""
-        if upload.state != "receiving" or upload.tus is not None:
-            return upload, await self.held(upload)
-        upload, spans = await self._counted(upload)
-        if spans and stored_bytes(spans) == upload.total:
-            upload = await self.end(await self.records.progress(upload, 0))
-            spans = await self.held(upload)
-        return upload, spans
-
-    async def _counted(self, upload: Upload) -> tuple[Upload, list[Span]]:
-        """Writes down how much is stored exactly, lest the last of its requests takes itself for the last but one.
-
-        A chunk that is counted here before its own request does so counts twice, which only makes somebody look again.
-        """
-        while True:
-            spans = (await self.storing.held(upload)).spans
-            exact = stored_bytes(spans)
-            if upload.state != "receiving" or upload.stored == exact:
-                return upload, spans
-            seen = {"state": "receiving", "stored": upload.stored}
-            changed = await self._store.uploads.update(upload.id, when=seen, set={"stored": exact})
-            if changed is not None:
-                return changed, spans
-            upload = await self._store.uploads.get(upload.id) or upload.model_copy(update={"state": "expired"})
-
-    async def resume(self) -> None:
-        """Ends uploads that were abandoned, and those whose last request stored everything but did not say so."""
-        await self.records.end_abandoned()
-        now = self._clock.now()
-        recent = await self._store.uploads.find(
-            {"state": "receiving"}, sort="updated", after=(now - RESUMABLE, ""), limit=MOST_RESUMED
-        )
-        for upload in recent:
-            if upload.tus is not None and upload.tus.partial:
-                continue
-            unsaid = upload.total - upload.stored
-            if upload.updated > now - UNANSWERED or upload.total == 0 or unsaid > AT_ONCE * upload.chunk:
-                continue
-            spans = (await self.storing.held(upload)).spans
-            if expected_offset(spans) == upload.total:
-                await self.end(await self.records.progress(upload, upload.total - upload.stored))
 
     # Beginning and going on
 
@@ -277,36 +222,15 @@ class Intake:
         if span is None:
             await self.limits.check_account(upload)
         if upload.state == "receiving" and (stored.repeated or upload.stored >= upload.total):
-            upload = await self.end(upload)
+            upload = await self.ending.end(upload)
         await self.records.refuse_ended(upload)
         return Receipt(upload, Span(start, stored.stop), created, digests)
 
     async def _refuse_shorter(self, upload: Upload, total: int) -> None:
         """A whole file sent again must reach at least as far as what is stored."""
-        spans = await self.held(upload)
+        spans = await self.ending.held(upload)
         if spans and spans[-1].stop > total:
             raise conflict(upload, Span(total, spans[-1].stop))
-
-    # Ending
-
-    async def end(self, upload: Upload) -> Upload:
-        """Completes the upload if every byte is there; answers after a while even if the digests take longer."""
-        upload, spans = await self._counted(upload)
-        if stored_bytes(spans) < upload.total:
-            return upload
-        task = asyncio.create_task(self._seal(upload))
-        self._sealing.add(task)
-        task.add_done_callback(self._sealing.discard)
-        await asyncio.wait([task], timeout=SEAL_SECONDS)
-        if task.done():
-            task.result()
-        return await self._store.uploads.get(upload.id) or upload
-
-    async def _seal(self, upload: Upload) -> None:
-        event = await seal(upload.id, store=self._store, blobs=self._blobs, database=self._database, clock=self._clock)
-        if event is not None:
-            self._announcer.soon([event], upload.id)
-        self.running.forget(upload.id)
 
 
 async def _prove(sending: Sending, feed: Feed) -> None:

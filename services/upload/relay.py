@@ -46,7 +46,7 @@ class Relay:
     async def look(self) -> None:
         """Does once whatever is wanting."""
         self._removing.sweep()
-        await self._intake.resume()
+        await self._intake.ending.resume()
         await self._joining.resume()
         await relay(self._store, self._blobs, self._bus, database=self._database, clock=self._clock, stale=STALE)
         await reissue(

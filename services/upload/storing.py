@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from services.upload.body import Block
 from services.upload.core import Span, covering, expected_offset, held_until, joined, on_grid
 from services.upload.digests import Digests, Running
+from services.upload.feed import Block
 from shared.blobs import Blobs
 from shared.blobs.pieces import tail_of
 from shared.errors import ChunkConflict

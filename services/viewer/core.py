@@ -55,16 +55,15 @@ def version_number(image: Image, asked: int | None) -> int:
     return asked or image.current or image.latest
 
 
-def _no_version(image: Image) -> Hidden:
-    return Hidden(
-        f"{image.name} has no such version any more.", "Leave out the version, or use that of a fresh image.dzi."
-    )
+def no_version(image: Image) -> Hidden:
+    """What is said of a version that is not there; one that a newer one replaced goes after a while."""
+    return Hidden(f"{image.name} has no such version any more.", "Leave out the version, or reload the page.")
 
 
 def shown(image: Image, version: Version | None) -> Shown | Hidden:
     """What of this version can be shown: something as soon as its size is known, unless it failed."""
     if version is None:
-        return _no_version(image)
+        return no_version(image)
     if version.failure is not None:
         return Hidden(f"{image.name} can't be seen because it failed: {version.failure.reason}", version.failure.remedy)
     if version.geometry is None:
@@ -75,7 +74,7 @@ def shown(image: Image, version: Version | None) -> Shown | Hidden:
 def stored(image: Image, version: Version | None) -> Version | Hidden:
     """The version if its file arrived whole, whatever became of it afterwards."""
     if version is None:
-        return _no_version(image)
+        return no_version(image)
     if version.stages.upload.ended is not None:
         return version
     if version.failure is not None:

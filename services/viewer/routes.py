@@ -122,6 +122,11 @@ class Reading:
         if data is not None:
             return data
         name = seen.image.name
+        old = seen.version.id.n < seen.image.current
+        if old and await self._store.versions.get(seen.version.id) is None:
+            # Its tiles are being removed, and what was remembered of it a moment ago would show them as background.
+            gone = core.no_version(seen.image)
+            raise Problem(404, gone.reason, gone.remedy)
         if seen.building:
             raise Problem(404, f"This part of {name} is not built yet.", "Ask again when the image is further on.")
         if seen.version.sparse == 0:

@@ -17,7 +17,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from shared.events import BaseDiced, DiceBlock, Event, FileComplete, FoldBlock, ImageReady, Lane, PyramidBuilt, SyncTick
+from shared.events import (
+    BaseDiced,
+    DiceBlock,
+    Event,
+    FileComplete,
+    FoldBlock,
+    ImageReady,
+    ImportFile,
+    Lane,
+    PyramidBuilt,
+    ScanStore,
+    SyncTick,
+)
 
 LANES: tuple[Lane, ...] = ("express", "bulk")
 DELIVERY_LIMIT = 50
@@ -37,7 +49,7 @@ DEFERRAL = 2
 STAGES: dict[str, tuple[type[Event], ...]] = {
     "dicer": (FileComplete, DiceBlock),
     "pyramid": (BaseDiced, FoldBlock, PyramidBuilt, ImageReady),
-    "sync": (SyncTick,),
+    "sync": (SyncTick, ScanStore, ImportFile),
 }
 
 

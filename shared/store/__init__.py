@@ -25,6 +25,7 @@ from shared.store.documents import (
     Upload,
     Version,
 )
+from shared.store.entries import Entry
 from shared.store.folders import FolderStore, Report
 
 D = TypeVar("D", bound=Document)
@@ -52,6 +53,15 @@ class Greater:
 
 
 Where = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What to `set` in the document of this id, if it matches `when`."""
+
+    id: Any
+    when: Where
+    set: Mapping[str, Any]
 
 
 class Collection(Protocol[D]):
@@ -104,6 +114,10 @@ class Collection(Protocol[D]):
         """
         ...
 
+    async def amend(self, *changes: Change) -> int:
+        """Many compare-and-sets in few requests, each for itself, in any order; returns how many matched."""
+        ...
+
     async def take(self, id: Any, *, when: Where | None = None) -> D | None:
         """Deletes one document and returns it; of several callers exactly one gets it."""
         ...
@@ -131,6 +145,7 @@ class Store(Protocol):
     deployments: Collection[Deployment]
     stores: Collection[FolderStore]
     reports: Collection[Report]
+    entries: Collection[Entry]
 
     async def prepare(self) -> None:
         """Makes collections and indexes (idempotent). Called once at the start of every service."""

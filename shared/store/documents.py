@@ -123,7 +123,8 @@ class Image(Document):
     """What people see: `latest` is the newest version's number, `current` the newest one that can be seen (0: none).
 
     `source` is `upload`, or `store:NAME/PATH` for a file in a folder store; `source_vanished` says since when that file
-    is no longer there.
+    is no longer there. `replaced` is since when `current` has stood in for older versions that are still to be removed,
+    None if none are; `cleared` is when that was last done.
     """
 
     id: str = Field(alias="_id")
@@ -133,6 +134,8 @@ class Image(Document):
     current: int = 0
     source: str = "upload"
     source_vanished: datetime | None = None
+    replaced: datetime | None = None
+    cleared: datetime | None = None
     created: datetime
 
 
@@ -321,14 +324,15 @@ class Thumbnail(Document):
 
 
 class Tombstone(Document):
-    """An image or a session that was deleted; `id` is its own. What belongs to it is swept until this document goes.
+    """An image or a session that was deleted, or a version that a newer one replaced. `id` is its own, a version's is
+    `image:n`. What belongs to it is swept until this document goes.
 
     `files` and `versions` are those that an image was found to have. `due` is when to sweep next, `sweeps` how often
     that was done.
     """
 
     id: str = Field(alias="_id")
-    kind: Literal["image", "session"]
+    kind: Literal["image", "session", "version"]
     files: tuple[str, ...] = ()
     versions: tuple[int, ...] = ()
     sweeps: int = 0

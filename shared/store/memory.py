@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import bson
 from bson.codec_options import CodecOptions
 
-from shared.store import Greater, In, Less, Store, Where, schema
+from shared.store import Change, Greater, In, Less, Store, Where, schema
 from shared.store.documents import Document
 from shared.store.schema import Kind, plain
 
@@ -218,6 +218,13 @@ class MemoryCollection(Generic[D]):
             _put(after, path, members)
         return self._load(after) if self._store(slot, after) else None
 
+    async def amend(self, *changes: Change) -> int:
+        """See `Collection.amend`."""
+        matched = 0
+        for change in changes:
+            matched += await self.update(change.id, when=change.when, set=change.set) is not None
+        return matched
+
     async def take(self, id: Any, *, when: Where | None = None) -> D | None:
         """See `Collection.take`."""
         slot = self._slot(id)
@@ -253,6 +260,7 @@ class MemoryStore(Store):
         self.deployments = MemoryCollection(schema.DEPLOYMENTS)
         self.stores = MemoryCollection(schema.STORES)
         self.reports = MemoryCollection(schema.REPORTS)
+        self.entries = MemoryCollection(schema.ENTRIES)
 
     async def prepare(self) -> None:
         """See `Store.prepare`."""

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pymongo import IndexModel, ReturnDocument
+from pymongo import IndexModel, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from shared.mongo import only_duplicates, translated
 from shared.stages import STAGE_OF_STATE
-from shared.store import Greater, In, Less, Store, Where, schema
+from shared.store import Change, Greater, In, Less, Store, Where, schema
 from shared.store.documents import Document
 from shared.store.schema import Kind, plain
 
@@ -33,16 +33,21 @@ INDEXES: dict[str, list[IndexModel]] = {
     "uploads": [
         _index("owner", "key", unique=True, only={"key": {"$type": "string"}}),
         _index("state", "updated"),
+        # Few, while `complete` are all that ever came: the relay asks for these every few seconds.
+        _index("announced", "state", "updated", only={"announced": False}),
         _index("session"),
         _index("image"),
         _index("owner", "state", "total"),
     ],
-    "images": [_index("session", "created", "_id")],
+    "images": [_index("session", "created", "_id"), _index("replaced")],
     "versions": [
         _index("_id.image", "_id.n"),
         _index("session", "updated"),
         _index("sha256"),
-        _index("state", "updated", only={"state": {"$in": list(STAGE_OF_STATE)}}),
+        # With `_id`, as `find` sorts: the first hundred of those that wait are found without reading the others.
+        _index("state", "updated", "_id", only={"state": {"$in": list(STAGE_OF_STATE)}}),
+        # Hardly any: repair asks for each count of them, and must not read all that waits to find none.
+        _index("reissues", "state", "updated", only={"reissues": {"$gt": 0}}),
     ],
     "blocks": [
         _index("_id.image", "_id.version", "_id.stage"),
@@ -52,6 +57,15 @@ INDEXES: dict[str, list[IndexModel]] = {
     "ticks": [_index("started")],
     "tombstones": [_index("due")],
     "stores": [_index("name", unique=True, only={"name": {"$type": "string"}}), _index("created", "_id")],
+    "entries": [
+        _index("_id.store", "folder", "name", "_id"),
+        _index("_id.store", "state", "_id"),
+        _index("_id.store", "sha256"),
+        _index("_id.store", "claim", only={"claim": {"$type": "string"}}),
+        _index("asked", only={"asked": {"$type": "string"}}),
+        _index("found_by", "found", only={"found_by": {"$type": "string"}}),
+        _index("done_by", "outcome", only={"done_by": {"$type": "string"}}),
+    ],
     "reports": [_index("store", "order", "_id"), _index("tick")],
 }
 
@@ -190,6 +204,19 @@ class MongoCollection(Generic[D]):
                 return None
         return self._load(changed)
 
+    async def amend(self, *changes: Change) -> int:
+        """See `Collection.amend`."""
+        if not changes:
+            return 0
+        writes = [
+            UpdateOne(
+                _one(change.id, change.when), {"$set": {path: plain(value) for path, value in change.set.items()}}
+            )
+            for change in changes
+        ]
+        with translated():
+            return (await self._collection.bulk_write(writes, ordered=False)).matched_count
+
     async def take(self, id: Any, *, when: Where | None = None) -> D | None:
         """See `Collection.take`."""
         with translated():
@@ -222,6 +249,7 @@ class MongoStore(Store):
         self.deployments = MongoCollection(self._database, schema.DEPLOYMENTS)
         self.stores = MongoCollection(self._database, schema.STORES)
         self.reports = MongoCollection(self._database, schema.REPORTS)
+        self.entries = MongoCollection(self._database, schema.ENTRIES)
 
     async def prepare(self) -> None:
         """See `Store.prepare`."""

@@ -22,6 +22,7 @@ from shared.store.documents import (
     Upload,
     Version,
 )
+from shared.store.entries import Entry
 from shared.store.folders import FolderStore, Report
 
 D = TypeVar("D", bound=Document)
@@ -54,6 +55,7 @@ TOMBSTONES = Kind("tombstones", Tombstone)
 DEPLOYMENTS = Kind("deployments", Deployment)
 STORES = Kind("stores", FolderStore, unique=("name",))
 REPORTS = Kind("reports", Report)
+ENTRIES = Kind("entries", Entry)
 
 
 def plain(value: Any) -> Any:

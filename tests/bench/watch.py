@@ -1,4 +1,4 @@
-"""What processes use while they are watched: memory and processor time, each with its children, ten times a second."""
+"""What processes use while they are watched: memory and processor time, each with its children."""
 
 import threading
 import time
@@ -52,12 +52,16 @@ def _use_of(pid: int) -> Use:
 
 
 class Watch:
-    """While the context is open, samples each named process: `peaks` are the highest sums of resident bytes."""
+    """While the context is open, samples each named process: `peaks` are the highest sums of resident bytes.
 
-    def __init__(self, pids: Mapping[str, int]) -> None:
+    `interval` is in seconds.
+    """
+
+    def __init__(self, pids: Mapping[str, int], *, interval: float = INTERVAL) -> None:
         self.peaks = dict.fromkeys(pids, 0)
         self._pids = pids
-        self._samples: list[tuple[float, dict[str, float]]] = []
+        self._interval = interval
+        self._samples: list[tuple[float, dict[str, Use]]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -66,14 +70,19 @@ class Watch:
             used = _used(self._pids)
             for name, use in used.items():
                 self.peaks[name] = max(self.peaks[name], use.resident)
-            self._samples.append((time.time(), {name: use.seconds for name, use in used.items()}))
-            self._stop.wait(INTERVAL)
+            self._samples.append((time.time(), used))
+            self._stop.wait(self._interval)
 
     def seconds(self, start: float, end: float) -> dict[str, float]:
         """Processor time of each process between two times of the clock, to the accuracy of the samples."""
         before = max((sample for sample in self._samples if sample[0] <= start), default=self._samples[0])
         after = min((sample for sample in self._samples if sample[0] >= end), default=self._samples[-1])
-        return {name: after[1][name] - before[1][name] for name in self._pids}
+        return {name: after[1][name].seconds - before[1][name].seconds for name in self._pids}
+
+    def resident(self, at: float) -> dict[str, int]:
+        """Bytes of each process in the first sample that is not before a time of the clock."""
+        sample = min((sample for sample in self._samples if sample[0] >= at), default=self._samples[-1])
+        return {name: use.resident for name, use in sample[1].items()}
 
     def __enter__(self) -> "Watch":
         self._thread.start()

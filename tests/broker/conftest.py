@@ -9,6 +9,8 @@ import pytest
 from tests.broker.large import write_large
 from tests.running import TWO_OF_EACH, RunningStack, running_stack
 
+SECOND_DATABASE = "research"
+
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[RunningStack]:
@@ -16,6 +18,7 @@ def stack() -> Iterator[RunningStack]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLIDEMILL_DICER_SLOTS", "1")
         patch.setenv("SLIDEMILL_PYRAMID_SLOTS", "1")
+        patch.setenv("SLIDEMILL_DATABASES", SECOND_DATABASE)
         with running_stack("--workers", TWO_OF_EACH) as running:
             yield running
 

@@ -19,7 +19,8 @@ from deploy.local.mongod import is_primary
 from deploy.local.rabbitmq import speaks_amqp
 from shared.bus import topology as table
 from shared.events import FileComplete
-from tests.running import RunningStack, eventually
+from tests.broker.conftest import SECOND_DATABASE
+from tests.running import CommandError, RunningStack, eventually
 from tests.slides.aperio import write_svs
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
@@ -121,6 +122,68 @@ def test_an_image_is_processed_anew_and_finished_again(stack: RunningStack, imag
     assert stack.run("reprocess", image["id"], "--from", "finish")["state"] == "finishing"
     assert eventually(is_ready, 60, "version 2 is not finished again")
     assert stack.get(f"/images/{image['id']}/thumbnail") == thumbnail
+
+
+def test_images_of_every_served_database_go_on_by_the_same_commands(stack: RunningStack, tmp_path: Path) -> None:
+    slide = tmp_path / "second.svs"
+    write_svs(slide, 600, 500)
+    id = stack.upload(slide, session="second")[slide.name]["id"]
+    with MongoClient[dict[str, Any]](stack.mongodb) as client:
+        main, second = client[DATABASE], client[SECOND_DATABASE]
+        (version,) = main.versions.find({"_id.image": id})
+        for name, key, value in (
+            ("images", "_id", id),
+            ("versions", "_id.image", id),
+            ("fs.files", "_id", version["file"]),
+            ("fs.chunks", "files_id", version["file"]),
+        ):
+            second[name].insert_many(list(main[name].find({key: value})))
+            # What is left in the second database alone can't be mended in the main one.
+            main[name].delete_many({key: value})
+
+        def fails(stage: str, **fields: object) -> None:
+            failure = {"stage": stage, "reason": "The disk was full.", "remedy": "Send it again."}
+            second.versions.update_one({"_id.image": id}, {"$set": {"state": "failed", "failure": failure, **fields}})
+
+        def is_ready() -> bool:
+            (version,) = second.versions.find({"_id.image": id})
+            return bool(version["state"] == "ready") and second.blocks.count_documents({}) == 0
+
+        nothing = {"started": None, "ended": None, "done": 0, "total": 0}
+        fails("dice", planned=[], rounds=0, **{f"stages.{stage}": nothing for stage in ("dice", "fold", "finish")})
+        assert stack.run("replay", id, "--reason", "disk added")["count"] == 1
+        assert eventually(is_ready, 60, "it does not go on where it failed")
+        assert second.tiles.count_documents({}) > 0
+        (file,) = stack.run("events", "--database", SECOND_DATABASE, "--type", "pyramid-built")["items"]
+
+        fails("finish", **{"stages.finish": nothing})
+        planned = stack.run("replay", "--failed", "--database", SECOND_DATABASE, "--dry-run")
+        assert "finishing" in {item["state"] for item in planned["items"]}
+        stack.run("replay", "--failed", "--database", SECOND_DATABASE, "--reason", "disk added")
+        assert eventually(is_ready, 60, "replay --failed does not let it go on")
+
+        fails("finish", **{"stages.finish": nothing})
+        letters = tmp_path / "letters.jsonl"
+        event = {name: file[name] for name in ("database", "time", "image", "version")} | file["data"]
+        letters.write_text(
+            json.dumps({"id": "x", "stage": "pyramid", "headers": {"ce-type": file["type"]}, "event": event})
+        )
+        stack.run("dead", "import", str(letters))
+        (letter,) = (one["example"] for one in stack.run("dead", "list")["items"] if one["example"]["image"] == id)
+        assert stack.run("dead", "retry", letter["id"], "--reason", "disk added")["sent"] == 1
+        assert eventually(is_ready, 60, "dead retry does not let it go on")
+
+        fails("finish", **{"stages.finish": nothing})
+        stack.run("dead", "import", str(letters))
+        asked = json.dumps({"names": [letter["id"]]}).encode()
+        status, told = stack.request("POST", "/dead-letters/retry", asked, {"Content-Type": "application/json"})
+        assert (status, json.loads(told)["count"]) == (200, 1)
+        assert eventually(is_ready, 60, "the page's retry does not let it go on")
+
+        assert stack.run("reprocess", id)["version"] == 2
+        assert eventually(lambda: second.images.find_one({"_id": id, "current": 2}), 60, "there is no version 2")
+    with pytest.raises(CommandError, match="serves no database elsewhere"):
+        stack.run("replay", "--failed", "--database", "elsewhere")
 
 
 @pytest.mark.parametrize("server", ["rabbitmq", "mongod"])

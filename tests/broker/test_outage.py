@@ -1,9 +1,6 @@
 """MongoDB dies with 200 images queued: they wait, and that is all that happens to them."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.bus import Consumer, Environment, Message
 from shared.bus import topology as table
-from shared.bus.rabbit import RabbitBus, apply
+from shared.bus.rabbit import RabbitBus
 from shared.bus.runner import Runner
 from shared.clock import SystemClock
 from shared.events import Event, FileComplete
@@ -28,6 +25,7 @@ from shared.store.documents import Session
 from shared.store.mongo import MongoStore
 from shared.tiles import Tiles
 from shared.tiles.memory import MemoryTiles
+from tests.brokers import own_prefix
 
 pytestmark = pytest.mark.broker
 
@@ -61,19 +59,6 @@ async def failed(event: Any, reason: str, remedy: str, *, store: Store) -> list[
     raise AssertionError(reason)
 
 
-@asynccontextmanager
-async def prefix_of(server: RabbitMQ) -> AsyncIterator[str]:
-    prefix = f"t{uuid.uuid4().hex[:8]}"
-    await apply(server.amqp, prefix, "ours")
-    try:
-        yield prefix
-    finally:
-        async with await aio_pika.connect(server.amqp) as connection:
-            channel = await connection.channel()
-            for queue in table.queues(prefix):
-                await channel.queue_delete(queue.name)
-
-
 async def waiting_in(server: RabbitMQ, queues: list[str]) -> list[int | None]:
     async with await aio_pika.connect(server.amqp) as connection:
         channel = await connection.channel()
@@ -83,7 +68,7 @@ async def waiting_in(server: RabbitMQ, queues: list[str]) -> list[int | None]:
 
 async def test_a_dead_mongodb_costs_the_backlog_nothing(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
     with Mongod(tmp_path / "mongod", free_port(), cache_gb=0.25) as server:
-        async with prefix_of(rabbitmq) as prefix:
+        async with own_prefix(rabbitmq) as prefix:
             client = connect(server.url)
             store = MongoStore(client, "slidemill")
             await store.prepare()

@@ -91,12 +91,12 @@ class Deployment:
     database: str = field(default_factory=lambda: f"test_{uuid.uuid4().hex[:8]}")
     services: list[tuple[Service, "asyncio.Task[None]"]] = field(default_factory=list)
 
-    async def start(self, **environment: str) -> Service:
+    async def start(self, module: str = "tests.broker.echo", **environment: str) -> Service:
         port = free_port()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.broker.echo",
+            module,
             env={
                 "PATH": "/usr/bin:/bin",
                 "SLIDEMILL_SERVICE": "dicer",

@@ -9,9 +9,6 @@ import os
 import signal
 import sys
 import tempfile
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,8 +19,9 @@ from deploy.local.rabbitmq import RabbitMQ
 from shared.bus import Message
 from shared.bus import topology as table
 from shared.bus.crash import VARIABLE
-from shared.bus.rabbit import RabbitBus, apply
+from shared.bus.rabbit import RabbitBus
 from shared.events import DiceBlock
+from tests.brokers import own_prefix
 from tests.chaos.proxy import Proxy
 from tests.chaos.verdict import Ends, Verdict, judge
 from tests.running import ROOT
@@ -51,20 +49,6 @@ def controls() -> dict[str, Verdict]:
 async def _tried(care: str, server: RabbitMQ) -> Verdict:
     async with own_prefix(server) as prefix:
         return await under_fire(care, server, prefix)
-
-
-@asynccontextmanager
-async def own_prefix(server: RabbitMQ) -> AsyncIterator[str]:
-    """The topology under a name that nobody else has."""
-    prefix = f"t{uuid.uuid4().hex[:8]}"
-    await apply(server.amqp, prefix, "ours")
-    try:
-        yield prefix
-    finally:
-        async with await aio_pika.connect(server.amqp) as connection:
-            channel = await connection.channel()
-            for queue in table.queues(prefix):
-                await channel.queue_delete(queue.name)
 
 
 async def answered(amqp: str, prefix: str) -> list[int]:

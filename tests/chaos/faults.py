@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,7 +61,7 @@ class Tally:
             return self._by_server[server] >= MOST_SERVER_FAULTS
 
 
-class Hand:
+class Hand(ABC):
     """Does one thing after the other until the tally is full: first everything once, then whatever it draws."""
 
     def __init__(self, frail: Frail, tally: Tally, seed: int) -> None:
@@ -86,11 +87,11 @@ class Hand:
                 self._draw()()
             time.sleep(self._random.choice(PAUSES))
 
-    def _once(self) -> list[Fault]:
-        raise NotImplementedError
+    @abstractmethod
+    def _once(self) -> list[Fault]: ...
 
-    def _draw(self) -> Fault:
-        raise NotImplementedError
+    @abstractmethod
+    def _draw(self) -> Fault: ...
 
     def _strike(self, name: str, number: signal.Signals) -> bool:
         """Whether there is such a process now, and it got the signal."""

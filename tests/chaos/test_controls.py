@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.local.rabbitmq import RabbitMQ
-from tests.chaos.controls import CARELESS, own_prefix, under_fire
+from tests.brokers import own_prefix
+from tests.chaos.controls import CARELESS, under_fire
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

@@ -11,10 +11,14 @@ from pymongo import MongoClient
 from deploy.local.mongod import Mongod
 from deploy.local.ports import free_port
 from shared.blobs.gridfs import GridFSBlobs
+from shared.blobs.seal import relay
+from shared.bus.memory import MemoryBus
+from shared.clock import ManualClock
 from shared.errors import Unavailable
 from shared.mongo import connect
-from shared.stages import STAGE_OF_STATE
-from shared.store import Greater, In, Less, Store
+from shared.repair import give_up, reissue
+from shared.stages import MOST_REISSUES, STAGE_OF_STATE
+from shared.store import Change, Greater, In, Less, Store
 from shared.store.documents import (
     Account,
     Block,
@@ -32,6 +36,7 @@ from shared.store.documents import (
     VersionId,
     Wish,
 )
+from shared.store.entries import Entry, EntryId
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
 from shared.tiles import Tile
@@ -107,6 +112,28 @@ async def test_times_come_back_in_utc_cut_to_milliseconds(store: Store) -> None:
     assert found is not None
     assert found.created == datetime(2026, 3, 4, 5, 0, 0, 123000, tzinfo=UTC)
     assert found.created.utcoffset() == timedelta(0)
+
+
+def an_entry(path: str, **fields: Any) -> Entry:
+    folder, _, name = path.rpartition("/")
+    about = {"token": "t", "size": 1, "mtime_ns": 2**60 + 1, "looked": NOW} | fields
+    return Entry(id=EntryId(store="s", path=path), folder=folder, name=name, **about)
+
+
+async def test_many_documents_are_changed_together_each_if_it_matches(store: Store) -> None:
+    await store.entries.insert(*(an_entry(f"a/{n}") for n in range(3)))
+
+    due = [
+        Change(EntryId(store="s", path=f"a/{n}"), {"size": size}, {"state": "due"})
+        for n, size in enumerate((1, 2, 1, 1))
+    ]
+
+    assert await store.entries.amend(*due) == 2
+    assert await store.entries.amend() == 0
+    found = await store.entries.find({"_id.store": "s", "folder": "a"}, sort="name")
+    assert [entry.state for entry in found] == ["due", "waiting", "due"]
+    assert found[0] == an_entry("a/0", state="due")
+    assert await store.entries.tally({"_id.store": "s"}, ["state"]) == {("due",): 2, ("waiting",): 1}
 
 
 async def test_what_is_not_there_is_none(store: Store) -> None:
@@ -524,6 +551,36 @@ async def test_no_question_reads_a_whole_collection(
     assert seen is not None
     assert "COLLSCAN" not in seen["planSummary"]
     assert "IXSCAN" in seen["planSummary"] or "IDHACK" in seen["planSummary"]
+
+
+@pytest.mark.broker
+async def test_looking_for_what_was_lost_reads_neither_what_waits_nor_what_is_done(
+    emptied: Real, plain_client: MongoClient[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Every gateway does so every few seconds, however many images are queued or were ever sent."""
+    many, limit = 300, 5
+    store, blobs, bus = MongoStore(*emptied), GridFSBlobs(*emptied, tmp_path, 0), MemoryBus()
+    await store.prepare()
+    uploaded: dict[str, Any] = {"length": 1, "md5": "m", "sha256": "s", "stages": Stages(upload=Stage(ended=NOW))}
+    await store.versions.insert(*(a_version(state="dicing", **uploaded) for _ in range(many)))
+    await store.uploads.insert(*(an_upload(state="complete", announced=True) for _ in range(many)))
+    clock, second = ManualClock(NOW + timedelta(hours=1)), timedelta(seconds=1)
+    # From here on the dicer's queue is not empty.
+    assert await reissue(store, bus, database=DATABASE, since=second, limit=1, clock=clock) == 1
+    database = plain_client[DATABASE]
+    database.command("profile", 2)
+    try:
+        assert await reissue(store, bus, database=DATABASE, since=second, limit=limit, clock=clock) == 0
+        assert await give_up(store, bus, database=DATABASE, limit=limit, clock=clock) == 0
+        assert await relay(store, blobs, bus, database=DATABASE, clock=clock, stale=second) == 0
+    finally:
+        database.command("profile", 0)
+
+    asked = [seen for seen in database["system.profile"].find({"op": "query"}) if "docsExamined" in seen]
+    database.drop_collection("system.profile")
+    assert len(asked) > MOST_REISSUES
+    assert sum(seen["docsExamined"] for seen in asked) <= 2 * limit
+    assert sum(seen["keysExamined"] for seen in asked) < many / 3
 
 
 @pytest.mark.broker

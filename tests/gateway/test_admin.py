@@ -275,6 +275,22 @@ async def test_the_timeline_tells_what_happened_why_and_by_whom(gateway: Served)
     assert (items["Sent again by hand"]["by"], items["Sent again by hand"]["detail"]) == ("admin (API)", "mended")
 
 
+async def test_the_timeline_says_that_older_versions_were_removed(gateway: Served) -> None:
+    version = await sent(gateway)
+    image, now = version.id.image, gateway.gateway.clock.now()
+    second = version.model_copy(update={"id": VersionId(image=image, n=2), "created": now})
+    await gateway.store.versions.insert(second)
+    await gateway.store.versions.take(version.id)
+    await gateway.store.images.update(image, set={"latest": 2, "current": 2, "cleared": now})
+
+    items = (await gateway.ask("GET", f"{API}/images/{image}/timeline")).json["items"]
+    told = {item["title"]: item for item in items}
+
+    assert told["Its first bytes were stored"]["version"] == 1
+    assert told["Older versions were removed"]["detail"] == "Their tiles and pictures gave way to version 2."
+    assert "Version 2 was begun" in told
+
+
 async def test_the_journal_adds_the_failures_that_were_overcome(
     gateway: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from services.upload.body import Body, Feed, cut
+from services.upload.body import Body
 from services.upload.budget import Budget
 from services.upload.digests import Running
+from services.upload.feed import Feed, cut
 from services.upload.storing import Stored, Storing
 from shared.blobs.memory import MemoryBlobs
 from shared.store.documents import Upload

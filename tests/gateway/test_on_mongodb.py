@@ -46,6 +46,13 @@ from tests.gateway.test_sessions import (
     test_images_are_listed_page_by_page_as_full_objects,
 )
 from tests.gateway.test_signin import test_a_link_works_once
+from tests.gateway.test_stores import (
+    test_a_store_is_added_found_paused_resumed_and_removed,
+    test_a_tick_is_published_and_done_once_its_runs_are,
+    test_reports_are_read_page_by_page_the_newest_first,
+    test_stores_are_listed_page_by_page_in_order_of_creation,
+    test_what_is_done_to_a_store_is_audited_and_what_is_refused_is_not,
+)
 from tests.gateway.test_tus_extensions import (
     test_a_terminated_upload_is_gone_with_all_its_bytes,
     test_what_a_dead_gateway_had_half_joined_is_joined_by_another,
@@ -93,8 +100,10 @@ __all__ = [
     "test_a_range_that_is_not_on_the_grid_meets_a_chunk_that_came_early",
     "test_a_repeated_range_changes_nothing_and_gets_the_same_answer",
     "test_a_session_counts_its_images_by_their_latest_state",
+    "test_a_store_is_added_found_paused_resumed_and_removed",
     "test_a_stream_begins_with_every_image_and_goes_on_with_what_changes",
     "test_a_terminated_upload_is_gone_with_all_its_bytes",
+    "test_a_tick_is_published_and_done_once_its_runs_are",
     "test_a_whole_chunk_over_an_acknowledged_piece_of_it_must_agree_with_it",
     "test_a_whole_file_is_sent_by_a_form",
     "test_a_whole_file_sent_again_with_its_key_must_be_the_same",
@@ -113,9 +122,12 @@ __all__ = [
     "test_other_bytes_for_a_stored_range_are_refused",
     "test_ranges_of_any_size_are_taken_in_order",
     "test_ranges_that_are_whole_chunks_come_in_any_order_and_at_once",
+    "test_reports_are_read_page_by_page_the_newest_first",
+    "test_stores_are_listed_page_by_page_in_order_of_creation",
     "test_the_same_key_in_another_session_makes_another_upload",
     "test_what_a_dead_gateway_had_half_joined_is_joined_by_another",
     "test_what_a_late_worker_writes_is_swept",
+    "test_what_is_done_to_a_store_is_audited_and_what_is_refused_is_not",
 ]
 pytestmark = pytest.mark.broker
 

@@ -9,7 +9,7 @@ import pytest
 from services.upload.stores.models import ReportPage, StoreObject, StorePage, TickObject
 from shared.bus.envelope import decode
 from shared.events import SyncTick
-from shared.store.folders import Report, report_id, report_order
+from shared.store.folders import FolderStore, Report, report_id, report_order
 from tests.gateway.conftest import ANNA, Served
 
 STORE = {"name": "Scanner 1", "root": "/data/scanner/"}
@@ -128,7 +128,8 @@ async def test_a_tick_is_published_and_done_once_its_runs_are(gateway: Served) -
 
 
 async def test_a_tick_of_a_store_that_is_not_there_is_refused(gateway: Served) -> None:
-    assert (await gateway.ask("POST", "/api/v1/ticks", json={"store": "x"})).status == 404
+    refused = await gateway.ask("POST", "/api/v1/ticks", json={"store": "x"})
+    assert (refused.status, refused.json["detail"]) == (404, "There is no store 'x'.")
     assert (await gateway.ask("GET", "/api/v1/ticks/2026-01-01T00:00:00.000Z")).status == 404
     assert (await gateway.ask("GET", "/api/v1/ticks/yesterday")).status == 400
     assert (await gateway.ask("POST", "/api/v1/ticks")).status == 202
@@ -138,6 +139,7 @@ async def test_while_the_broker_is_down_a_tick_is_refused(gateway: Served) -> No
     gateway.bus.broken = True
 
     assert (await gateway.ask("POST", "/api/v1/ticks")).status == 503
+    assert await gateway.store.ticks.find({}) == []
 
 
 async def test_reports_are_read_page_by_page_the_newest_first(gateway: Served) -> None:
@@ -156,4 +158,49 @@ async def test_reports_are_read_page_by_page_the_newest_first(gateway: Served) -
         cursor = f"&cursor={page.json['next']}"
 
     assert found == [10, 5, 0]
+    assert page.json["next"] is None
+
+
+async def test_what_is_done_to_a_store_is_audited_and_what_is_refused_is_not(gateway: Served) -> None:
+    await add(gateway)
+    address = "/api/v1/stores/Scanner%201"
+    assert (await gateway.ask("POST", "/api/v1/stores", json={"name": "Scanner 1", "root": "/x"})).status == 409
+    for state in ("paused", "paused", "active"):
+        await gateway.ask("PATCH", address, json={"state": state})
+    await gateway.ask("DELETE", address)
+
+    audits = await gateway.store.audits.find({})
+
+    # Once each. Their times are of one millisecond, often, and tell no order.
+    assert sorted(audit.action for audit in audits) == ["store-add", "store-pause", "store-remove", "store-resume"]
+    assert {(audit.by, audit.subjects) for audit in audits} == {("admin (API)", ("Scanner 1: /data/scanner",))}
+
+
+async def test_a_paused_store_is_not_looked_at_by_a_tick_of_its_own(gateway: Served) -> None:
+    await add(gateway)
+    await gateway.ask("PATCH", "/api/v1/stores/Scanner%201", json={"state": "paused"})
+
+    refused = await gateway.ask("POST", "/api/v1/ticks", json={"store": "Scanner 1"})
+
+    assert (refused.status, refused.json["detail"]) == (409, "The store Scanner 1 is paused.")
+    assert not gateway.bus.broker["slidemill.sync.express"].ready
+
+
+async def test_stores_are_listed_page_by_page_in_order_of_creation(gateway: Served) -> None:
+    names = ["c", "a", "b"]
+    now = gateway.gateway.clock.now()
+    for n, name in enumerate(names):
+        made = FolderStore(
+            id=f"{9 - n:032x}", name=name, root=f"/{name}", owner="0" * 32, created=now + timedelta(seconds=n)
+        )
+        await gateway.store.stores.insert(made)
+
+    found: list[str] = []
+    cursor = ""
+    for _ in names:
+        page = await gateway.ask("GET", f"/api/v1/stores?limit=1{cursor}")
+        found += [item["name"] for item in page.json["items"]]
+        cursor = f"&cursor={page.json['next']}"
+
+    assert found == names
     assert page.json["next"] is None

@@ -157,7 +157,7 @@ async def test_a_step_with_its_checksum_is_stored_and_one_with_another_leaves_no
     first = await patch(gateway, place, 0, data[:1000], headers=checksum(algorithm, data[:1000]))
     wrong = await patch(gateway, place, 1000, data[1000 : 2 * MIB], headers=checksum(algorithm, data[: 2 * MIB]))
     after = await offset_of(gateway, place)
-    held = await gateway.gateway.intake.held(await gateway.upload(id_of(place)))
+    held = await gateway.gateway.intake.ending.held(await gateway.upload(id_of(place)))
     none = await patch(gateway, place, 1000, b"", headers=checksum(algorithm, b""))
     other = await patch(gateway, place, 1000, b"", headers=checksum(algorithm, b"other"))
     right = await patch(gateway, place, 1000, data[1000:], headers=checksum(algorithm, data[1000:]))

@@ -1,7 +1,7 @@
 """Doing things again: the whole journal twice, a further version, the finishing in place."""
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from shared.bus.envelope import REPLAY, REPLAY_REASON, REPLAYED_BY, decode
 from shared.bus.journal import Wanted
 from shared.bus.memory import MemoryBroker, MemoryBus, MemoryJournal
 from shared.decoding import Decoders
-from shared.events import Event, FileComplete, ImageFailed, ImageReady
+from shared.events import DiceBlock, Event, FileComplete, FoldBlock, ImageFailed, ImageReady
 from shared.replay import Replay
 from shared.reprocess import CannotReprocess, finish_again, renew
 from shared.store.documents import VersionId, Wish
+from shared.superseded import remove_superseded
 from shared.tiles.keys import version_range
 from tests.pipeline.mill import DATABASE, Mill
 from tests.slides import plain
@@ -171,6 +172,46 @@ async def test_an_image_is_processed_anew_beside_the_version_that_people_see(
     assert {tile.key[21:]: tile.data async for tile in mill.tiles.scan(version_range(image, 2))} == {
         key[5:]: data for key, data in old.items()
     }
+
+
+async def test_an_old_version_goes_once_the_new_one_is_seen_and_late_work_on_it_changes_nothing(
+    decoders: Decoders, slide: Path, tmp_path: Path
+) -> None:
+    mill = Mill(decoders, tmp_path)
+    image = await mill.upload(slide)
+    await mill.run()
+    old = list(mill.journal)
+    work: list[Event] = [DiceBlock(database=DATABASE, time=mill.clock.now(), image=image, version=1, block=0)]
+    work.append(FoldBlock(database=DATABASE, time=mill.clock.now(), image=image, version=1, block=0))
+
+    async def clear() -> int:
+        hour = timedelta(hours=1)
+        return await remove_superseded(mill.store, mill.blobs, mill.tiles, grace=hour, limit=9, clock=mill.clock)
+
+    version = await renew(mill.store, mill.blobs, image, mill.clock)
+    event = stages.announcement(version, DATABASE)
+    assert event is not None
+    mill.publish([event])
+    mill.clock.advance(7200)
+    assert await clear() == 0
+    await mill.run()
+    assert await clear() == 0
+    mill.clock.advance(3601)
+    assert await clear() == 1
+
+    mill.publish([*old, *work])
+    await mill.run()
+
+    assert mill.rejected == []
+    assert await mill.stored(image) == {}
+    assert [kept.id.n for kept in await mill.store.versions.find({})] == [2]
+    assert {picture.id.split(":")[1] for picture in await mill.store.thumbnails.find({})} == {"2"}
+    assert await mill.store.blocks.count({}) == 0
+    shown = await mill.store.images.get(image)
+    assert shown is not None
+    assert (shown.current, shown.latest) == (2, 2)
+    # The file is the new version's too: it can be processed anew from it.
+    assert (await renew(mill.store, mill.blobs, image, mill.clock)).id.n == 3
 
 
 async def test_another_quality_is_another_version_and_stays_wished_for(decoders: Decoders, tmp_path: Path) -> None:

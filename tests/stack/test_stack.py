@@ -257,7 +257,7 @@ def test_status_of_nothing_answers(idle: Path) -> None:
 
 def test_an_unreachable_stack_is_exit_code_3(idle: Path) -> None:
     """What needs a stack says so in one sentence."""
-    for arguments in (["sessions"], ["images"], ["signin"], ["tick"], ["replay", "0" * 32]):
+    for arguments in (["sessions"], ["images"], ["signin"], ["tick"], ["store", "list"], ["replay", "0" * 32]):
         done = slidemill(idle, *arguments, "--json")
         assert (done.returncode, done.stdout) == (3, "")
         assert len(done.stderr.strip().splitlines()) == 1
@@ -277,7 +277,7 @@ def test_wrong_usage_is_exit_code_2(idle: Path, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "down", "status", "upload", "sessions", "images", "tick", "replay", "signin"]
+    "command", ["up", "down", "status", "upload", "sessions", "images", "tick", "store", "replay", "signin"]
 )
 def test_help_has_an_example(idle: Path, command: str) -> None:
     """Every command answers --help with a line that can be copied."""

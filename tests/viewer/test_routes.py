@@ -8,7 +8,9 @@ import simplejpeg
 from aiohttp import ClientResponse, ClientSession
 
 from shared.remembered import MOMENT
+from shared.store.documents import VersionId
 from shared.tiles.geometry import Geometry, Position
+from shared.tiles.keys import version_range
 from tests.viewer.conftest import IMAGE, Site, picture, shade
 
 TILE = "image_files/10/0_0.jpeg"
@@ -374,3 +376,18 @@ async def test_a_slide_of_one_pixel_can_be_seen(site: Site) -> None:
 
     assert (200, (1, 1, 3)) == (response.status, simplejpeg.decode_jpeg(body).shape)
     assert 404 == beyond["status"]
+
+
+async def test_an_old_version_whose_tiles_are_being_removed_shows_no_background_where_they_were(site: Site) -> None:
+    await site.put_version(sparse=1)
+    await site.put_tiles()
+    await site.put_version(2)
+    before, _ = await get(site, f"{TILE}?v=1")
+
+    # Within the moment for which the version is remembered.
+    await site.store.versions.take(VersionId(image=IMAGE, n=1))
+    await site.tiles.delete(version_range(IMAGE, 1))
+    body = await problem(site, f"{TILE}?v=1")
+
+    assert 200 == before.status
+    assert (404, "Präparat 7.svs has no such version any more.") == (body["status"], body["detail"])

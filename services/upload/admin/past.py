@@ -86,6 +86,10 @@ def timeline(
         if isinstance(event, ImageEvent) and _same(event) not in known:
             known.add(_same(event))
             found.append(_of_fact(event, "journal"))
+    if image.cleared is not None:
+        found.append(_came(image))
+        removed = f"Their tiles and pictures gave way to version {image.current}."
+        found.append(Happening(image.cleared, image.current, "step", "Older versions were removed", detail=removed))
     found += [
         Happening(
             audit.at,
@@ -107,10 +111,13 @@ def _same(event: Event) -> tuple[str, str | None]:
     return event.id, moment(event.time)
 
 
+def _came(image: Image) -> Happening:
+    return Happening(image.created, 1, "step", "Its first bytes were stored")
+
+
 def _of_version(image: Image, version: Version, database: str) -> list[Happening]:
     n, stages = version.id.n, version.stages
-    first = "Its first bytes were stored" if n == 1 else f"Version {n} was begun"
-    found = [Happening(image.created if n == 1 else version.created, n, "step", first)]
+    found = [_came(image) if n == 1 else Happening(version.created, n, "step", f"Version {n} was begun")]
     for state, before, stage in ANNOUNCED_IN:
         # The fact with which a stage ended, as that state announces it, then the beginning of the next one.
         ended, started = getattr(stages, before).ended, getattr(stages, stage).started

@@ -1,7 +1,6 @@
 """What administrators ask and do over HTTP. What is done by hand is audited first, as on the command line."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -10,9 +9,9 @@ from aiohttp import web
 from services.upload.admin.graveyard import Busy, Run
 from services.upload.admin.models import Anew, Because, Discarding, Retrying
 from services.upload.admin.past import timeline
+from services.upload.auditing import audited_run
 from services.upload.gateway import Gateway, gateway_of, image_of, json_of, limit_of, principal_of
 from shared import replay
-from shared.access import Principal
 from shared.audit import Audited
 from shared.bus.topology import STAGES
 from shared.dead import Selection
@@ -56,7 +55,7 @@ async def retry_dead(request: web.Request) -> web.Response:
     principal = principal_of(request, "operate")
     asked = await json_of(request, Retrying)
     gateway, selection = gateway_of(request), _selection(asked)
-    audited = _audited(gateway, principal, "dead-retry", asked.reason, selection.told())
+    audited = audited_run(gateway, principal, "dead-retry", asked.reason, selection.told())
     return await _answer(gateway.graveyard.retry(selection, audited), selection)
 
 
@@ -65,7 +64,7 @@ async def discard_dead(request: web.Request) -> web.Response:
     principal = principal_of(request, "operate")
     asked = await json_of(request, Discarding)
     gateway, selection = gateway_of(request), _selection(asked)
-    audited = _audited(gateway, principal, "dead-discard", asked.reason, selection.told())
+    audited = audited_run(gateway, principal, "dead-discard", asked.reason, selection.told())
     return await _answer(gateway.graveyard.discard(selection, audited), selection)
 
 
@@ -93,8 +92,8 @@ async def retry_image(request: web.Request) -> web.Response:
     image = await image_of(request, "change")
     asked = await json_of(request, Because)
     gateway = gateway_of(request)
-    audited = _audited(gateway, principal, "replay", asked.reason, {"image": image.id})
-    found = replay.of_images([image.id], gateway.store, database=gateway.database, clock=gateway.clock, dry_run=False)
+    audited = audited_run(gateway, principal, "replay", asked.reason, {"image": image.id})
+    found = replay.of_images([image.id], {gateway.database: gateway.store}, clock=gateway.clock, dry_run=False)
     try:
         (sent,) = [one async for one in found]
     except NothingToReplay as refusal:
@@ -109,7 +108,7 @@ async def reprocess_image(request: web.Request) -> web.Response:
     image = await image_of(request, "change")
     asked = await json_of(request, Anew)
     gateway = gateway_of(request)
-    audited = _audited(gateway, principal, "reprocess", asked.reason, {"image": image.id, "from": asked.start})
+    audited = audited_run(gateway, principal, "reprocess", asked.reason, {"image": image.id, "from": asked.start})
     await audited.note(image.id, image.id)
     try:
         if asked.start == "finish":
@@ -133,11 +132,6 @@ async def _gone_on(gateway: Gateway, image: Image, audited: Audited) -> web.Resp
         raise not_found("image")
     told = {"image": image.id, "version": version.id.n, "state": version.state, "audit": audited.run}
     return web.json_response(told)
-
-
-def _audited(gateway: Gateway, principal: Principal, action: str, reason: str, selection: Mapping[str, Any]) -> Audited:
-    by = f"{principal.name} ({'page' if principal.via == 'browser' else 'API'})"
-    return Audited(gateway.store, gateway.clock, action=action, by=by, reason=reason, selection=selection)
 
 
 async def image_timeline(request: web.Request) -> web.Response:

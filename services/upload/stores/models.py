@@ -123,7 +123,7 @@ class ReportPage(Body):
 
 
 class NewTick(Body):
-    """Which store to look at; null: all of them, and the house."""
+    """Which store to look at; null: all of them. The house is looked after in any case."""
 
     store: str | None = None
 

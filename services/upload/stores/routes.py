@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from services.upload.auditing import audited_run
 from services.upload.core import Invalid, after, cursor
 from services.upload.gateway import gateway_of, json_of, limit_of, principal_of
 from services.upload.stores.models import NewStore, NewTick, StoreChange
@@ -28,13 +29,18 @@ PUBLISH_SECONDS = 15.0
 async def _named(store: Store, name: str) -> FolderStore:
     found = await store.stores.find({"name": name}, limit=1)
     if not found:
-        raise not_found("store")
+        raise Problem(404, f"There is no store '{name[:63]}'.", "List the stores, and name one of them.")
     return found[0]
 
 
 async def _asked(request: web.Request) -> FolderStore:
     principal_of(request, "operate")
     return await _named(gateway_of(request).store, request.match_info["name"])
+
+
+async def _audit(request: web.Request, action: str, name: str | None, root: str) -> None:
+    run = audited_run(gateway_of(request), principal_of(request, "operate"), action, "", {"store": name, "root": root})
+    await run.note(f"{name}: {root}")
 
 
 async def _report_objects(store: Store, reports: Sequence[Report]) -> list[dict[str, Any]]:
@@ -69,8 +75,12 @@ async def create_store(request: web.Request) -> web.Response:
         created=gateway.clock.now(),
         **asked.model_dump(),
     )
+    taken = Problem(409, f"There is a store {asked.name} already.", "Choose another name.")
+    if await gateway.store.stores.find({"name": asked.name}, limit=1):
+        raise taken
+    await _audit(request, "store-add", watched.name, watched.root)
     if not await gateway.store.stores.insert(watched):
-        raise Problem(409, f"There is a store {asked.name} already.", "Choose another name.")
+        raise taken
     return web.json_response(store_object(watched, None), status=201)
 
 
@@ -98,6 +108,8 @@ async def change_store(request: web.Request) -> web.Response:
     watched = await _asked(request)
     asked = await json_of(request, StoreChange)
     store = gateway_of(request).store
+    if asked.state != watched.state:
+        await _audit(request, "store-pause" if asked.state == "paused" else "store-resume", watched.name, watched.root)
     changed = await store.stores.update(watched.id, when={"state": In(KEPT)}, set={"state": asked.state})
     if changed is None:
         raise not_found("store")
@@ -107,6 +119,7 @@ async def change_store(request: web.Request) -> web.Response:
 async def delete_store(request: web.Request) -> web.Response:
     """Watches the folder no longer. Its images stay; what was known of its files is forgotten by the next tick."""
     watched = await _asked(request)
+    await _audit(request, "store-remove", watched.name, watched.root)
     await gateway_of(request).store.stores.update(watched.id, set={"state": "removed", "name": None})
     return web.Response(status=204)
 
@@ -127,11 +140,13 @@ async def list_reports(request: web.Request) -> web.Response:
 
 
 async def create_tick(request: web.Request) -> web.Response:
-    """Looks after one store, or after all and the house, now."""
+    """Looks at one store, or at all of them, and after the house, now."""
     gateway = gateway_of(request)
     principal_of(request, "operate")
     asked = await json_of(request, NewTick) if request.can_read_body else NewTick()
     only = await _named(gateway.store, asked.store) if asked.store is not None else None
+    if only is not None and only.state == "paused":
+        raise Problem(409, f"The store {only.name} is paused.", "Resume it first.")
     now = due = gateway.clock.now()
     while True:
         # Whole seconds are the timers': a tick of theirs must never be taken for this one.
@@ -144,7 +159,9 @@ async def create_tick(request: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(PUBLISH_SECONDS):
             await gateway.bus.publish([Message(event)])
-    except TimeoutError as error:
+    except (TimeoutError, Unavailable) as error:
+        # Or it would read as running for ever. If it got through after all, the sync service makes it anew.
+        await gateway.store.ticks.take(tick.id, when={"done": False})
         raise Unavailable("The broker did not confirm the tick.") from error
     told = tick_object(tick, str(moment(due)), only.name if only else None, [])
     return web.json_response(told, status=202, headers={"Location": f"/api/v1/ticks/{moment(due)}"})

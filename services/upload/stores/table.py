@@ -38,7 +38,7 @@ STORES: tuple[Route, ...] = (
         "POST",
         f"{API}/ticks",
         routes.create_tick,
-        "Look after one store, or after all and the house, now.",
+        "Look at one store, or at all of them, and after the house, now.",
         {202: TickObject},
         body=NewTick,
     ),

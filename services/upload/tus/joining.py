@@ -7,9 +7,10 @@ from time import monotonic
 
 import structlog
 
-from services.upload.body import Feed, cut
 from services.upload.core import SNIFFABLE, Invalid
-from services.upload.intake import PROGRESS_SECONDS, SEAL_SECONDS, UNANSWERED, Intake
+from services.upload.ending import SEAL_SECONDS, UNANSWERED
+from services.upload.feed import Feed, cut
+from services.upload.intake import PROGRESS_SECONDS, Intake
 from services.upload.storing import Stored
 from services.upload.tus.checks import tus_of
 from shared.blobs import Blobs
@@ -129,4 +130,4 @@ class Joining:
             await self._intake.storing.whole_chunks(upload, feed, stored, note)
         digests = self._intake.running.of(upload.id)
         proven = {"md5": digests.md5, "sha256": digests.sha256} if digests.length == upload.total else None
-        await self._intake.end(await self._intake.records.progress(upload, stored.unnoted(), proven))
+        await self._intake.ending.end(await self._intake.records.progress(upload, stored.unnoted(), proven))

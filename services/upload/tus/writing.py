@@ -10,8 +10,9 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Any
 
-from services.upload.body import Block, Body, Counted, Feed, cut
+from services.upload.body import Body, Counted
 from services.upload.core import SNIFFABLE, Span, expected_offset
+from services.upload.feed import Block, Feed, cut
 from services.upload.intake import PROGRESS_SECONDS, PROVEN_RANGE, Intake
 from services.upload.storing import Stored, conflict
 from services.upload.tus.arriving import Arriving
@@ -236,6 +237,6 @@ class Writing:
     async def _ended(self, upload: Upload) -> Upload:
         """Completes the file if every byte is there."""
         if upload.state == "receiving" and is_whole(upload) and not tus_of(upload).partial:
-            upload = await self._intake.end(upload)
+            upload = await self._intake.ending.end(upload)
             await self._intake.records.refuse_ended(upload)
         return upload

@@ -10,11 +10,12 @@ import { PipelinePage } from "./pages/pipeline";
 import { SessionPage } from "./pages/session";
 import { SessionsPage } from "./pages/sessions";
 import { Nowhere, SignIn, Unreachable } from "./pages/standing";
+import { StoresPage } from "./pages/stores";
 import { TimelinePage } from "./pages/timeline";
 import { ConfirmDialog } from "./parts/confirm";
 import { Mark } from "./parts/mark";
 import { complain, Toasts } from "./parts/toasts";
-import { PIPELINE, route } from "./router";
+import { PIPELINE, route, STORES } from "./router";
 import { underWay } from "./upload/uploads";
 
 export function App() {
@@ -52,7 +53,8 @@ function SignedIn({ account }: { account: Account }) {
         {here.page === "pipeline" && (account.admin ? <PipelinePage /> : <Nowhere what="page" />)}
         {here.page === "timeline" &&
           (account.admin ? <TimelinePage key={here.id} id={here.id} /> : <Nowhere what="page" />)}
-        {(here.page === "nowhere" || here.page === "stores") && <Nowhere what="page" />}
+        {here.page === "stores" && (account.admin ? <StoresPage /> : <Nowhere what="page" />)}
+        {here.page === "nowhere" && <Nowhere what="page" />}
       </main>
     </>
   );
@@ -69,6 +71,9 @@ function Header({ account }: { account: Account }) {
         <nav class="header-nav" aria-label="Operation">
           <a href={PIPELINE} aria-current={route.value.page === "pipeline" ? "page" : undefined}>
             Pipeline
+          </a>
+          <a href={STORES} aria-current={route.value.page === "stores" ? "page" : undefined}>
+            Stores
           </a>
         </nav>
       )}

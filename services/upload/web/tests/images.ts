@@ -31,6 +31,7 @@ export function image(changes: Partial<SlideImage> = {}): SlideImage {
     md5: null,
     sha256: null,
     source: null,
+    source_vanished: null,
     ...changes,
   };
 }

@@ -60,7 +60,10 @@ export interface SlideImage {
   length: number | null;
   md5: string | null;
   sha256: string | null;
+  /** `upload`, or `store:NAME/PATH`. */
   source: string | null;
+  /** Since when its file is no longer in its store. */
+  source_vanished: string | null;
 }
 
 export interface Page<T> {

@@ -2,14 +2,15 @@ import { useRef, useState } from "preact/hooks";
 import { operates } from "../api/account";
 import { picturePath } from "../api/client";
 import type { ImageState, SlideImage } from "../api/types";
-import { formatBytes, formatPercent, formatRate, formatRemaining } from "../model/format";
+import { formatBytes, formatPercent, formatRate, formatRemaining, formatWhen } from "../model/format";
 import { isWorking, ratio, stagesBefore, stagesOf, statusLine } from "../model/progress";
+import { storeSource } from "../model/stores";
 import { imageHref } from "../router";
 import type { Row } from "../upload/rows";
 import type { Upload } from "../upload/upload";
 import { FailureNote } from "./failure";
 import { askToRetry } from "./going-on";
-import { RetryIcon } from "./icons";
+import { AlertIcon, RetryIcon } from "./icons";
 import { Mark } from "./mark";
 import { RowActions } from "./row-actions";
 import { StageTrack } from "./stage-track";
@@ -44,6 +45,7 @@ export function ImageRow({ row }: { row: Row }) {
           {openable ? <a href={imageHref(image.id)}>{name}</a> : name}
         </p>
         {state !== "failed" && <p class="quiet figures">{lineOf(row)}</p>}
+        {image?.source_vanished && <Vanished image={image} since={image.source_vanished} />}
       </div>
       <div class="image-progress">{watched.current && <StageTrack stages={stages} />}</div>
       <RowActions row={row} name={name} openable={openable} />
@@ -64,6 +66,18 @@ export function ImageRow({ row }: { row: Row }) {
         </FailureNote>
       )}
     </li>
+  );
+}
+
+/** The slide stays; only its file is no longer where it came from. */
+function Vanished({ image, since }: { image: SlideImage; since: string }) {
+  const source = storeSource(image.source);
+  return (
+    <p class="quiet vanished" title={source?.path} data-testid="vanished">
+      <AlertIcon />
+      Its file has been gone from {source === null ? "its store" : `the store ${source.store}`} since{" "}
+      {formatWhen(since, new Date())}
+    </p>
   );
 }
 

@@ -3,7 +3,15 @@ import { useState } from "preact/hooks";
 import { operates } from "../api/account";
 import { imagePath, picturePath } from "../api/client";
 import type { SlideImage } from "../api/types";
-import { formatBytes, formatCount, formatMagnification, formatMpp, formatSize } from "../model/format";
+import {
+  formatBytes,
+  formatCount,
+  formatMagnification,
+  formatMpp,
+  formatSize,
+  formatWhen,
+} from "../model/format";
+import { storeSource } from "../model/stores";
 import { ClockIcon, CloseIcon, DownloadIcon, TrashIcon } from "../parts/icons";
 import { askToDelete } from "../parts/row-actions";
 import { navigate, sessionHref, timelineHref } from "../router";
@@ -52,7 +60,7 @@ export function SlideDetails({ image, onClose }: { image: SlideImage; onClose():
       <h3>File</h3>
       <dl>
         <Fact term="Length">{image.length !== null && formatBytes(image.length)}</Fact>
-        <Fact term="Source">{image.source}</Fact>
+        <Fact term="Source">{sourceLine(image)}</Fact>
         <Fact term="MD5">{image.md5 !== null && <code class="digest">{image.md5}</code>}</Fact>
         <Fact term="SHA-256">{image.sha256 !== null && <code class="digest">{image.sha256}</code>}</Fact>
       </dl>
@@ -92,6 +100,14 @@ export function SlideDetails({ image, onClose }: { image: SlideImage; onClose():
       </dl>
     </aside>
   );
+}
+
+function sourceLine(image: SlideImage): string | null {
+  const source = storeSource(image.source);
+  const line = source === null ? image.source : `${source.path} in the store ${source.store}`;
+  return image.source_vanished
+    ? `${line}; gone since ${formatWhen(image.source_vanished, new Date())}`
+    : line;
 }
 
 function baseLine(image: SlideImage): string | null {

@@ -1,0 +1,187 @@
+"""The difference of two states of a folder: what a scan makes of files that it knew and of new ones. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Any, Literal, NamedTuple
+
+from shared.store.entries import Entry, EntryId
+from shared.store.folders import FolderStore, Reason
+
+FIRST_WAIT = timedelta(minutes=5)
+LONGEST_WAIT = timedelta(hours=24)
+_TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload", ".swp", "~")
+_NOT_SLIDES = (
+    "thumbs.db",
+    "desktop.ini",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "@eadir",
+    "#recycle",
+)
+# Files of these kinds lie beside a folder of their own name, which holds the rest of the slide.
+_WITH_FOLDER = ".mrxs"
+
+
+class Look(NamedTuple):
+    """What tells a file from what it was before: bytes, and nanoseconds since 1970."""
+
+    size: int
+    mtime_ns: int
+
+
+class Aside(NamedTuple):
+    """A file that is not taken, why in a word and in a sentence, and whether what was known of it stays as it is."""
+
+    path: str
+    reason: Reason
+    detail: str
+    keeps: bool = True
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which files of a store are taken at all. Globs are matched against the whole path, whatever its case."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    most_bytes: int | None = None
+
+    @classmethod
+    def of(cls, store: FolderStore, most_bytes: int | None) -> "Rules":
+        """Those of a store."""
+        return cls(store.include, store.exclude, most_bytes)
+
+    def aside(self, path: str, size: int) -> Aside | None:
+        """Why the file of this path and size, in bytes, is not taken; None if it is."""
+        if is_temporary(path.rpartition("/")[2]):
+            return Aside(path, "temporary", f"{path} has the name of a file that is still being written.")
+        if not self._wanted(path):
+            return Aside(path, "excluded", f"{path} is left out by the store's settings.")
+        if size == 0:
+            return Aside(path, "empty", f"{path} holds 0 bytes.")
+        if self.most_bytes is not None and size > self.most_bytes:
+            return Aside(path, "too-large", f"{path} has {size:,} bytes: more than the {self.most_bytes:,} allowed.")
+        return None
+
+    def _wanted(self, path: str) -> bool:
+        folded = path.casefold()
+        included = not self.include or any(fnmatchcase(folded, glob.casefold()) for glob in self.include)
+        return included and not any(fnmatchcase(folded, glob.casefold()) for glob in self.exclude)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether files and folders of this name are somebody's own business: half copied, hidden, or the system's."""
+    folded = name.casefold()
+    return folded.startswith((".", "~$")) or folded.endswith(_TEMPORARY) or folded in _NOT_SLIDES
+
+
+def part_of_slide(folder: str, files: Sequence[str] | set[str]) -> bool:
+    """Whether the folder of this name belongs to one of the files beside it."""
+    return folder + _WITH_FOLDER in files
+
+
+def parts(folder: str) -> tuple[str, ...]:
+    """The names on the way to a folder. Sorted by it, folders come in the order in which a scan walks them."""
+    return tuple(folder.split("/")) if folder else ()
+
+
+def beneath(folder: str, above: str) -> bool:
+    """Whether a folder is this other one, or lies in it."""
+    return parts(folder)[: len(parts(above))] == parts(above)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do about a known entry. `set` holds the fields that change; what is forgotten is deleted instead."""
+
+    kind: Literal["changed", "due", "vanished", "back", "forgotten"]
+    set: dict[str, Any]
+
+
+def fresh(store: str, path: str, look: Look, *, token: str, now: datetime, run: str) -> Entry:
+    """The entry of a file that was never seen before."""
+    folder, _, name = path.rpartition("/")
+    return Entry(
+        id=EntryId(store=store, path=path),
+        folder=folder,
+        name=name,
+        token=token,
+        size=look.size,
+        mtime_ns=look.mtime_ns,
+        looked=now,
+        reason="unstable",
+        found_by=run,
+        found="new",
+    )
+
+
+def step(entry: Entry, look: Look | None, *, now: datetime, stable: timedelta, run: str) -> Step | None:
+    """What becomes of an entry whose file looks like this now, or is gone; None if all is as it was.
+
+    A file is due for import when it has looked the same for `stable`.
+    """
+    if look is None:
+        return _gone(entry, now, run)
+    changed = look != (entry.size, entry.mtime_ns)
+    # From the beginning: what was tried in vain before was tried with another file.
+    anew = {
+        "state": "waiting",
+        "size": look.size,
+        "mtime_ns": look.mtime_ns,
+        "looked": now,
+        "reason": "unstable",
+        "detail": None,
+        "tries": 0,
+        "next_try": None,
+    }
+    if entry.vanished is not None:
+        again: dict[str, Any] = {"vanished": None, "found_by": run, "found": "back"}
+        if entry.heir is not None:
+            # Its image lives on at another path.
+            lost = {"image": None, "version": 0, "sha256": None, "heir": None, "found": "new"}
+            return Step("changed", {**again, **anew, **lost})
+        return Step("back", again if entry.state == "imported" and not changed else {**again, **anew})
+    if changed:
+        return Step("changed", anew)
+    if entry.state == "waiting" and now - entry.looked >= stable:
+        return Step("due", {"state": "due", "reason": None, "detail": None})
+    return None
+
+
+def _gone(entry: Entry, now: datetime, run: str) -> Step | None:
+    if entry.vanished is not None:
+        return None
+    if entry.image is None:
+        return Step("forgotten", {})
+    return Step("vanished", {"vanished": now, "asked": None, "found_by": run, "found": "vanished"})
+
+
+def unchanged(entry: Entry) -> dict[str, Any]:
+    """The condition under which a step may be taken: nobody has done anything about the entry meanwhile."""
+    return {
+        "state": entry.state,
+        "size": entry.size,
+        "mtime_ns": entry.mtime_ns,
+        "looked": entry.looked,
+        "vanished": entry.vanished,
+        "image": entry.image,
+    }
+
+
+def wait(tries: int) -> timedelta:
+    """How long a file that could not be imported is left alone after so many tries, from 1."""
+    return min(FIRST_WAIT * (1 << min(tries - 1, 16)), LONGEST_WAIT)
+
+
+def session_title(store: FolderStore, path: str) -> str:
+    """The title of the session to which the file at this path goes."""
+    folder, below, _ = path.partition("/")
+    return store.session or (folder if below else store.name or "")
+
+
+def source_of(store: FolderStore, path: str) -> str:
+    """How an image says where it comes from."""
+    return f"store:{store.name}/{path}"

@@ -1,0 +1,117 @@
+"""Scans a store: walks its folders, writes down what has changed since the last time, and asks for what is due.
+
+Nothing is read but names, sizes and times. It goes on where it was interrupted.
+"""
+
+import asyncio
+import uuid
+from datetime import timedelta
+
+from services.sync.comparing import Batch, Comparing, NewToken
+from services.sync.core import Rules
+from services.sync.runs import due_now, end, finish
+from services.sync.walking import look_into
+from shared.blobs import Blobs
+from shared.clock import Clock
+from shared.errors import SlidemillError
+from shared.events import Event, ImportFile, ScanStore
+from shared.store import Change, Store
+from shared.store.folders import Example, FolderStore, Report
+from shared.tiles import Tiles
+
+# Well within the 30 minutes after which a broker takes back what a consumer holds.
+TURN = timedelta(minutes=5)
+
+
+class Unscannable(SlidemillError):
+    """The store's root can't be read: nothing can be said about what is in it."""
+
+
+class ScanHandler:
+    """Answers `scan-store`. `stable` is how long a file must look the same, `imports` how many a run takes in."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        stable: timedelta,
+        imports: int,
+        most_bytes: int | None = None,
+        new_token: NewToken = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._clock = clock
+        self._stable = stable
+        self._imports = imports
+        self._most_bytes = most_bytes
+        self._new_token = new_token
+
+    async def __call__(self, event: ScanStore, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
+        """Returns the imports that the run is still to do; or the event itself, where it goes on after a turn."""
+        report, watched = await store.reports.get(event.run), await store.stores.get(event.store)
+        if report is None or report.state not in ("waiting", "scanning", "importing"):
+            return []
+        if watched is None or watched.state != "active":
+            await end(store, report.id, "The store was paused or removed meanwhile.", self._clock)
+            return []
+        if report.state != "importing":
+            try:
+                if not await self._scan(store, watched, report):
+                    return [event]
+            except Unscannable as error:
+                await end(store, report.id, str(error), self._clock)
+                return []
+            await self._ask(store, watched, report)
+        asked = await store.entries.find({"asked": report.id})
+        if not asked:
+            await finish(store, report.id, self._clock)
+        return [
+            ImportFile(database=event.database, time=report.due, store=watched.id, run=report.id, path=entry.id.path)
+            for entry in asked
+        ]
+
+    async def _ask(self, store: Store, watched: FolderStore, report: Report) -> None:
+        """Settles what this run imports."""
+        now = self._clock.now()
+        already = await store.entries.count({"asked": report.id})
+        ids = await due_now(store, watched.id, now, max(0, self._imports - already))
+        await store.entries.amend(*(Change(id, {"state": "due", "asked": None}, {"asked": report.id}) for id in ids))
+        await store.reports.update(
+            report.id, when={"state": "scanning"}, set={"state": "importing", "updated": self._clock.now()}
+        )
+
+    async def _scan(self, store: Store, watched: FolderStore, report: Report) -> bool:
+        """Walks all folders after those that were walked; False if that is to be gone on with from what is written."""
+        started = self._clock.now()
+        if report.state == "waiting":
+            begun = {"state": "scanning", "started": started, "updated": started}
+            await store.reports.update(report.id, when={"state": "waiting"}, set=begun)
+        scan = Comparing(store, watched, report, self._clock, self._stable, self._new_token)
+        rules = Rules.of(watched, self._most_bytes)
+        visited, unread = set[str](), list[str]()
+        ahead, batch = [""], Batch()
+        while ahead:
+            folder = ahead.pop()
+            try:
+                listing = await asyncio.to_thread(look_into, watched.root, folder, rules)
+            except OSError as error:
+                if not folder:
+                    raise Unscannable(f"{watched.root} can't be read: {error.strerror}.") from None
+                unread.append(folder)
+                if not scan.walked(folder) and not isinstance(error, FileNotFoundError | NotADirectoryError):
+                    batch.skipped["unreadable"] += 1
+                    detail = f"The folder {folder} can't be read: {error.strerror}."
+                    batch.examples.append(Example(path=folder, reason="unreadable", detail=detail))
+                continue
+            visited.add(folder)
+            ahead.extend(reversed(listing.folders))
+            if scan.walked(folder):
+                continue
+            batch.put(listing)
+            if batch.full:
+                if not await scan.compare(batch) or self._clock.now() - started > TURN:
+                    return False
+                batch = Batch()
+        if not await scan.compare(batch):
+            return False
+        await scan.compare_gone(visited, unread)
+        return True

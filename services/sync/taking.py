@@ -1,0 +1,239 @@
+"""Makes images and versions of files in a folder store, by the same road as uploads. Every step may be repeated."""
+
+import asyncio
+import hashlib
+import uuid
+from collections import deque
+from dataclasses import dataclass
+
+from services.sync.core import session_title, source_of
+from services.sync.walking import Opened
+from shared.blobs import Blobs, owner_of
+from shared.blobs.seal import announced, remove, seal
+from shared.bus import Bus, Message
+from shared.clock import Clock
+from shared.errors import SlidemillError
+from shared.names import display_name, visible
+from shared.slides.sniff import sniff, unreadable
+from shared.stages import appear, fail
+from shared.store import Store
+from shared.store.documents import Failure, Image, Session, Upload, Version, VersionId, Wish
+from shared.store.entries import Entry
+from shared.store.folders import FolderStore
+
+CHUNK = 4 * 2**20
+SNIFFED = 512
+# Enough that one chunk is read and hashed while others are written.
+AT_ONCE = 4
+_IDS = uuid.UUID("a5c3f1d0-55c8-4b55-8d34-0f4d8b4d0f6e")
+_CHANGED = "The next scans take it in again, once it stands still."
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a file has become: this version of this image, which has failed already if the file is no slide."""
+
+    image: str
+    version: int
+    refused: bool
+
+
+class Changing(SlidemillError):
+    """The file is not what it was when it was looked at. `taken` is the version that came to nothing by it, if any."""
+
+    def __init__(self, message: str, taken: Taken | None = None) -> None:
+        super().__init__(message)
+        self.taken = taken
+
+
+class NotNow(SlidemillError):
+    """Its image is being worked on, or something else passes: try again in the next run."""
+
+
+def _upload_id(entry: Entry, sha256: str) -> uuid.UUID:
+    return uuid.uuid5(_IDS, "|".join((entry.token, sha256, str(entry.mtime_ns), entry.image or "")))
+
+
+async def digest(file: Opened, size: int) -> str:
+    """The SHA-256 of a file of this size. Raises `Changing` if it has another."""
+    sha256, offset = hashlib.sha256(), 0
+
+    def more() -> int:
+        data = file.read(offset, CHUNK)
+        sha256.update(data)
+        return len(data)
+
+    while count := await asyncio.to_thread(more):
+        offset += count
+    if offset != size:
+        raise Changing(f"It had {size:,} bytes when it was looked at, and {offset:,} when it was read.")
+    return sha256.hexdigest()
+
+
+@dataclass
+class Taking:
+    """Takes in one file of a store at a time."""
+
+    store: Store
+    blobs: Blobs
+    bus: Bus
+    clock: Clock
+    database: str
+
+    async def take(self, watched: FolderStore, entry: Entry, file: Opened, sha256: str) -> Taken:
+        """A new image, or a new version of the entry's. Raises `Changing` or `NotNow`."""
+        upload = await self._upload(watched, entry, sha256)
+        head = await asyncio.to_thread(file.read, 0, SNIFFED)
+        if upload.file is None and sniff(head, upload.name) is None:
+            await self._refuse(upload, head)
+            return Taken(upload.image, upload.version, refused=True)
+        if upload.state == "receiving":
+            await self._store_bytes(upload, file, sha256)
+        fact = await seal(upload.id, store=self.store, blobs=self.blobs, database=self.database, clock=self.clock)
+        if fact is not None:
+            await self.bus.publish([Message(fact)])
+            await announced(upload.id, self.store)
+        ended = await self.store.uploads.get(upload.id)
+        if ended is None or ended.state != "complete":
+            raise NotNow("What was to be stored is gone: its image was deleted, or another that shared its file.")
+        return Taken(upload.image, upload.version, refused=False)
+
+    async def begun(self, entry: Entry, sha256: str) -> bool:
+        """Whether this content of the entry is being taken in already."""
+        return await self.store.uploads.get(_upload_id(entry, sha256).hex) is not None
+
+    async def _upload(self, watched: FolderStore, entry: Entry, sha256: str) -> Upload:
+        """The upload of this content of the entry, with its image and version; made once."""
+        id = _upload_id(entry, sha256)
+        upload = await self.store.uploads.get(id.hex)
+        if upload is None:
+            draft = await self._draft(watched, entry, sha256, id)
+            await self.store.uploads.insert(draft)
+            upload = await self.store.uploads.get(id.hex) or draft
+        if upload.version == 1:
+            await self.store.images.insert(
+                Image(
+                    id=upload.image,
+                    session=upload.session,
+                    name=upload.name,
+                    latest=1,
+                    source=source_of(watched, entry.id.path),
+                    created=upload.created,
+                )
+            )
+        if upload.state in ("receiving", "verifying"):
+            await appear(self.store, upload, self.clock)
+        version = await self.store.versions.get(VersionId(image=upload.image, n=upload.version))
+        if version is not None and version.file != upload.stored_as:
+            await self.store.uploads.take(upload.id)
+            raise NotNow(f"{upload.name} was just being processed anew.")
+        if upload.version > 1:
+            before, raised = upload.version - 1, {"latest": upload.version, "name": upload.name}
+            await self.store.images.update(upload.image, when={"latest": before}, set=raised)
+        return upload
+
+    async def _draft(self, watched: FolderStore, entry: Entry, sha256: str, id: uuid.UUID) -> Upload:
+        image = await self.store.images.get(entry.image) if entry.image is not None else None
+        if image is not None:
+            latest = await self.store.versions.get(VersionId(image=image.id, n=image.latest))
+            if latest is None or latest.state not in ("ready", "failed"):
+                raise NotNow(f"{image.name} is still being processed: its new content comes after that.")
+            session = image.session
+        else:
+            session = await self._session(watched, session_title(watched, entry.id.path))
+        known = await self._known(watched.owner, sha256, entry.size)
+        now = self.clock.now()
+        return Upload(
+            id=id.hex,
+            session=session,
+            image=image.id if image else uuid.uuid5(id, "image").hex,
+            version=image.latest + 1 if image else 1,
+            owner=watched.owner,
+            name=display_name(entry.name) or entry.name,
+            total=entry.size,
+            chunk=CHUNK,
+            stored=entry.size if known else 0,
+            state="verifying" if known else "receiving",
+            file=known.file if known else None,
+            md5=known.md5 if known else None,
+            sha256=known.sha256 if known else None,
+            wish=Wish(quality=watched.quality),
+            created=now,
+            updated=now,
+        )
+
+    async def _known(self, owner: str, sha256: str, length: int) -> Version | None:
+        """A version of this owner that has the file already: its bytes need not be stored again."""
+        async for version in self.store.versions.each({"sha256": sha256, "length": length}):
+            session = await self.store.sessions.get(version.session)
+            info = await self.blobs.info(version.file)
+            if session is not None and session.owner == owner and info is not None and info.complete:
+                return version
+        return None
+
+    async def _session(self, watched: FolderStore, title: str) -> str:
+        """The owner's session of this title, made if there is none. A deleted one stays deleted."""
+        title = visible(title) or "Slides"
+        found = await self.store.sessions.find({"owner": watched.owner, "title": title}, sort="created", limit=1)
+        if found:
+            return found[0].id
+        n = 0
+        while await self.store.tombstones.get(id := uuid.uuid5(_IDS, f"{watched.id}|{title}|{n}").hex) is not None:
+            n += 1
+        await self.store.sessions.insert(Session(id=id, title=title, owner=watched.owner, created=self.clock.now()))
+        return id
+
+    async def _store_bytes(self, upload: Upload, file: Opened, sha256: str) -> None:
+        """Stores every chunk that is not there yet, and the digests of what was read."""
+        version = VersionId(image=upload.image, n=upload.version)
+        await self.blobs.create(
+            upload.id, name=upload.name, chunk=upload.chunk, refs=(owner_of(upload.image, upload.version),)
+        )
+        there = {chunk.n for chunk in await self.blobs.chunks(upload.id)}
+        hashes = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+        writing: deque[asyncio.Task[bool]] = deque()
+
+        def read(n: int) -> bytes:
+            data = file.read(n * upload.chunk, upload.chunk)
+            for one in hashes:
+                one.update(data)
+            return data
+
+        try:
+            for n in range(-(-upload.total // upload.chunk)):
+                data = await asyncio.to_thread(read, n)
+                if n in there:
+                    continue
+                if len(writing) >= AT_ONCE:
+                    await writing.popleft()
+                writing.append(asyncio.create_task(self.blobs.put_chunk(upload.id, n, data)))
+                done = min((n + 1) * upload.chunk, upload.total)
+                progress = {"stages.upload.done": done, "updated": self.clock.now()}
+                await self.store.versions.update(version, when={"state": "uploading"}, set=progress, hint=True)
+            while writing:
+                await writing.popleft()
+        finally:
+            for task in writing:
+                task.cancel()
+            await asyncio.gather(*writing, return_exceptions=True)
+        md5, found = (one.hexdigest() for one in hashes)
+        if found != sha256:
+            await self._fail(upload, f"{upload.name} changed while it was read.", _CHANGED)
+            raise Changing("It changed while it was read.", Taken(upload.image, upload.version, refused=True))
+        digests = {"md5": md5, "sha256": sha256, "updated": self.clock.now()}
+        await self.store.uploads.update(upload.id, when={"state": "receiving"}, set=digests)
+
+    async def _refuse(self, upload: Upload, head: bytes) -> None:
+        reason, remedy = unreadable(upload.name, head)
+        failure = Failure(stage="upload", reason=reason, remedy=remedy)
+        await appear(self.store, upload, self.clock, failure)
+        await self._fail(upload, reason, remedy)
+
+    async def _fail(self, upload: Upload, reason: str, remedy: str) -> None:
+        version = VersionId(image=upload.image, n=upload.version)
+        events = await fail(self.store, version, "upload", reason, remedy, database=self.database, clock=self.clock)
+        failed = {"state": "failed", "updated": self.clock.now()}
+        await self.store.uploads.update(upload.id, when={"state": "receiving"}, set=failed)
+        await remove(upload, self.blobs)
+        await self.bus.publish([Message(event) for event in events])
+        await announced(upload.id, self.store)

@@ -1,0 +1,84 @@
+import type { NewStore, StoreReport } from "../api/stores";
+import { formatBytes, formatCount, plural } from "./format";
+
+const REASONS: Record<string, string> = {
+  unstable: "new or still being written",
+  temporary: "temporary by name",
+  link: "linked, not there",
+  special: "no plain files",
+  name: "names that are no text",
+  empty: "empty",
+  unreadable: "can't be read",
+  changing: "changed while being read",
+  gone: "gone while being read",
+  duplicate: "known already",
+  "too-large": "too large",
+  "no-room": "no room",
+  excluded: "excluded",
+};
+
+export const reasonInWords = (reason: string): string => REASONS[reason] ?? reason;
+
+/** Whether a run is still going on. */
+export const isRunning = (report: StoreReport | null): boolean =>
+  report !== null && ["waiting", "scanning", "importing"].includes(report.state);
+
+/** What a run is doing, or what it found, in one line. */
+export function reportLine(report: StoreReport): string {
+  if (report.state === "missed") return "Missed";
+  const found = [
+    report.new > 0 && `${formatCount(report.new)} new`,
+    report.changed > 0 && `${formatCount(report.changed)} changed`,
+    report.moved > 0 && `${formatCount(report.moved)} moved`,
+    report.vanished > 0 && `${formatCount(report.vanished)} vanished`,
+    report.back > 0 && `${formatCount(report.back)} back again`,
+    report.imported > 0 && `${formatCount(report.imported)} imported (${formatBytes(report.bytes)})`,
+    report.failed > 0 && `${formatCount(report.failed)} failed`,
+  ].filter((part) => part !== false);
+  const seen = plural(report.seen, "file");
+  const what = found.length === 0 ? "nothing new" : found.join(", ");
+  switch (report.state) {
+    case "waiting":
+      return "Waiting for its turn";
+    case "scanning":
+      return `Looking: ${seen} so far`;
+    case "importing":
+      return `Importing: ${seen}, ${what}`;
+    case "done":
+      return `${seen}, ${what}`;
+  }
+}
+
+/** What was left out and why, the most frequent reason first; null for nothing. */
+export function skippedLine(report: StoreReport): string | null {
+  const skipped = Object.entries(report.skipped).filter(([, count]) => count > 0);
+  if (skipped.length === 0) return null;
+  skipped.sort(([, one], [, other]) => other - one);
+  return `Left out: ${skipped.map(([reason, count]) => `${formatCount(count)} ${reasonInWords(reason)}`).join(", ")}`;
+}
+
+/** Globs as a person writes them into one field: separated by commas or spaces at their ends. */
+export const globsOf = (text: string): string[] =>
+  text
+    .split(",")
+    .map((glob) => glob.trim())
+    .filter((glob) => glob !== "");
+
+/** The fields of the form as the gateway takes them. */
+export function storeOf(fields: Record<keyof NewStore, string>): NewStore {
+  const quality = Number.parseInt(fields.quality, 10);
+  return {
+    name: fields.name.trim(),
+    root: fields.root.trim(),
+    session: fields.session.trim() || null,
+    include: globsOf(fields.include),
+    exclude: globsOf(fields.exclude),
+    quality: Number.isNaN(quality) ? null : quality,
+  };
+}
+
+/** The store's name and the path in it of an image that came from a folder store: `store:NAME/PATH`. */
+export function storeSource(source: string | null): { store: string; path: string } | null {
+  const match = /^store:([^/]*)\/(.*)$/s.exec(source ?? "");
+  return match === null ? null : { store: match[1] ?? "", path: match[2] ?? "" };
+}

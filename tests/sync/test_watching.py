@@ -1,0 +1,507 @@
+"""What becomes of files in a watched folder, as somebody sees it who looks at the images and the reports."""
+
+import asyncio
+import os
+import socket
+import uuid
+from pathlib import Path
+
+import pytest
+
+from services.sync.handler import Failures
+from shared.blobs.gridfs import GridFSBlobs
+from shared.errors import RetryLater
+from shared.events import FileComplete, ImageFailed, ImportFile, ScanStore
+from shared.mongo import connect
+from shared.store.mongo import MongoStore
+from tests.crashing import Crash, Fuse, Fused
+from tests.sync.conftest import House
+from tests.sync.watching import STORE, Watch, slide, touch
+
+
+@pytest.fixture
+async def watch(house: House, tmp_path: Path) -> Watch:
+    root = tmp_path / "slides"
+    root.mkdir()
+    watch = Watch(root, house.store, {"blobs": house.blobs, "tiles": house.tiles}, house.bus, house.clock)
+    await watch.add()
+    return watch
+
+
+async def test_a_new_file_is_taken_in_once_it_has_looked_the_same_twice(watch: Watch, house: House) -> None:
+    watch.put("12/a.svs", slide("a"))
+    watch.put("b.svs", slide("b"))
+
+    first = await watch.tick()
+    second = await watch.tick()
+    third = await watch.tick()
+
+    assert ("done", 2, 2, 0, {"unstable": 2}) == (first.state, first.seen, first.new, first.imported, first.skipped)
+    assert ("done", 2, 0, 2, {}) == (second.state, second.seen, second.new, second.imported, second.skipped)
+    assert (2, 0, 0, {}) == (third.seen, third.new, third.imported, third.skipped)
+    assert second.bytes == len(slide("a")) + len(slide("b"))
+    images = await watch.images()
+    assert {"12/a.svs", "b.svs"} == set(images)
+    titles = {session.id: session.title for session in await house.store.sessions.find({})}
+    assert {"12/a.svs": "12", "b.svs": "scanner"} == {path: titles[image.session] for path, image in images.items()}
+    version = await watch.version(images["12/a.svs"])
+    assert slide("a") == await house.blobs.read(version.file, 0, 10_000)
+    assert 2 == sum(isinstance(event, FileComplete) for event in house.broker.journal)
+
+
+async def test_a_file_that_still_grows_waits(watch: Watch) -> None:
+    for length in range(3):
+        watch.put("a.svs", slide("a", 600 + length))
+        assert 0 == (await watch.tick()).imported
+
+    assert 1 == (await watch.tick()).imported
+
+
+async def test_two_looks_within_the_stable_time_are_one(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.tick()
+
+    assert {"unstable": 1} == (await watch.tick(seconds=4)).skipped
+    assert 1 == (await watch.tick(seconds=2)).imported
+
+
+async def test_a_changed_file_is_a_new_version_of_its_image(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.settle()
+    before = (await watch.images())["a.svs"]
+    watch.put("a.svs", slide("a", 700))
+
+    report = await watch.settle()
+
+    after = (await watch.images())["a.svs"]
+    assert (1, 1) == (report.changed, report.imported)
+    assert (before.id, 2) == (after.id, after.latest)
+    assert before.session == (await watch.version(after)).session
+    assert (await watch.version(after, 1)).sha256 != (await watch.version(after)).sha256
+
+
+async def test_a_touched_file_is_read_but_no_new_version(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.settle()
+    touch(watch.root / "a.svs")
+
+    report = await watch.settle()
+
+    assert (0, 0) == (report.changed, report.imported)
+    assert 1 == (await watch.images())["a.svs"].latest
+
+
+async def test_a_moved_file_keeps_its_image_and_takes_the_new_name(watch: Watch) -> None:
+    watch.put("12/a.svs", slide("a"))
+    await watch.settle()
+    before = (await watch.images())["12/a.svs"]
+    (watch.root / "done").mkdir()
+    (watch.root / "12/a.svs").rename(watch.root / "done/b.svs")
+    (watch.root / "12").rmdir()
+
+    first, second = await watch.tick(), await watch.tick()
+
+    assert (1, 0) == (first.vanished, first.moved)
+    assert (0, 1, 0) == (second.vanished, second.moved, second.imported)
+    (after,) = (await watch.images()).values()
+    assert (before.id, "b.svs", "store:scanner/done/b.svs", 1) == (after.id, after.name, after.source, after.latest)
+    assert after.source_vanished is None
+    assert await watch.entry("12/a.svs") is None
+
+
+async def test_a_vanished_file_is_marked_and_unmarked_when_it_is_back(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.settle()
+    (watch.root / "a.svs").rename(watch.root.parent / "a.svs")
+
+    gone = await watch.tick()
+
+    assert 1 == gone.vanished
+    assert watch.clock.now() == (await watch.images())["a.svs"].source_vanished
+    (watch.root.parent / "a.svs").rename(watch.root / "a.svs")
+    back = await watch.tick()
+    assert (1, 0) == (back.back, back.vanished)
+    image = (await watch.images())["a.svs"]
+    assert (None, 1) == (image.source_vanished, image.latest)
+
+
+async def test_nothing_vanishes_when_the_folder_itself_is_not_there(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.settle()
+    watch.root.rename(watch.root.parent / "elsewhere")
+
+    report = await watch.tick()
+
+    assert ("done", 0) == (report.state, report.vanished)
+    assert f"{watch.root} can't be read: No such file or directory." == report.note
+    assert (await watch.images())["a.svs"].source_vanished is None
+
+
+async def test_a_copy_is_not_imported_until_it_is_the_only_one_left(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    watch.put("b.svs", slide("a"))
+
+    report = await watch.settle()
+
+    assert (1, {"duplicate": 1}) == (report.imported, report.skipped)
+    assert "b.svs is a copy of a.svs." in [example.detail for example in report.examples]
+    (before,) = (await watch.images()).values()
+    (watch.root / "a.svs").unlink()
+    last = await watch.tick()
+    assert (0, 1, 0, {}) == (last.vanished, last.moved, last.imported, last.skipped)
+    (after,) = (await watch.images()).values()
+    assert (before.id, "b.svs", None) == (after.id, after.name, after.source_vanished)
+
+
+async def test_a_copy_becomes_an_image_when_the_original_is_replaced(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    watch.put("b.svs", slide("a"))
+    await watch.settle()
+    watch.put("a.svs", slide("new"))
+
+    await watch.settle()
+    await watch.tick()
+
+    images = await watch.images()
+    assert {"a.svs": 2, "b.svs": 1} == {path: image.latest for path, image in images.items()}
+
+
+async def test_hostile_entries_are_named_and_stop_nothing(watch: Watch, tmp_path: Path) -> None:
+    (tmp_path / "outside.svs").write_bytes(slide("secret"))
+    (watch.root / "link.svs").symlink_to(tmp_path / "outside.svs")
+    (watch.root / "loop").symlink_to(watch.root)
+    os.mkfifo(watch.root / "pipe.svs")
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = os.open(watch.root, os.O_RDONLY)
+        listening.bind(f"/proc/self/fd/{here}/socket.svs")
+        os.close(here)
+    (watch.root / "empty.svs").touch()
+    (watch.root / os.fsdecode(b"\xff.svs")).write_bytes(slide("name"))
+    for name in ("a.tmp", "b.svs.part", "c.svs.crdownload", "~$d.svs", ".e.svs", "f.svs.filepart"):
+        watch.put(name, slide(name))
+    watch.put("good.svs", slide("good"))
+
+    report = await watch.settle()
+
+    assert {"good.svs"} == set(await watch.images())
+    assert {"link": 2, "special": 2, "empty": 1, "name": 1, "temporary": 6} == report.skipped
+    assert "done" == report.state
+
+
+async def test_a_file_that_can_not_be_read_is_set_aside_and_tried_again_later(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.put("a.svs", slide("a"))
+    watch.put("b.svs", slide("b"))
+    real = os.pread
+    broken = True
+
+    def pread(fd: int, length: int, offset: int) -> bytes:
+        if broken and os.readlink(f"/proc/self/fd/{fd}").endswith("a.svs"):
+            raise OSError(5, "Input/output error")
+        return real(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", pread)
+
+    report = await watch.settle()
+
+    assert (1, 1, {"unreadable": 1}) == (report.imported, report.failed, report.skipped)
+    assert ["a.svs can't be read: Input/output error."] == [example.detail for example in report.examples]
+    broken = False
+    assert (0, {"unreadable": 1}) == ((early := await watch.tick(seconds=60)).imported, early.skipped)
+    assert 1 == (await watch.tick(seconds=600)).imported
+    assert {"a.svs", "b.svs"} == set(await watch.images())
+
+
+async def test_a_file_that_changes_while_it_is_read_is_taken_in_whole_later(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.tick()
+    real, written = os.pread, list[bool]()
+
+    def pread(fd: int, length: int, offset: int) -> bytes:
+        if not written:
+            written.append(True)
+            watch.put("a.svs", slide("a", 900))
+        return real(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", pread)
+
+    assert {"changing": 1} == (await watch.tick()).skipped
+    assert {} == await watch.images()
+    await watch.settle()
+    assert slide("a", 900) == await _content(watch, "a.svs")
+
+
+async def test_what_opens_as_no_slide_is_a_failed_image_once(watch: Watch, house: House) -> None:
+    watch.put("notes.svs", b"Dear colleague, " * 40)
+
+    report = await watch.settle()
+    await watch.settle()
+
+    assert (0, 1) == (report.imported, report.failed)
+    image = (await watch.images())["notes.svs"]
+    version = await watch.version(image)
+    assert ("failed", 1) == (version.state, image.latest)
+    assert version.failure is not None
+    assert "notes.svs" in version.failure.reason
+    assert 1 == sum(isinstance(event, ImageFailed) for event in house.broker.journal)
+
+
+async def test_globs_say_what_is_taken(watch: Watch, house: House) -> None:
+    await house.store.stores.update(STORE, set={"include": ["*.svs"], "exclude": ["old/*"], "session": "All"})
+    for path in ("a.SVS", "b.txt", "old/c.svs", "new/d.svs"):
+        watch.put(path, slide(path))
+
+    report = await watch.settle()
+
+    assert {"a.SVS", "new/d.svs"} == set(await watch.images())
+    assert {"excluded": 2} == report.skipped
+    assert ["All"] == [session.title for session in await house.store.sessions.find({})]
+
+
+async def test_the_folder_of_a_slide_of_several_files_belongs_to_its_file(watch: Watch) -> None:
+    watch.put("a.mrxs", b"\xff\xd8\xff" + bytes(100))
+    watch.put("a/Data0001.dat", bytes(100))
+
+    report = await watch.settle()
+
+    assert (1, {"a.mrxs"}) == (report.seen, set(await watch.images()))
+
+
+async def test_bytes_that_the_owner_has_already_are_not_stored_again(watch: Watch, house: House) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.settle()
+    first = (await watch.images())["a.svs"]
+    watch.put("a.svs", slide("b"))
+    await watch.settle()
+    watch.put("c.svs", slide("a"))
+
+    await watch.settle()
+
+    again = await watch.version((await watch.images())["c.svs"])
+    assert (await watch.version(first, 1)).file == again.file
+
+
+async def test_an_image_that_somebody_deleted_does_not_come_again(watch: Watch, house: House) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.settle()
+    await house.store.images.delete({})
+
+    await watch.settle()
+
+    assert {} == await watch.images()
+
+
+async def test_messages_that_come_twice_change_nothing(watch: Watch, house: House) -> None:
+    watch.put("a.svs", slide("a"))
+    watch.put("b.svs", slide("a"))
+    watch.put("c.svs", b"no slide at all" * 50)
+
+    await watch.tick(twice=True)
+    report = await watch.tick(twice=True)
+
+    assert (3, 1, 1, {"duplicate": 1}) == (report.seen, report.imported, report.failed, report.skipped)
+    assert 2 == len(await watch.images())
+    assert 2 == await house.store.versions.count({})
+
+
+async def test_a_run_that_is_still_going_on_is_not_joined_by_another(watch: Watch) -> None:
+    first = watch.due()
+    await watch.handlers[type(first)](first, **watch._ports)
+
+    report = await watch.tick()
+
+    assert "missed" == report.state
+    assert report.note is not None
+    assert "still going on" in report.note
+
+
+async def test_a_paused_store_is_left_alone_and_a_removed_one_forgotten(watch: Watch, house: House) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.settle()
+    await house.store.stores.update(STORE, set={"state": "paused"})
+    await watch.deliver(watch.due())
+    assert 2 == await house.store.reports.count({})
+
+    await house.store.stores.update(STORE, set={"state": "removed", "name": None})
+    await watch.deliver(watch.due())
+
+    assert 0 == await house.store.entries.count({})
+    assert 1 == await house.store.images.count({})
+
+
+async def test_a_hundred_reports_are_kept(watch: Watch, house: House) -> None:
+    for _ in range(103):
+        last = await watch.tick()
+
+    assert 100 == await house.store.reports.count({})
+    assert last.id == (await house.store.reports.find({"store": STORE}, sort="order", limit=1))[0].id
+
+
+async def test_a_run_takes_in_no_more_than_its_share_and_says_what_is_left(watch: Watch) -> None:
+    watch.handlers[ScanStore]._imports = 2
+    for name in "abc":
+        watch.put(f"{name}.svs", slide(name))
+
+    report = await watch.settle()
+
+    assert (2, "1 more files are due: the next runs take them in.") == (report.imported, report.note)
+    assert 1 == (await watch.tick()).imported
+
+
+async def test_a_long_scan_goes_on_in_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        watch.put(f"{name}/1.svs", slide(name))
+    monkeypatch.setattr("services.sync.comparing.MOST_FOLDERS", 1)
+    scan = watch.handlers[ScanStore]
+    turns = 0
+
+    async def slow(event: ScanStore, **ports: object) -> list[object]:
+        nonlocal turns
+        turns += 1
+        watch.clock.advance(1)
+        real = watch.clock.now
+        monkeypatch.setattr(watch.clock, "now", lambda: (watch.clock.advance(200), real())[1])
+        try:
+            return list(await scan(event, **ports))
+        finally:
+            monkeypatch.setattr(watch.clock, "now", real)
+
+    watch.handlers[ScanStore] = slow
+
+    report = await watch.tick()
+
+    assert turns > 1
+    assert (3, 3) == (report.seen, report.new)
+
+
+@pytest.mark.parametrize("at", range(1, 360, 5))
+async def test_whoever_dies_anywhere_is_followed_by_one_who_ends_it(house: House, tmp_path: Path, at: int) -> None:
+    """Two ticks in which a worker dies at one step; its message comes again to another."""
+    root = tmp_path / "slides"
+    root.mkdir()
+    fuse = Fuse()
+    ports = {"blobs": Fused(house.blobs, fuse), "tiles": house.tiles}
+    watch = Watch(root, house.store, {"blobs": house.blobs, "tiles": house.tiles}, house.bus, house.clock)
+    dying = Watch(root, Fused(house.store, fuse), ports, Fused(house.bus, fuse), house.clock)
+    await watch.add()
+    watch.put("a.svs", slide("a"))
+    watch.put("old/b.svs", slide("b"))
+    await watch.settle()
+    ids = {path: image.id for path, image in (await watch.images()).items()}
+    watch.put("a.svs", slide("a", 700))
+    watch.put("c.svs", slide("c"))
+    (watch.root / "old/b.svs").rename(watch.root / "b.svs")
+
+    fuse.at, fuse.steps = at, 0
+    for n in range(2):
+        waiting = [watch.due()]
+        while waiting:
+            event = waiting.pop(0)
+            try:
+                answer = await dying.handlers[type(event)](event, **dying._ports)
+            except Crash:
+                answer = await watch.handlers[type(event)](event, **watch._ports)
+            waiting.extend(answer)
+        report = (await house.store.reports.find({"store": STORE}, sort="order", limit=1))[0]
+        assert ("done", 3) == (report.state, report.seen)
+        if n == 0:
+            assert (2, 1) == (report.new, report.vanished)
+    await watch.process()
+
+    assert (1, 1, 2) == (report.changed, report.moved, report.imported)
+    images = await watch.images()
+    assert {"a.svs": 2, "b.svs": 1, "c.svs": 1} == {path: image.latest for path, image in images.items()}
+    assert {ids["a.svs"], ids["old/b.svs"]} == {images["a.svs"].id, images["b.svs"].id}
+    assert slide("a", 700) == await _content(watch, "a.svs")
+
+
+async def _content(watch: Watch, path: str) -> bytes:
+    version = await watch.version((await watch.images())[path])
+    content: bytes = await watch._ports["blobs"].read(version.file, 0, 10**8)
+    return content
+
+
+@pytest.mark.broker
+async def test_on_mongodb_files_come_change_move_vanish_and_come_back(
+    mongod: str, house: House, tmp_path: Path
+) -> None:
+    root = tmp_path / "slides"
+    root.mkdir()
+    name = f"t{uuid.uuid4().hex[:12]}"
+    client = connect(mongod)
+    try:
+        store, blobs = MongoStore(client, name), GridFSBlobs(client, name, tmp_path / "scratch", 10**9)
+        await store.prepare()
+        await blobs.prepare()
+        watch = Watch(root, store, {"blobs": blobs, "tiles": house.tiles}, house.bus, house.clock)
+        await watch.add()
+        watch.put("12/a.svs", slide("a", 9 * 2**20))
+        watch.put("12/copy.svs", slide("a", 9 * 2**20))
+        watch.put("b.svs", slide("b"))
+        watch.put("notes.svs", b"no slide " * 100)
+
+        report = await watch.settle()
+
+        assert (2, 1, {"duplicate": 1}) == (report.imported, report.failed, report.skipped)
+        assert slide("a", 9 * 2**20) == await _content(watch, "12/a.svs")
+        before = await watch.images()
+        watch.put("b.svs", slide("b", 700))
+        (root / "12/a.svs").rename(root / "a.svs")
+        (root / "12/copy.svs").unlink()
+        assert 2 == (await watch.tick()).vanished + (await watch.tick(twice=True)).moved
+        after = await watch.images()
+        assert (before["12/a.svs"].id, 1) == (after["a.svs"].id, after["a.svs"].latest)
+        assert (before["b.svs"].id, 2) == (after["b.svs"].id, after["b.svs"].latest)
+        (root / "a.svs").rename(tmp_path / "a.svs")
+        assert 1 == (await watch.tick()).vanished
+        assert (await watch.images())["a.svs"].source_vanished is not None
+        (tmp_path / "a.svs").rename(root / "a.svs")
+        assert 1 == (await watch.tick()).back
+        assert (await watch.images())["a.svs"].source_vanished is None
+    finally:
+        await client.drop_database(name)
+        client.close()
+
+
+async def test_two_workers_that_import_the_same_content_at_once_make_one_image(watch: Watch, house: House) -> None:
+    watch.put("a.svs", slide("a"))
+    watch.put("b.svs", slide("a"))
+    await watch.tick()
+    tick = watch.due()
+    (scan,) = await watch.handlers[type(tick)](tick, **watch._ports)
+    imports = await watch.handlers[ScanStore](scan, **watch._ports)
+
+    async def work(event: ImportFile) -> None:
+        while True:
+            try:
+                await watch.handlers[ImportFile](event, **watch._ports)
+                return
+            except RetryLater:
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(work(event) for event in [*imports, *reversed(imports)]))
+    await watch.process()
+    await watch.tick()
+
+    assert 1 == await house.store.images.count({})
+    assert {("imported",): 1, ("duplicate",): 1} == await house.store.entries.tally({}, ["state"])
+
+
+async def test_a_file_whose_import_failed_for_good_does_not_keep_its_run_from_ending(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    watch.put("b.svs", slide("b"))
+    await watch.tick()
+    tick = watch.due()
+    (scan,) = await watch.handlers[type(tick)](tick, **watch._ports)
+    first, second = await watch.handlers[ScanStore](scan, **watch._ports)
+
+    await Failures(watch.clock)(first, "It went wrong.", "Look at the log.", store=watch.store)
+    await watch.deliver(second)
+
+    report = await watch.store.reports.get(first.run)
+    assert report is not None
+    assert ("done", 1, 1, {"unreadable": 1}) == (report.state, report.imported, report.failed, report.skipped)
+    assert "It went wrong." in [example.detail for example in report.examples]

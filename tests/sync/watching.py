@@ -1,0 +1,105 @@
+"""A folder store on memory ports, with its messages delivered until none is left."""
+
+import hashlib
+import os
+from collections import deque
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from services.sync.handler import TickHandler
+from services.sync.importing import ImportHandler
+from services.sync.scanning import ScanHandler
+from shared.events import Event, ImportFile, ScanStore, SyncTick
+from shared.store import Store
+from shared.store.documents import Image, Version, VersionId
+from shared.store.entries import Entry, EntryId
+from shared.store.folders import FolderStore, Report, report_id
+
+STORE, OWNER = "f" * 32, "a" * 32
+TIFF = b"II*\0"
+
+
+def slide(text: str, size: int = 600) -> bytes:
+    """What opens as a slide as far as the import looks, different for each text."""
+    return TIFF + hashlib.sha256(text.encode()).digest() + text.encode().ljust(size, b".")
+
+
+class Watch:
+    """One store over a real folder. A tick is five minutes after the one before."""
+
+    def __init__(self, root: Path, store: Store, ports: dict[str, Any], bus: Any, clock: Any) -> None:
+        self.root = root
+        self.store = store
+        self.clock = clock
+        self._written = 0
+        self._ports = {"store": store, **ports}
+        self.handlers: dict[type[Event], Any] = {
+            SyncTick: TickHandler(bus, clock, timedelta(days=365)),
+            ScanStore: ScanHandler(clock, stable=timedelta(seconds=5), imports=100),
+            ImportFile: ImportHandler(bus, clock),
+        }
+
+    async def add(self, **fields: Any) -> None:
+        about = {"name": "scanner", "root": str(self.root), "owner": OWNER, "created": self.clock.now()} | fields
+        await self.store.stores.insert(FolderStore(id=STORE, **about))
+
+    def put(self, path: str, content: bytes) -> None:
+        """Writes a file, with a modification time that differs from every earlier one."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        self._written += 1
+        os.utime(file, ns=(0, 1_700_000_000 * 10**9 + self._written))
+
+    async def deliver(self, *events: Event, twice: bool = False) -> None:
+        queue = deque(events)
+        while queue:
+            event = queue.popleft()
+            for _ in range(2 if twice else 1):
+                answer = await self.handlers[type(event)](event, **self._ports)
+            queue.extend(answer)
+
+    def due(self, seconds: float = 300) -> SyncTick:
+        self.clock.advance(seconds)
+        now: datetime = self.clock.now()
+        return SyncTick(database="slidemill", time=now, due=now)
+
+    async def tick(self, *, seconds: float = 300, twice: bool = False) -> Report:
+        """One tick and everything that follows from it, on which every new version is processed at once."""
+        event = self.due(seconds)
+        await self.deliver(event, twice=twice)
+        await self.process()
+        report = await self.store.reports.get(report_id(STORE, event.due.isoformat()))
+        assert report is not None
+        return report
+
+    async def process(self) -> None:
+        for version in await self.store.versions.find({"state": "dicing"}):
+            await self.store.versions.update(version.id, set={"state": "ready"})
+            await self.store.images.update(version.id.image, set={"current": version.id.n})
+
+    async def settle(self) -> Report:
+        """Two ticks: what is there is stable and imported after them."""
+        await self.tick()
+        return await self.tick()
+
+    async def images(self) -> dict[str, Image]:
+        """Every image by where it comes from."""
+        found = await self.store.images.find({})
+        assert len({image.source for image in found}) == len(found)
+        return {image.source.removeprefix("store:scanner/"): image for image in found}
+
+    async def version(self, image: Image, n: int | None = None) -> Version:
+        version = await self.store.versions.get(VersionId(image=image.id, n=n or image.latest))
+        assert version is not None
+        return version
+
+    async def entry(self, path: str) -> Entry | None:
+        return await self.store.entries.get(EntryId(store=STORE, path=path))
+
+
+def touch(file: Path, seconds: int = 1) -> None:
+    """Moves a file's modification time on, its content as it was."""
+    status = file.stat()
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + seconds * 10**9))

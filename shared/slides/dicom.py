@@ -17,6 +17,7 @@ from shared.slides.details import Details, positive, timestamp
 from shared.slides.elements import FRAMES, LENGTHS, OFFSETS, Dataset, Header, Reader, item, number, text
 from shared.slides.jpeg import Assembler, read_header
 
+_SERIES = 0x0020000E
 _TOTAL_COLUMNS = 0x00480006
 _TOTAL_ROWS = 0x00480007
 _COLUMNS = 0x00280011
@@ -109,14 +110,16 @@ def describe(source: BinaryIO, length: int, name: str) -> DicomSlide:
 
 
 def series_of(head: bytes) -> str | None:
-    """The SeriesInstanceUID of a DICOM file that starts with `head`, if that reaches to the pixels."""
+    """The SeriesInstanceUID of a DICOM file that starts with `head`, if that reaches so far."""
+    dataset: Dataset = {}
     reader = Reader(io.BytesIO(head), len(head))
     try:
-        return text(reader.header().dataset, 0x0020000E) or None
+        reader.header(dataset)
     except (Damaged, Truncated):
-        return None
+        pass
     finally:
         reader.close()
+    return text(dataset, _SERIES) or None
 
 
 def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:

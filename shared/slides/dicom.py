@@ -16,6 +16,7 @@ from shared.slides.details import Details, positive, timestamp
 from shared.slides.elements import FRAMES, LENGTHS, OFFSETS, Dataset, Header, Reader, item, number, text
 from shared.slides.jpeg import Assembler, read_header
 
+_CLASS = 0x00080016
 _TOTAL_COLUMNS = 0x00480006
 _TOTAL_ROWS = 0x00480007
 _COLUMNS = 0x00280011
@@ -43,6 +44,7 @@ _BARCODE = 0x22000005
 _PROFILE = 0x00282000
 _OBJECTIVE = 0x00480112
 
+_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _SYNTAXES = {
     "1.2.840.10008.1.2": "not compressed",
@@ -109,6 +111,8 @@ def describe(source: BinaryIO, length: int, name: str) -> DicomSlide:
 
 def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:
     data = header.dataset
+    if header.frames is None and text(data, _CLASS) == _WHOLE_SLIDE:
+        raise Truncated(reader.length + 1)
     width, height = number(data, _TOTAL_COLUMNS), number(data, _TOTAL_ROWS)
     cols, rows = number(data, _COLUMNS), number(data, _ROWS)
     if not (width and height and cols and rows):

@@ -13,6 +13,7 @@ FORMATS = (
     "PNG, JPEG and WebP"
 )
 
+_ONE_OF_THESE = f"Send one of these formats: {FORMATS}."
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")
 _DICOM_PREAMBLE = 128
 _UPLOAD_AGAIN = "Copy the file from the scanner again, then upload it again."
@@ -24,6 +25,9 @@ def sniff(head: bytes, name: str = "") -> Kind | None:
 
     The name only matters where the bytes tell half: an MRXS file starts as the JPEG preview that it also is.
     """
+    # Before TIFF: a DICOM file's preamble may be the beginning of a TIFF file with the same pixels.
+    if head[_DICOM_PREAMBLE : _DICOM_PREAMBLE + 4] == b"DICM":
+        return "dicom"
     if head.startswith(_TIFF):
         return "tiff"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -32,8 +36,6 @@ def sniff(head: bytes, name: str = "") -> Kind | None:
         return None if name.lower().endswith(".mrxs") else "jpeg"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
-    if head[_DICOM_PREAMBLE : _DICOM_PREAMBLE + 4] == b"DICM":
-        return "dicom"
     if head.startswith(b"ZISRAWFILE"):
         return "czi"
     return None
@@ -49,10 +51,10 @@ def unreadable(name: str, head: bytes | None = None) -> tuple[str, str]:
         if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"Rar!", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b")):
             return f"{name} is an archive, which slidemill does not unpack.", "Unpack it and upload the slides in it."
         if head.startswith((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
-            return f"{name} is a bare JPEG 2000 image, which slidemill does not read.", _ONE_FILE
+            return f"{name} is a bare JPEG 2000 image, which slidemill does not read.", _ONE_OF_THESE
         if not any(head):
             return f"{name} starts with nothing but zeros, so its content was lost on the way.", _UPLOAD_AGAIN
     return (
         f"{name} is no image that slidemill can read, whatever its name says.",
-        f"Send one of these formats: {FORMATS}.",
+        _ONE_OF_THESE,
     )

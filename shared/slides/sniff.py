@@ -13,6 +13,7 @@ FORMATS = (
     "MRXS, VMS and VMU with all their files, and DICOM series, each in one zip"
 )
 
+_ONE_OF_THESE = f"Send one of these formats: {FORMATS}."
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")
 _DICOM_PREAMBLE = 128
 # The first entry, or the end of a zip without any.
@@ -30,6 +31,9 @@ def sniff(head: bytes, name: str = "") -> Kind | None:
 
     The name only matters where the bytes tell half: an MRXS file starts as the JPEG preview that it also is.
     """
+    # Before TIFF: a DICOM file's preamble may be the beginning of a TIFF file with the same pixels.
+    if head[_DICOM_PREAMBLE : _DICOM_PREAMBLE + 4] == b"DICM":
+        return "dicom"
     if head.startswith(_TIFF):
         return "tiff"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -38,8 +42,6 @@ def sniff(head: bytes, name: str = "") -> Kind | None:
         return None if name.lower().endswith(".mrxs") else "jpeg"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
-    if head[_DICOM_PREAMBLE : _DICOM_PREAMBLE + 4] == b"DICM":
-        return "dicom"
     if head.startswith(b"ZISRAWFILE"):
         return "czi"
     if head.startswith(_ZIP):
@@ -61,10 +63,10 @@ def unreadable(name: str, head: bytes | None = None) -> tuple[str, str]:
                 "Unpack it; upload the slides in it, or one that consists of several files as a zip.",
             )
         if head.startswith((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
-            return f"{name} is a bare JPEG 2000 image, which slidemill does not read.", _ONE_FILE
+            return f"{name} is a bare JPEG 2000 image, which slidemill does not read.", _ONE_OF_THESE
         if not any(head):
             return f"{name} starts with nothing but zeros, so its content was lost on the way.", _UPLOAD_AGAIN
     return (
         f"{name} is no image that slidemill can read, whatever its name says.",
-        f"Send one of these formats: {FORMATS}.",
+        _ONE_OF_THESE,
     )

@@ -1,20 +1,24 @@
-"""A zip that holds one slide: what is in it, why it is refused, and its bounded unpacking.
+"""A zip that holds one slide: what is in it, why it is refused, and its bounded unpacking. Runs in decoder children.
 
 Sources: PKWARE's APPNOTE 6.3 for the records. Nothing that a zip says of itself is believed while it is unpacked.
 """
 
+import errno
 import os
+import re
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from shared.errors import Reject
 from shared.slides import companions
-from shared.slides.sniff import sniff
+from shared.slides.dicom import series_of
+from shared.slides.sniff import Kind, sniff
 
 MOST_ENTRIES = 20_000
 MOST_RATIO = 200
@@ -24,7 +28,9 @@ MOST_DIRECTORY_BYTES = 16 * 2**20
 MOST_INDEX_BYTES = 4 * 2**20
 MOST_NAME_BYTES = 255
 HEAD_BYTES = 512
-PIECE_BYTES = 2**20
+# What of a DICOM header comes before its series.
+SERIES_BYTES = 64 * 2**10
+PIECE_BYTES = 4 * 2**20
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -33,33 +39,61 @@ _MOST_COMMENT = 65535
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+# Anywhere in an index, since readers of such files differ in what they take for a line.
+_UPWARDS = re.compile(r"(?<![^\s=/\\])\.\.(?![^\s/\\])")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _AGAIN = "Zip the slide again with an ordinary zip program and upload that."
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, ValueError, OverflowError)
 
 
 class Inside(NamedTuple):
-    """The one slide of a zip: the file that it is opened by, and every file to unpack. Names are relative."""
+    """The one slide of a zip: the file that it is opened by, and every file to unpack, with their bytes in all.
+
+    Names are relative. `kind` is the main file's, None where an index names the slide's files.
+    """
 
     main: str
+    kind: Kind | None
     members: tuple[str, ...]
+    length: int
 
 
-def unpack(zipped: Path, folder: Path, name: str, budget: int, series: Callable[[bytes], str | None]) -> Inside:
-    """Unpacks the one slide in a zip into an empty folder, at most `budget` bytes of it.
+def find(name: str, budget: int, *, source: BinaryIO) -> Inside:
+    """Looks into a zip, called `name`, without unpacking it.
 
-    `series` tells the SeriesInstanceUID of a DICOM file from its first bytes. Raises `Reject` for whatever is wrong
-    with the zip, before anything is written where its directory tells; `OSError` if the disk is full.
+    Raises `Reject` for whatever is wrong with it, and where its slide has more than `budget` bytes.
     """
+    with _told(name):
+        _check_directory(source, name)
+        with zipfile.ZipFile(source) as archive:
+            return _inside(archive, _checked(archive.infolist(), name), name, budget)
+
+
+def unpack(folder: str, name: str, budget: int, *, source: BinaryIO) -> bool:
+    """Unpacks the slide into an empty folder, at most `budget` bytes of it; False where the disk is full.
+
+    Raises what `find` does, and `Reject` where the zip's data are not what its directory says.
+    """
+    with _told(name):
+        _check_directory(source, name)
+        with zipfile.ZipFile(source) as archive:
+            entries = _checked(archive.infolist(), name)
+            inside = _inside(archive, entries, name, budget)
+            try:
+                _write(archive, [entries[member] for member in inside.members], Path(folder), name, budget)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                return False
+    return True
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
     try:
-        with zipped.open("rb") as file:
-            _check_directory(file, name)
-            with zipfile.ZipFile(file) as archive:
-                entries = _checked(archive.infolist(), name, budget)
-                inside = _inside(archive, entries, name, series)
-                _write(archive, [entries[member] for member in inside.members], folder, name, budget)
+        yield
     except _DAMAGED as error:
         raise Reject(f"The zip {name} is damaged ({error}).", "Upload it again, or zip the slide again.") from error
-    return inside
 
 
 def _check_directory(file: BinaryIO, name: str) -> None:
@@ -86,19 +120,15 @@ def _too_many(name: str) -> Reject:
     )
 
 
-def _checked(infos: Collection[zipfile.ZipInfo], name: str, budget: int) -> dict[str, zipfile.ZipInfo]:
+def _checked(infos: Collection[zipfile.ZipInfo], name: str) -> dict[str, zipfile.ZipInfo]:
     """The files in a zip by name, without folders and desktop litter."""
     if len(infos) > MOST_ENTRIES:
         raise _too_many(name)
     entries: dict[str, zipfile.ZipInfo] = {}
     folded: set[str] = set()
-    total = 0
     for info in infos:
         if (wrong := _wrong(info)) is not None:
             raise Reject(f"The zip {name} holds {info.orig_filename!r}, which {wrong}.", _AGAIN)
-        total += info.file_size
-        if total > budget:
-            raise _too_large(name, budget)
         if info.is_dir() or not {info.filename.split("/")[0], PurePosixPath(info.filename).name}.isdisjoint(_LITTER):
             continue
         if info.filename.casefold() in folded:
@@ -144,29 +174,24 @@ def _too_large(name: str, budget: int) -> Reject:
     )
 
 
-def _inside(
-    archive: zipfile.ZipFile,
-    entries: Mapping[str, zipfile.ZipInfo],
-    name: str,
-    series: Callable[[bytes], str | None],
-) -> Inside:
+def _inside(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], name: str, budget: int) -> Inside:
     """Finds the one slide. A note or a list that lies beside it is no slide and is left out."""
     indexes: dict[str, str] = {}
     for entry in entries:
         index = companions.index_of(entry)
         if index is not None and index in entries:
-            indexes[index] = _start(archive, entries[index], MOST_INDEX_BYTES).decode("utf-8", "replace")
+            indexes[index] = _index(archive, entries[index], name)
     of_indexes = [slide for slide in companions.group(entries, indexes, {}) if companions.index_of(slide.main)]
     taken = {member for slide in of_indexes for member in slide.members}
-    pictures = {}
-    for entry in entries:
-        if entry not in taken:
-            head = _start(archive, entries[entry], HEAD_BYTES)
-            kind = sniff(head, entry)
-            if kind is not None:
-                pictures[entry] = series(_start(archive, entries[entry], PIECE_BYTES)) if kind == "dicom" else None
-    known = {entry: found for entry, found in pictures.items() if found is not None}
-    slides = of_indexes + companions.group(pictures, {}, known)
+    kinds: dict[str, Kind] = {}
+    series: dict[str, str] = {}
+    for entry, info in entries.items():
+        kind = None if entry in taken else sniff(_start(archive, info, HEAD_BYTES), entry)
+        if kind is not None and kind != "zip":
+            kinds[entry] = kind
+            if kind == "dicom" and (found := series_of(_start(archive, info, SERIES_BYTES))) is not None:
+                series[entry] = found
+    slides = of_indexes + companions.group(kinds, {}, series)
     if not slides:
         there = ", ".join(sorted(entries)[:3]) or "nothing"
         raise Reject(f"The zip {name} holds no slide: there is {there}.", "Zip the slide with all its files.")
@@ -176,10 +201,24 @@ def _inside(
             f"The zip {name} holds {len(slides)} slides, such as {first} and {second}; one zip is one slide.",
             "Zip each slide by itself and upload the zips one by one.",
         )
-    refusal = companions.refusal(slides[0])
+    (slide,) = slides
+    refusal = companions.refusal(slide)
     if refusal is not None:
         raise Reject(*refusal)
-    return Inside(slides[0].main, slides[0].members)
+    length = sum(entries[member].file_size for member in slide.members)
+    if length > budget:
+        raise _too_large(name, budget)
+    return Inside(slide.main, kinds.get(slide.main), slide.members, length)
+
+
+def _index(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> str:
+    text = _start(archive, info, MOST_INDEX_BYTES).decode("utf-8", "replace")
+    if _UPWARDS.search(text):
+        raise Reject(
+            f"The zip {name} holds {info.filename!r}, which names files outside of the slide's folder.",
+            "Copy the slide from the scanner again and zip it with the files that lie beside it.",
+        )
+    return text
 
 
 def _start(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
@@ -189,7 +228,8 @@ def _start(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
 
 def _write(archive: zipfile.ZipFile, infos: Collection[zipfile.ZipInfo], folder: Path, name: str, budget: int) -> None:
     left = budget
-    for info in infos:
+    # In the order of the zip, which comes from a database in large pieces.
+    for info in sorted(infos, key=lambda info: info.header_offset):
         path = folder / info.filename
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not even a link that somebody has put there is followed.

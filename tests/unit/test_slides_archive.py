@@ -2,6 +2,7 @@
 
 import io
 import stat
+import struct
 import zipfile
 from pathlib import Path
 
@@ -9,16 +10,17 @@ import pytest
 
 from shared.errors import Reject
 from shared.slides import archive
-from shared.slides.archive import Inside, unpack
+from shared.slides.archive import Inside, find, unpack
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(600)
-DICOM = bytes(128) + b"DICM"
 SLIDEDAT = b"[HIERARCHICAL]\r\nINDEXFILE = Index.dat\r\n[DATAFILE]\r\nFILE_COUNT = 1\r\nFILE_0 = Data0000.dat\r\n"
 MIRAX = {"a/s.mrxs": b"\xff\xd8\xff", "a/s/Slidedat.ini": SLIDEDAT, "a/s/Index.dat": b"i", "a/s/Data0000.dat": b"d"}
 
 
-def series(head: bytes) -> str | None:
-    return head[132:].decode()
+def dicom(series: bytes) -> bytes:
+    """A file's head up to its series."""
+    syntax = struct.pack("<HH2sH", 2, 0x10, b"UI", 20) + b"1.2.840.10008.1.2.1\0"
+    return bytes(128) + b"DICM" + syntax + struct.pack("<HH2sH", 0x20, 0x0E, b"UI", len(series)) + series
 
 
 def zipped(folder: Path, files: dict[str, bytes], **changes: int) -> Path:
@@ -37,7 +39,10 @@ def zipped(folder: Path, files: dict[str, bytes], **changes: int) -> Path:
 def opened(path: Path, budget: int = 2**30) -> Inside:
     folder = path.with_name("unpacked")
     folder.mkdir()
-    return unpack(path, folder, "s.zip", budget, series)
+    with path.open("rb") as source:
+        inside = find("s.zip", budget, source=source)
+        assert unpack(str(folder), "s.zip", budget, source=source)
+    return inside
 
 
 def refused(path: Path, budget: int = 2**30) -> str:
@@ -55,7 +60,7 @@ def refused(path: Path, budget: int = 2**30) -> str:
             {"s.vms": b"[V]\nImageFile=s.jpg\nMapFile=m.jpg\n", "s.jpg": b"\xff\xd8\xff", "m.jpg": b"\xff\xd8\xff"},
             "s.vms",
         ),
-        ({"d/2.dcm": DICOM + b"1.2", "d/1.dcm": DICOM + b"1.2"}, "d/1.dcm"),
+        ({"d/2.dcm": dicom(b"1.2"), "d/1.dcm": dicom(b"1.2")}, "d/1.dcm"),
         ({"s.png": PNG}, "s.png"),
     ],
 )
@@ -63,7 +68,8 @@ def test_one_slide_is_unpacked_whole_and_nothing_beside_it(tmp_path: Path, files
     inside = opened(zipped(tmp_path, files | {"notes.txt": b"note", "__MACOSX/._s.png": PNG}))
 
     there = {str(p.relative_to(tmp_path / "unpacked")): p for p in (tmp_path / "unpacked").rglob("*") if p.is_file()}
-    assert inside == (main, tuple(sorted(files)))
+    assert (inside.main, inside.members) == (main, tuple(sorted(files)))
+    assert inside.length == sum(map(len, files.values()))
     assert {name: path.read_bytes() for name, path in there.items()} == files
 
 
@@ -114,7 +120,7 @@ def test_a_bomb_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_total_over_the_budget_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    assert "more than the 1,000 bytes" in refused(zipped(tmp_path, {"s.png": PNG, "t.png": PNG}), 1000)
+    assert "more than the 500 bytes" in refused(zipped(tmp_path, {"s.png": PNG}), 500)
     assert not any((tmp_path / "unpacked").iterdir())
 
 
@@ -129,14 +135,23 @@ def test_too_many_entries_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         ({"s.png": PNG, "S.PNG": PNG}, "twice"),
         ({"s.png": PNG, "s.png/t.png": PNG}, "both as a file and as a folder"),
         ({"s.png": PNG, "t.png": PNG}, "holds 2 slides, such as s.png and t.png"),
-        ({"a.dcm": DICOM + b"1", "b.dcm": DICOM + b"2"}, "holds 2 slides"),
+        ({"a.dcm": dicom(b"1.21"), "b.dcm": dicom(b"1.22")}, "holds 2 slides"),
         ({"notes.txt": b"n"}, "holds no slide: there is notes.txt"),
         ({}, "there is nothing"),
+        ({"inner.zip": b"PK\x03\x04" + bytes(600)}, "holds no slide: there is inner.zip"),
         ({name: data for name, data in MIRAX.items() if "Data" not in name}, "a/s.mrxs lacks a/s/Data0000.dat"),
     ],
 )
 def test_what_is_not_exactly_one_whole_slide_is_named(tmp_path: Path, files: dict[str, bytes], said: str) -> None:
     assert said in refused(zipped(tmp_path, files))
+
+
+@pytest.mark.parametrize(
+    "line", [b"FILE_1=../../other/data", b"FILE_1 = sub/..", b"FILE_1 = ..", b"x=1\x0b[Y]\nFILE_1=../data"]
+)
+def test_an_index_that_points_out_of_the_folder_is_refused(tmp_path: Path, line: bytes) -> None:
+    files = MIRAX | {"a/s/Slidedat.ini": SLIDEDAT + line + b"\r\n"}
+    assert "outside of the slide's folder" in refused(zipped(tmp_path, files))
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])

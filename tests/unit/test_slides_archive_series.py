@@ -9,8 +9,7 @@ import pydicom
 import pytest
 
 from shared.errors import Reject
-from shared.slides.archive import unpack
-from shared.slides.dicom import series_of
+from shared.slides.archive import find, unpack
 from tests.slides.dicom import write_dicom
 
 
@@ -33,7 +32,9 @@ def test_a_series_is_one_slide_to_openslide_too(tmp_path: Path) -> None:
     path = zipped(tmp_path, one=True)
     folder = tmp_path / "unpacked"
     folder.mkdir()
-    inside = unpack(path, folder, "series.zip", 10**9, series_of)
+    with path.open("rb") as source:
+        inside = find("series.zip", 10**9, source=source)
+        assert unpack(str(folder), "series.zip", 10**9, source=source)
 
     assert inside.members == ("series/a.dcm", "series/b.dcm")
     with openslide.OpenSlide(folder / inside.main) as slide, openslide.OpenSlide(tmp_path / "b.dcm") as original:
@@ -44,6 +45,5 @@ def test_a_series_is_one_slide_to_openslide_too(tmp_path: Path) -> None:
 
 def test_two_series_are_two_slides(tmp_path: Path) -> None:
     path = zipped(tmp_path, one=False)
-    (tmp_path / "unpacked").mkdir()
-    with pytest.raises(Reject, match="holds 2 slides"):
-        unpack(path, tmp_path / "unpacked", "series.zip", 10**9, series_of)
+    with path.open("rb") as source, pytest.raises(Reject, match="holds 2 slides"):
+        find("series.zip", 10**9, source=source)

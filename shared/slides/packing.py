@@ -11,7 +11,7 @@ Source: PKWARE's APPNOTE 6.3: 4.3.7 (local header), 4.3.12 to 4.3.16 (directory 
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -98,9 +98,9 @@ def pack(members: Iterable[Member]) -> Packed:
     return Packed(tuple(segments), sum(map(_length, segments)))
 
 
-def length_of(lengths: Sequence[tuple[str, int]]) -> int:
+def length_of(lengths: Mapping[str, int]) -> int:
     """The length of the zip of files of these names and lengths, before their CRCs are known."""
-    return pack(Member(name, length, 0) for name, length in lengths).length
+    return pack(Member(name, length, 0) for name, length in lengths.items()).length
 
 
 def _length(segment: bytes | Piece) -> int:

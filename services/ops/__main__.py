@@ -6,6 +6,7 @@ Each command imports what it needs itself: scripts call `status` often, and it n
 import argparse
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -190,7 +191,13 @@ def main(arguments: list[str] | None = None) -> int:
     given.data = given.data.absolute()
     run: Command = given.run
     try:
-        return asyncio.run(run(given))
+        code = asyncio.run(run(given))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, as `head` does; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except CommandFailed as failure:
         print(failure, file=sys.stderr)
         return failure.code

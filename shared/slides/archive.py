@@ -41,6 +41,9 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 # Anywhere in an index, since readers of such files differ in what they take for a line.
 _UPWARDS = re.compile(r"(?<![^\s=/\\])\.\.(?![^\s/\\])")
+_LOCAL_HEADER_BYTES = 30
+# Kinds of file of which some can be read tile by tile.
+_LOOKED_INTO = ("tiff", "dicom")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _AGAIN = "Zip the slide again with an ordinary zip program and upload that."
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, ValueError, OverflowError)
@@ -49,13 +52,15 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struc
 class Inside(NamedTuple):
     """The one slide of a zip: the file that it is opened by, and every file to unpack, with their bytes in all.
 
-    Names are relative. `kind` is the main file's, None where an index names the slide's files.
+    Names are relative. `kind` is the main file's, None where an index names the slide's files. `stored` tells of files
+    that a reader may look into where they lie in the zip, as they are: (offset, length) in bytes.
     """
 
     main: str
     kind: Kind | None
     members: tuple[str, ...]
     length: int
+    stored: dict[str, tuple[int, int]]
 
 
 def find(name: str, budget: int, *, source: BinaryIO) -> Inside:
@@ -66,7 +71,10 @@ def find(name: str, budget: int, *, source: BinaryIO) -> Inside:
     with _told(name):
         _check_directory(source, name)
         with zipfile.ZipFile(source) as archive:
-            return _inside(archive, _checked(archive.infolist(), name), name, budget)
+            entries = _checked(archive.infolist(), name)
+            inside = _inside(archive, entries, name, budget)
+        places = {member: _place(source, entries[member]) for member in inside.members if inside.kind in _LOOKED_INTO}
+    return inside._replace(stored={member: place for member, place in places.items() if place is not None})
 
 
 def unpack(folder: str, name: str, budget: int, *, source: BinaryIO) -> bool:
@@ -208,7 +216,7 @@ def _inside(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], na
     length = sum(entries[member].file_size for member in slide.members)
     if length > budget:
         raise _too_large(name, budget)
-    return Inside(slide.main, kinds.get(slide.main), slide.members, length)
+    return Inside(slide.main, kinds.get(slide.main), slide.members, length, {})
 
 
 def _index(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> str:
@@ -219,6 +227,16 @@ def _index(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> str:
             "Copy the slide from the scanner again and zip it with the files that lie beside it.",
         )
     return text
+
+
+def _place(source: BinaryIO, info: zipfile.ZipInfo) -> tuple[int, int] | None:
+    """Where an entry's bytes lie as they are; None where they are compressed."""
+    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+        return None
+    source.seek(info.header_offset)
+    header = source.read(_LOCAL_HEADER_BYTES)
+    named, extra = struct.unpack_from("<2H", header, _LOCAL_HEADER_BYTES - 4)
+    return info.header_offset + len(header) + named + extra, info.file_size
 
 
 def _start(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:

@@ -1,6 +1,9 @@
 """What commands make of their arguments."""
 
 import argparse
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,16 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
     """An upload of nothing is no success."""
     with pytest.raises(CommandFailed, match="no file in what you named"):
         slides_in([tmp_path])
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None:
+    """As with `./slidemill status --json | head`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", "services.ops", "status", "--json", "--data", str(tmp_path)]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        os.close(writing)
+
+    assert (done.returncode, done.stderr) == (1, "")

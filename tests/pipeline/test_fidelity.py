@@ -16,6 +16,7 @@ from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.keys import tile_key
 from tests.pipeline.browsing import browsing, decoded
 from tests.pipeline.mill import Mill
+from tests.pipeline.viewing import seen
 from tests.slides.aperio import write_svs
 from tests.slides.dicom import write_dicom
 from tests.slides.plain import picture

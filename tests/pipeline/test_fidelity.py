@@ -14,9 +14,8 @@ from PIL import Image
 from shared.decoding import Decoders
 from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.keys import tile_key
-from tests.pipeline.browsing import browsing, decoded
 from tests.pipeline.mill import Mill
-from tests.pipeline.viewing import seen
+from tests.pipeline.viewing import decoded, seen
 from tests.slides.aperio import write_svs
 from tests.slides.dicom import write_dicom
 from tests.slides.plain import picture
@@ -67,7 +66,7 @@ async def test_copied_tiles_have_the_pixels_of_the_source(decoders: Decoders, tm
     assert geometry.tile == options.get("tile", 256)
     compared = 0
     with openslide.OpenSlide(path) as slide:
-        async with browsing(mill) as browser:
+        async with seen(mill) as browser:
             for position in Rect(
                 level=0, top=0, left=0, bottom=1100 // geometry.tile, right=1300 // geometry.tile
             ).positions():

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from shared.decoding import Decoders
-from tests.pipeline.browsing import browsing
 from tests.pipeline.mill import Mill
+from tests.pipeline.viewing import seen, shown_by_openslide
 from tests.slides import vendors, zeiss
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -21,16 +21,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def decoders() -> AsyncIterator[Decoders]:
     async with Decoders(preload="services.dicer.pixels", children=1, memory=2**30) as pool:
         yield pool
-
-
-def _shown(path: Path, vendor: str) -> np.ndarray:
-    """Full resolution by OpenSlide, over the slide's background."""
-    with openslide.OpenSlide(path) as slide:
-        assert slide.properties["openslide.vendor"] == vendor
-        pixels = np.asarray(slide.read_region((0, 0), 0, slide.dimensions))
-        background = bytes.fromhex(slide.properties.get("openslide.background-color", "FFFFFF"))
-    share = pixels[:, :, 3:] / 255
-    return np.rint(pixels[:, :, :3] * share + np.array(list(background)) * (1 - share)).astype(np.uint8)
 
 
 # What writes the slide, the ending of its name, OpenSlide's name for its maker, and how full resolution is made.
@@ -54,7 +44,8 @@ async def test_a_scanners_slide_is_seen_as_openslide_shows_it(decoders: Decoders
     write, suffix, vendor, base = SLIDES[kind]
     path = tmp_path / f"slide{suffix}"
     write(path)
-    expected = _shown(path, vendor)
+    assert openslide.OpenSlide.detect_format(path) == vendor
+    expected = shown_by_openslide(path)
     mill = Mill(decoders, tmp_path / "scratch")
     image = await mill.upload(path)
     await mill.run()
@@ -66,12 +57,12 @@ async def test_a_scanners_slide_is_seen_as_openslide_shows_it(decoders: Decoders
     assert (geometry.height, geometry.width) == expected.shape[:2]
     assert version.base == base, version.base_reason
     assert (version.base_reason is None) == (base == "copied")
-    async with browsing(mill) as browser:
-        seen = await browser.base(image)
+    async with seen(mill) as browser:
+        shown = await browser.base(image)
     if base == "copied":
-        assert np.array_equal(seen, expected)
+        assert np.array_equal(shown, expected)
     tissue = (expected != 255).any(axis=2)
-    difference = seen.astype(int) - expected
+    difference = shown.astype(int) - expected
     # What JPEG at quality 80 costs; a shift by a pixel or swapped channels cost far more.
     assert np.abs(difference[tissue]).mean() < 2.4
     assert np.abs(difference[tissue].mean(0)).max() < 1.0
@@ -90,7 +81,7 @@ async def test_a_zeiss_slides_label_macro_and_details_are_shown(decoders: Decode
     assert source is not None
     assert (source.mpp, source.objective, source.barcode) == (0.25, 20, zeiss.BARCODE)
     assert source.scanned == "2026-01-02T03:04:05+00:00"
-    async with browsing(mill) as browser:
+    async with seen(mill) as browser:
         for kind, size in (("label", zeiss.LABEL), ("macro", zeiss.MACRO)):
             picture = await browser.associated(image, kind)
             assert np.abs(picture.astype(int) - vendors.glass(*size)).mean() < 3

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1"
     scratch: Path = Path("var/scratch")
     scratch_bytes: int = 50 * 2**30
+    unpacked_bytes: int = Field(default=20 * 2**30, ge=1)
     dicer_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     pyramid_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     max_file_bytes: int = Field(default=100 * 2**30, ge=1)

@@ -25,6 +25,7 @@ async def dicer(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Con
             quality=settings.quality,
             subsampling=settings.subsampling,
             worker=settings.service,
+            unpacked_bytes=min(settings.unpacked_bytes, settings.scratch_bytes),
         )
         yield Consumer(
             stage="dicer",

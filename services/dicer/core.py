@@ -24,6 +24,7 @@ SHARES = 4
 DECODED_SIDE = 2048
 READ_GAP = 256 * 2**10
 FEW_BLOCKS = 4
+UNPACKED_BYTES = 20 * 2**30
 DECODED_TILE = 256
 COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
 # What is read tile by tile at its place in the file, to be copied or to be decoded.

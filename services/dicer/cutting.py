@@ -17,6 +17,7 @@ from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import tile_key
 from shared.tiles.writer import TileWriter
+from shared.unpacking import opened
 
 BLOCK_SECONDS = 120.0
 # Under the broker's 30 minutes for one delivery.
@@ -35,7 +36,7 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
         by_tile = _copy if source.reader in COPYING else _decode
         return await by_tile(block, version, source, geometry, recipe, blobs=blobs, tiles=tiles, decoders=decoders)
     pipe = bool(source.layout.get("piped"))
-    local = piped(blobs.stream(version.file)) if pipe else blobs.local(version.file, source.suffix)
+    local = piped(blobs.stream(version.file)) if pipe else opened(version, source, blobs=blobs, decoders=decoders)
     async with local as path, TileWriter(tiles) as writer:
         if source.reader == "openslide":
             batches = decoders.stream(

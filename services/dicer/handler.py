@@ -21,7 +21,8 @@ class Dicer:
     """What the handlers need besides the stores of a delivery.
 
     `quality` and `subsampling` are what a first plan pins where nothing else is wished of the version, `worker` is this
-    process's name, `block_bytes` about how much of a copied file one block covers.
+    process's name, `block_bytes` about how much of a copied file one block covers, `unpacked_bytes` how much a slide in
+    a zip may have.
     """
 
     decoders: Decoders
@@ -30,6 +31,7 @@ class Dicer:
     subsampling: Subsampling
     worker: str
     block_bytes: int = core.COPIED_BYTES
+    unpacked_bytes: int = core.UNPACKED_BYTES
 
     @stages.stops_when_deleted
     async def file_complete(self, event: FileComplete, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
@@ -65,7 +67,7 @@ class Dicer:
 
     async def _plan(self, version: Version, *, store: Store, blobs: Blobs) -> Version | None:
         now = self.clock.now()
-        found = await probe(version, blobs=blobs, decoders=self.decoders)
+        found = await probe(version, blobs=blobs, decoders=self.decoders, unpacked_bytes=self.unpacked_bytes)
         blocks = core.plan(version, found, now, self.block_bytes)
         return await stages.plan_blocks(
             store,

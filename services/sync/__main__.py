@@ -7,6 +7,7 @@ from datetime import timedelta
 from services.sync.handler import Failures, TickHandler
 from services.sync.importing import ImportHandler
 from services.sync.scanning import ScanHandler
+from services.sync.settling import keep_looking
 from services.sync.taking import Bounds
 from shared.bus import Bus, Consumer, Handler
 from shared.clock import Clock
@@ -34,7 +35,13 @@ async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Cons
             bytes_per_second=settings.sync_bytes_per_second,
         ),
     }
-    yield Consumer(stage="sync", handlers=handlers, failed=Failures(clock), slots=settings.sync_slots)
+    yield Consumer(
+        stage="sync",
+        handlers=handlers,
+        failed=Failures(clock),
+        slots=settings.sync_slots,
+        beside=lambda databases: keep_looking(databases, bus, clock),
+    )
 
 
 if __name__ == "__main__":

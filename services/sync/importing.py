@@ -41,9 +41,10 @@ class ImportHandler:
         self._contents: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, event: ImportFile, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
-        """Imports the file if that is still wanted. Returns the event itself where that is gone on with in a new turn.
+        """Imports the file if that is still wanted.
 
-        What comes of it is published here.
+        Returns the event itself where that is gone on with in a new turn, and the store's next run, if this was the
+        last file of one.
         """
         id = EntryId(store=event.store, path=event.path)
         entry, watched = await store.entries.get(id), await store.stores.get(event.store)
@@ -57,8 +58,7 @@ class ImportHandler:
             await store.reports.update(event.run, when={"state": "importing"}, set={"updated": self._clock.now()})
             if not ended:
                 return [event]
-        await finish(store, event.run, self._clock)
-        return []
+        return await finish(store, event.run, self._clock, database=event.database)
 
 
 class _Import:

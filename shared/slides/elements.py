@@ -30,11 +30,14 @@ Dataset = dict[int, Any]
 
 
 class Header(NamedTuple):
-    """The meta information, the data set up to its pixels, and where the encapsulated frames start (0: none do)."""
+    """The meta information, the data set up to its pixels, and where the encapsulated frames start.
+
+    0 where the pixels are not encapsulated, None where the file ends without any.
+    """
 
     syntax: str
     dataset: Dataset
-    frames: int
+    frames: int | None
 
 
 def item(data: Dataset, code: int) -> Dataset:
@@ -82,8 +85,8 @@ class Reader:
             raise Truncated(at + size)
         return data
 
-    def header(self) -> Header:
-        """Everything up to the pixels."""
+    def header(self, dataset: Dataset | None = None) -> Header:
+        """Everything up to the pixels; `dataset` is filled as far as the header can be read."""
         at = PREAMBLE
         meta: Dataset = {}
         while int.from_bytes(self.read(at, 2), "little") == 2:
@@ -94,9 +97,9 @@ class Reader:
         if syntax in (_BIG_ENDIAN, _DEFLATED):
             raise Damaged(f"its data are coded by {syntax}, which slides never are")
         self._implicit = syntax == _IMPLICIT
-        dataset: Dataset = {}
+        dataset = {} if dataset is None else dataset
         end = self._dataset(at, self.length, dataset, 0)
-        return Header(syntax, dataset, end)
+        return Header(syntax, dataset, None if end == self.length else end)
 
     def item_length(self, at: int) -> int:
         """The length of the item that starts here."""
@@ -151,8 +154,8 @@ class Reader:
                 # Of long values only the length is of interest.
                 into[code] = self.read(body, size) if size <= _VALUE_BYTES and code != _PROFILE else size
             at = body + size
-        if depth == 0:
-            raise Truncated(max(at, self.length + 1))
+        if depth == 0 and at > self.length:
+            raise Truncated(at)
         return at
 
     def _sequence(self, at: int, end: int, size: int, into: list[Dataset], depth: int) -> int:

@@ -342,6 +342,49 @@ async def test_many_who_want_a_local_copy_share_one(blobs: Blobs) -> None:
     assert len({inode for inode, _ in copies}) == 1
 
 
+async def test_what_is_in_a_file_is_unpacked_once_and_seen_whole(blobs: Blobs) -> None:
+    file = await stored(blobs, b"packed")
+    filled: list[Path] = []
+
+    async def fill(folder: Path) -> None:
+        filled.append(folder)
+        (folder / "a").write_bytes(await blobs.read(file, 0, 3))
+        (folder / "b").write_bytes(await blobs.read(file, 3, 3))
+
+    async def unpacked() -> dict[str, bytes]:
+        async with blobs.unpacked(file, 6, fill) as folder:
+            return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    assert await asyncio.gather(*(unpacked() for _ in range(5))) == [{"a": b"pac", "b": b"ked"}] * 5
+    assert len(filled) == 1
+
+
+async def test_a_deleted_file_leaves_nothing_unpacked(blobs: Blobs, tmp_path: Path) -> None:
+    file = await stored(blobs, b"packed")
+
+    async def fill(folder: Path) -> None:
+        (folder / "a").write_bytes(b"1")
+
+    async with blobs.unpacked(file, 1, fill) as folder:
+        pass
+    assert (folder / "a").exists()
+    await blobs.delete(file)
+
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    with pytest.raises(Reject, match=file):
+        await blobs.unpacked(file, 1, fill).__aenter__()
+
+
+async def test_a_file_on_its_way_is_not_unpacked(blobs: Blobs) -> None:
+    file = await stored(blobs, b"data", commit=False)
+
+    async def fill(folder: Path) -> None:
+        raise AssertionError("there is nothing whole to unpack")
+
+    with pytest.raises(Reject):
+        await blobs.unpacked(file, 1, fill).__aenter__()
+
+
 class Downloads:
     """Copies of known bytes; counts how often they are made."""
 

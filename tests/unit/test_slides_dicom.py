@@ -108,6 +108,15 @@ def test_a_file_cut_short_is_refused_wherever_it_ends(files: dict[str, bytes]) -
             looked_at(data[:end])
 
 
+def test_a_file_of_no_picture_is_no_slide_cut_short(files: dict[str, bytes]) -> None:
+    basic_text_report = "1.2.840.10008.5.1.4.1.1.88.11"
+    changes = {"SOPClassUID": basic_text_report, "PixelData": None, "TotalPixelMatrixRows": None}
+    report = _changed(files["basic"], changes)
+
+    with pytest.raises(Reject, match="holds no slide"):
+        looked_at(report)
+
+
 @settings(max_examples=300)
 @given(st.sampled_from(["basic", "extended", "sparse"]), st.integers(132, 4000), st.binary(min_size=1, max_size=8))
 def test_damage_never_makes_anything_but_a_rejection(

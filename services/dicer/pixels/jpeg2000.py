@@ -1,0 +1,72 @@
+"""JPEG 2000 tiles, decoded one by one where they lie in the file."""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from PIL import Image, ImageCms
+
+from services.dicer.core import damaged
+from services.dicer.pixels.encoding import encode
+from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
+from shared.store.documents import Recipe
+from shared.tiles.geometry import Position
+from shared.tiles.pixels import Pixels
+
+BLANK_BYTES = 4096
+
+
+def decode_jpeg2000(
+    sizes: Sequence[tuple[Position, int, int]],
+    side: int,
+    recipe: Recipe,
+    profile: bytes | None,
+    *,
+    inputs: Sequence[memoryview],
+) -> Iterator[tuple[Position, bytes]]:
+    """JPEG 2000 tiles of `side` x `side` RGB pixels: decoded, brought to sRGB, cut to (width, height) and encoded.
+
+    `profile` is the ICC profile of their colours; without one they are sRGB already.
+    """
+    to_srgb = None if profile is None else _transform(profile)
+    blanks: dict[bytes, bytes] = {}
+    for (position, width, height), data in zip(sizes, inputs, strict=True):
+        whole = width == side == height
+        # Scanners write the same blank tile over and over.
+        key = bytes(data) if whole and len(data) <= BLANK_BYTES else None
+        tile = None if key is None else blanks.get(key)
+        if tile is None:
+            pixels = _decode_jpeg2000(data, position, side)
+            if to_srgb is not None:
+                pixels = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), to_srgb))
+            tile = encode(pixels[:height, :width], recipe)
+            if key is not None:
+                blanks[key] = tile
+        yield position, tile
+
+
+def _decode_jpeg2000(data: memoryview, position: Position, side: int) -> Pixels:
+    try:
+        # What a tile claims to be decides how much memory its decoder takes.
+        if not is_plain(bytes(data[:MOST_HEADER_BYTES]), side):
+            raise ValueError("it is no RGB tile of the slide's size")
+        pixels: Pixels = imagecodecs.jpeg2k_decode(bytes(data), numthreads=1)
+    except (ValueError, imagecodecs.Jpeg2kError) as error:
+        raise damaged(position, error) from error
+    return pixels
+
+
+def _transform(profile: bytes) -> Any:
+    """From the profile's colours to sRGB; None where it is broken, which costs colour fidelity, not the slide."""
+    try:
+        return ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            "RGB",
+            "RGB",
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        )
+    except (OSError, ImageCms.PyCMSError):
+        return None

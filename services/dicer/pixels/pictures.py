@@ -1,0 +1,84 @@
+"""Pictures that libvips reads, one tile row after the other."""
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyvips
+
+from services.dicer.pixels.encoding import cut_tiles
+from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientation, unreadable
+from services.dicer.pixels.rows import Above, Row, halves
+from shared.store.documents import Recipe
+from shared.tiles.geometry import Geometry, Position, Rect
+
+# As libvips reads a file from top to bottom: taller strips take three times as long, in fresh memory for each.
+_STRIP_LINES = 16
+
+
+def cut_vips(
+    path: str,
+    name: str,
+    rect: Rect,
+    geometry: Geometry,
+    recipe: Recipe,
+    layout: Mapping[str, Any],
+    sequential: bool,
+) -> Iterator[tuple[Position, bytes]]:
+    """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a few rows' worth.
+
+    Each row is read in a thread of its own while the one before it is encoded, the right half of it in another. By the
+    source's `layout` the file is a pipe that can be read once (`piped`), and the levels above are made in passing
+    (`folded`).
+    """
+    page = layout.get("page")
+    image = open_image(
+        _open_pipe(path) if layout.get("piped") else path, name, page, access="sequential" if sequential else "random"
+    )
+    if orientation(image) != UPRIGHT:
+        # Turning needs the pixels in another order than they are stored in.
+        image = open_image(path, name, page, access="random").autorot()
+    try:
+        rows = _rows(as_srgb(image), rect, geometry, _STRIP_LINES if sequential else geometry.tile)
+        above = Above(geometry, recipe) if layout.get("folded") else None
+        with ThreadPoolExecutor(2) as threads:
+            coming = threads.submit(next, rows, None)
+            while (read := coming.result()) is not None:
+                coming = threads.submit(next, rows, None)
+                left, right = halves(read, geometry.tile)
+                encoding = threads.submit(_encoded, right, geometry, recipe)
+                yield from cut_tiles(left.pixels, left.rect, geometry, recipe)
+                yield from encoding.result()
+                if above is not None:
+                    yield from above.fold(read)
+    except pyvips.Error as error:
+        raise unreadable(name, str(error.detail or error)) from error
+
+
+def _open_pipe(path: str) -> Any:
+    # By its path libvips takes it for a file that can be mapped.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return pyvips.Source.new_from_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rows(image: Any, rect: Rect, geometry: Geometry, lines: int) -> Iterator[Row]:
+    """Each tile row of a block, read so many lines at a time."""
+    region = pyvips.Region.new(image)
+    left = rect.left * geometry.tile
+    width = min(rect.right * geometry.tile, geometry.width) - left
+    for row in range(rect.top, rect.bottom):
+        top = row * geometry.tile
+        pixels = np.empty((min(geometry.tile, geometry.height - top), width, 3), np.uint8)
+        for line in range(0, len(pixels), lines):
+            part = pixels[line : line + lines]
+            part[:] = np.frombuffer(region.fetch(left, top + line, width, len(part)), np.uint8).reshape(part.shape)
+        yield Row(Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right), pixels)
+
+
+def _encoded(row: Row, geometry: Geometry, recipe: Recipe) -> list[tuple[Position, bytes]]:
+    return list(cut_tiles(row.pixels, row.rect, geometry, recipe))

@@ -81,8 +81,9 @@ def reads(monkeypatch: pytest.MonkeyPatch, house: House) -> Reads:
 
 
 async def _import_events(watch: Watch) -> list[Event]:
-    """The imports that the next tick asks for."""
-    waiting: list[Event] = [watch.due()]
+    """The imports that one tick asks for."""
+    await watch.deliver(watch.due())
+    waiting = await watch.second_looks()
     while not all(isinstance(event, ImportFile) for event in waiting):
         event = waiting.pop(0)
         waiting += await watch.handlers[type(event)](event, **watch._ports)
@@ -119,12 +120,11 @@ async def test_no_gateway_ends_what_its_import_has_not_looked_at_for_the_last_ti
 
     folder = await _watch(house, tmp_path, Told(house.blobs, "put_chunk", look))
     folder.put("a.svs", slide("a", 3 * PIECE - 500))
-    for _ in range(2):
-        report = await folder.tick()
+    report = await folder.tick()
 
     assert (0, {"changing": 1}) == (report.imported, report.skipped)
     assert not [event for event in house.broker.journal if isinstance(event, FileComplete)]
-    await folder.settle()
+    await folder.tick()
     image = (await folder.images())["a.svs"]
     version = await folder.version(image)
     assert ("ready", slide("changed", 3 * PIECE)) == (
@@ -135,7 +135,6 @@ async def test_no_gateway_ends_what_its_import_has_not_looked_at_for_the_last_ti
 
 async def test_an_import_of_hours_is_done_in_turns_of_minutes(watch: Watch, reads: Reads) -> None:
     watch.put("a.svs", CONTENT)
-    await watch.tick()
     waiting = await _import_events(watch)
     reads.seconds = 120
     turns = []
@@ -171,7 +170,6 @@ async def test_whoever_goes_on_with_an_interrupted_import_reads_of_the_file_what
     blobs = Dying(tmp_path / "scratch")
     watch = await _watch(house, tmp_path, blobs)
     watch.put("a.svs", CONTENT)
-    await watch.tick()
     (event,) = await _import_events(watch)
     with pytest.raises(Died):
         await watch.handlers[ImportFile](event, **watch._ports)
@@ -188,7 +186,6 @@ async def test_whoever_goes_on_with_an_interrupted_import_reads_of_the_file_what
 
 async def test_workers_that_take_turns_with_one_file_come_to_its_end(watch: Watch, house: House, reads: Reads) -> None:
     watch.put("a.svs", CONTENT)
-    await watch.tick()
     waiting = await _import_events(watch)
     reads.seconds = 200
     workers = [ImportHandler(house.bus, house.clock) for _ in range(2)]
@@ -204,13 +201,13 @@ async def test_workers_that_take_turns_with_one_file_come_to_its_end(watch: Watc
 async def test_imports_read_no_faster_than_they_may(watch: Watch, house: House) -> None:
     watch.handlers[ImportFile] = ImportHandler(house.bus, house.clock, bytes_per_second=2**20)
     watch.put("a.svs", CONTENT)
-    await watch.tick()
+    waiting = await _import_events(watch)
     before = watch.clock.now()
 
-    await watch.tick(seconds=300)
+    await watch.deliver(*waiting)
 
     # But for the piece that is read at once.
-    assert (watch.clock.now() - before).total_seconds() - 300 >= (2 * LARGE - PIECE) / 2**20
+    assert (watch.clock.now() - before).total_seconds() >= (2 * LARGE - PIECE) / 2**20
     assert 1 == len(await watch.images())
 
 
@@ -219,7 +216,7 @@ async def test_a_file_for_which_the_account_has_no_room_waits_until_it_has(watch
     watch.put("b.svs", slide("b", 664))
     watch.handlers[ImportFile] = ImportHandler(house.bus, house.clock, bounds=Bounds(account=1000))
 
-    report = await watch.settle()
+    report = await watch.tick()
 
     assert (1, 1, {"account-full": 1}) == (report.imported, report.failed, report.skipped)
     assert [
@@ -246,7 +243,7 @@ async def test_a_file_for_which_the_database_has_no_room_waits_and_is_not_read_a
     watch.handlers[ImportFile] = ImportHandler(house.bus, house.clock, bounds=Bounds(reserve=4 * LARGE))
     watch.put("a.svs", CONTENT)
 
-    report = await watch.settle()
+    report = await watch.tick()
 
     assert (0, {"no-room": 1}) == (report.imported, report.skipped)
     assert {} == await watch.images()

@@ -79,14 +79,15 @@ async def status_command(given: argparse.Namespace) -> int:
 async def upload_command(given: argparse.Namespace) -> int:
     """Send files; with --wait until each is ready or failed."""
     from services.ops.gateway import PATIENCE, Gateway
+    from services.ops.gathering import gather
     from services.ops.progress import UploadProgress
     from services.ops.records import Records
-    from services.ops.uploading import slides_in, upload
+    from services.ops.uploading import upload
 
-    files, records = slides_in(given.paths), Records(given.data)
+    slides, records = gather(given.paths), Records(given.data)
     async with Gateway(given.data, PATIENCE) as gateway:
         with UploadProgress() as progress:
-            outcome = await upload(gateway, files, given.session, records=records, wait=given.wait, progress=progress)
+            outcome = await upload(gateway, slides, given.session, records=records, wait=given.wait, progress=progress)
     for failure in outcome.failures:
         print(failure, file=sys.stderr)
     if given.json:

@@ -18,7 +18,14 @@ _SCANNED = (
     ("tiff.DateTime", "%Y:%m:%d %H:%M:%S"),
 )
 _SCANNED_ISO = ("leica.creation-date", "zeiss.Information.Image.AcquisitionDateAndTime")
-_BARCODES = ("aperio.Barcode", "dicom.BarcodeValue", "leica.barcode", "philips.PIM_DP_UFS_BARCODE", "ventana.BarCode1")
+_BARCODES = (
+    "aperio.Barcode",
+    "dicom.BarcodeValue",
+    "leica.barcode",
+    "philips.PIM_DP_UFS_BARCODE",
+    "ventana.BarCode1",
+    "openslide.barcode",
+)
 _DIGITS = 14
 
 

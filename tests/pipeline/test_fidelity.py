@@ -15,7 +15,7 @@ from shared.decoding import Decoders
 from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.keys import tile_key
 from tests.pipeline.mill import Mill
-from tests.pipeline.viewing import seen
+from tests.pipeline.viewing import decoded, seen
 from tests.slides.aperio import write_svs
 from tests.slides.dicom import write_dicom
 from tests.slides.plain import picture
@@ -66,16 +66,16 @@ async def test_copied_tiles_have_the_pixels_of_the_source(decoders: Decoders, tm
     assert geometry.tile == options.get("tile", 256)
     compared = 0
     with openslide.OpenSlide(path) as slide:
-        async with seen(mill) as ask:
+        async with seen(mill) as browser:
             for position in Rect(
                 level=0, top=0, left=0, bottom=1100 // geometry.tile, right=1300 // geometry.tile
             ).positions():
-                tile = await ask(image, position)
+                tile = await browser.tile(image, position)
                 corner = (position.col * geometry.tile, position.row * geometry.tile)
                 region = slide.read_region(corner, 0, (geometry.tile, geometry.tile))
                 white = Image.new("RGBA", region.size, "white")
                 expected = np.asarray(Image.alpha_composite(white, region).convert("RGB"))
-                assert np.array_equal(simplejpeg.decode_jpeg(tile, fastdct=False, fastupsample=False), expected)
+                assert np.array_equal(decoded(tile), expected)
                 compared += 1
     assert compared >= 4
 

@@ -12,13 +12,10 @@ import openslide
 import pydicom
 import pytest
 import pytest_asyncio
-import simplejpeg
-from PIL import Image
 
 from shared.decoding import Decoders
-from shared.tiles.geometry import Rect
 from tests.pipeline.mill import Mill
-from tests.pipeline.viewing import seen
+from tests.pipeline.viewing import seen, shown_by_openslide
 from tests.slides.aperio import write_svs
 from tests.slides.dicom import write_dicom
 from tests.slides.hamamatsu import write_vms, write_vmu
@@ -67,26 +64,10 @@ def zipped(folder: Path, to: Path, compression: int = zipfile.ZIP_STORED) -> Pat
     return to
 
 
-def expected(path: Path) -> np.ndarray:
-    """Full resolution by OpenSlide, over the slide's background."""
-    with openslide.OpenSlide(path) as slide:
-        pixels = slide.read_region((0, 0), 0, slide.dimensions)
-        background = slide.properties.get("openslide.background-color", "FFFFFF")
-    return np.asarray(Image.alpha_composite(Image.new("RGBA", pixels.size, f"#{background}"), pixels).convert("RGB"))
-
-
 async def shown(mill: Mill, image: str) -> np.ndarray:
     """Full resolution, as tiles that come over HTTP."""
-    geometry = (await mill.version(image)).geometry
-    assert geometry is not None
-    pixels = np.zeros((geometry.height, geometry.width, 3), np.uint8)
-    cols, rows = geometry.grid(0)
-    async with seen(mill) as ask:
-        for position in Rect(level=0, top=0, left=0, bottom=rows, right=cols).positions():
-            tile = simplejpeg.decode_jpeg(await ask(image, position), fastdct=False, fastupsample=False)
-            y, x = position.row * geometry.tile, position.col * geometry.tile
-            pixels[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
-    return pixels
+    async with seen(mill) as browser:
+        return await browser.base(image)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +115,7 @@ async def test_a_zipped_slide_is_shown_as_openslide_shows_it(
         pictures = set(slide.associated_images) & {"label", "macro"}
     for kind in pictures:
         assert await mill.store.thumbnails.get(f"{image}:1:{kind}") is not None
-    difference = (await shown(mill, image)).astype(int) - expected(folder / name)
+    difference = (await shown(mill, image)).astype(int) - shown_by_openslide(folder / name)
     # What JPEG at quality 80 costs; a shift by a pixel or swapped channels cost far more.
     assert np.abs(difference).mean() < 2.4
     assert np.abs(difference.mean((0, 1))).max() < 1.0
@@ -155,7 +136,7 @@ async def test_tiles_that_lie_in_a_zip_as_they_are_are_copied_from_there(
     assert version.state == "ready", version.failure
     assert version.base == "copied", version.base_reason
     interior = np.s_[: SIZE[1] // 256 * 256, : SIZE[0] // 256 * 256]
-    assert np.array_equal((await shown(mill, image))[interior], expected(folder / name)[interior])
+    assert np.array_equal((await shown(mill, image))[interior], shown_by_openslide(folder / name)[interior])
     assert await mill.store.thumbnails.get(f"{image}:1:label") is not None
 
 
@@ -172,7 +153,7 @@ async def test_workers_that_get_a_block_later_unpack_by_themselves(decoders: Dec
         shutil.rmtree(scratch, ignore_errors=True)
 
     assert (await mill.version(image)).state == "ready"
-    difference = (await shown(mill, image)).astype(int) - expected(folder / "slide.mrxs")
+    difference = (await shown(mill, image)).astype(int) - shown_by_openslide(folder / "slide.mrxs")
     assert np.abs(difference).mean() < 2.4
     await mill.blobs.delete(image)
     assert not any(scratch.rglob("*.dat"))

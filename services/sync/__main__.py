@@ -7,6 +7,7 @@ from datetime import timedelta
 from services.sync.handler import Failures, TickHandler
 from services.sync.importing import ImportHandler
 from services.sync.scanning import ScanHandler
+from services.sync.settling import keep_looking
 from shared.bus import Bus, Consumer, Handler
 from shared.clock import Clock
 from shared.events import Event, ImportFile, ScanStore, SyncTick
@@ -28,7 +29,13 @@ async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Cons
         ScanStore: scans,
         ImportFile: ImportHandler(bus, clock, reserve=settings.disk_reserve_bytes),
     }
-    yield Consumer(stage="sync", handlers=handlers, failed=Failures(clock), slots=1)
+    yield Consumer(
+        stage="sync",
+        handlers=handlers,
+        failed=Failures(clock),
+        slots=1,
+        beside=lambda databases: keep_looking(databases, bus, clock),
+    )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class ImportHandler:
         self._reserve = reserve
 
     async def __call__(self, event: ImportFile, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
-        """Imports the file if that is still wanted. Returns nothing to publish: it does that itself."""
+        """Imports the file if that is still wanted. Returns the store's next run, if this was the last file of one."""
         id = EntryId(store=event.store, path=event.path)
         entry, watched = await store.entries.get(id), await store.stores.get(event.store)
         if entry is not None and entry.asked == event.run:
@@ -43,8 +43,7 @@ class ImportHandler:
             else:
                 await _Import(taking, watched, entry, event.run, self._reserve).run()
             await store.reports.update(event.run, when={"state": "importing"}, set={"updated": self._clock.now()})
-        await finish(store, event.run, self._clock)
-        return []
+        return await finish(store, event.run, self._clock, database=event.database)
 
 
 class _Import:

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from shared.errors import Reject
 from shared.events import Base
 from shared.store.documents import Block, BlockId, Reader, Recipe, Source, Subsampling, Version, Wish
 from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.squares import fold_block, rounds, squares, steps
 
 COPIED_BYTES = 32 * 2**20
 # A slide that is shorter than a few such blocks is cut finer, so that all workers find some of it to do.
@@ -23,6 +25,11 @@ LEAST_COPIED_BYTES = 8 * 2**20
 SHARES = 4
 DECODED_SIDE = 2048
 READ_GAP = 256 * 2**10
+# Of a span of rows the rows lie apart: a database answers with whole chunks, so what lies between comes anyway.
+FILE_ORDER_GAP = 4 * 2**20
+# What a block folds it holds whole, and squares smaller than 2 to this power of tiles have too large roots.
+LEAST_CLIMB = 3
+LEAST_STRIPS = 4
 FEW_BLOCKS = 4
 DECODED_TILE = 256
 COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
@@ -34,7 +41,7 @@ PIPED = ("jpeg", "png")
 JPEG2000_BYTES = 2 * 2**20
 
 # A constant of the imaging code: raised when the same source and settings give other bytes.
-REVISION = 3
+REVISION = 4
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,67 @@ def _spans(row: int, cols: int, lengths: Sequence[int], target: int) -> list[Rec
     return [*spans, Rect(level=0, top=row, left=left, bottom=row + 1, right=cols)]
 
 
+def strip_rects(geometry: Geometry, climb: int) -> list[Rect]:
+    """Aligned strips of 2 to the power `climb` tile rows."""
+    cols, rows = geometry.grid(0)
+    side = 1 << climb
+    return [Rect(level=0, top=top, left=0, bottom=min(top + side, rows), right=cols) for top in range(0, rows, side)]
+
+
+def span_rects(geometry: Geometry, lengths: Sequence[int], climb: int, target: int) -> list[Rect]:
+    """The strips of `climb`, those of more than `target` bytes of file in spans of whole squares."""
+    cols = geometry.grid(0)[0]
+    across = -(-cols >> climb)
+    rects = []
+    for strip in strip_rects(geometry, climb):
+        count = min(across, max(1, -(-_held(strip, cols, lengths) // target)))
+        # As even as whole squares allow.
+        edges = [min(cols, (across * n // count) << climb) for n in range(count + 1)]
+        rects += [strip.model_copy(update={"left": left, "right": right}) for left, right in pairwise(edges)]
+    return rects
+
+
+def _held(strip: Rect, cols: int, lengths: Sequence[int]) -> int:
+    return sum(lengths[strip.top * cols : strip.bottom * cols])
+
+
+def climb(found: Found, block_bytes: int) -> int | None:
+    """How many levels the dicer folds the squares that it cuts; None where that is left to the pyramid service.
+
+    A copied slide is folded where strips of squares are no more than `block_bytes` of file: they are held in memory.
+    """
+    geometry = found.geometry
+    most = steps(geometry)
+    if geometry.levels == 1 or found.reader == "vips-sequential":
+        return None
+    if found.reader not in COPYING:
+        return min(most, LEAST_CLIMB)
+    cols = geometry.grid(0)[0]
+    fitting = [
+        climb
+        for climb in sorted({most, max(most - 1, min(most, LEAST_CLIMB))}, reverse=True)
+        if max(_held(strip, cols, found.lengths) for strip in strip_rects(geometry, climb)) <= block_bytes
+    ]
+    many = [climb for climb in fitting if len(strip_rects(geometry, climb)) >= LEAST_STRIPS]
+    return next(iter(many or fitting[-1:]), None)
+
+
+def tile_counts(geometry: Geometry, climb: int, rect: Rect, extents: Sequence[Extent]) -> dict[Rect, int]:
+    """How many tiles the source has in each square of a block of whole squares."""
+    first = rounds(geometry, climb)[0]
+    counts = {(square.top >> climb, square.left >> climb): 0 for square in squares(geometry, first, rect)}
+    for position, extent in zip(rect.positions(), extents, strict=True):
+        if extent.length:
+            counts[position.row >> climb, position.col >> climb] += 1
+    return dict(zip(squares(geometry, first, rect), counts.values(), strict=True))
+
+
+def folded_block(version: Version, geometry: Geometry, rect: Rect, root: bytes | None, by: str, now: datetime) -> Block:
+    """The block of the pyramid's plan that is done with this square, cut and folded here."""
+    block = fold_block(version.id, geometry, 0, rounds(geometry, version.climb)[0], rect, now)
+    return block.model_copy(update={"done": True, "root": root, "by": by})
+
+
 def square_rects(geometry: Geometry, side: int = DECODED_SIDE) -> list[Rect]:
     """Squares of at most `side` pixels, for sources that can be read anywhere."""
     cols, rows = geometry.grid(0)
@@ -183,9 +251,11 @@ def unpack_extents(packed: bytes) -> list[Extent]:
 
 
 def extents_of(rect: Rect, cols: int, offsets: Sequence[int], lengths: Sequence[int]) -> bytes:
-    """The packed extents of whole tile rows, or of a span of one; `cols` is the width of the whole grid in tiles."""
-    start, stop = rect.top * cols + rect.left, (rect.bottom - 1) * cols + rect.right
-    return pack_extents(offsets[start:stop], lengths[start:stop])
+    """The packed extents of a rectangle row by row; `cols` is the width of the whole grid in tiles."""
+    spans = [slice(row * cols + rect.left, row * cols + rect.right) for row in range(rect.top, rect.bottom)]
+    return pack_extents(
+        [offset for span in spans for offset in offsets[span]], [length for span in spans for length in lengths[span]]
+    )
 
 
 def reads(rect: Rect, extents: Sequence[Extent], gap: int = READ_GAP) -> list[Read]:
@@ -216,18 +286,17 @@ def interior(geometry: Geometry) -> tuple[int, int]:
     return geometry.width // geometry.tile, geometry.height // geometry.tile
 
 
-def plan(version: Version, found: Found, issued: datetime, block_bytes: int) -> list[Block]:
-    """Every block of a slide's base level, numbered from 0: a pure function of the version and what was found."""
+def plan(version: Version, found: Found, climb: int | None, issued: datetime, block_bytes: int) -> list[Block]:
+    """Every block of a slide's base level, numbered from 0: a pure function of the version and what was found.
+
+    With a `climb` each is made of whole squares of it.
+    """
     geometry = found.geometry
-    extents: list[bytes | None]
+    rects = _rects(found, climb, block_bytes)
+    extents: list[bytes | None] = [None] * len(rects)
     if found.reader in BY_TILE:
-        share = max(LEAST_COPIED_BYTES, sum(found.lengths) // SHARES) if found.reader in COPYING else JPEG2000_BYTES
-        rects = copied_rects(geometry, found.lengths, min(block_bytes, share))
         cols = geometry.grid(0)[0]
         extents = [extents_of(rect, cols, found.offsets, found.lengths) for rect in rects]
-    else:
-        rects = [whole_rect(geometry)] if found.reader == "vips-sequential" else square_rects(geometry)
-        extents = [None] * len(rects)
     return [
         Block(
             id=BlockId(image=version.id.image, version=version.id.n, stage="dice", n=n),
@@ -238,6 +307,25 @@ def plan(version: Version, found: Found, issued: datetime, block_bytes: int) -> 
         )
         for n, (rect, packed) in enumerate(zip(rects, extents, strict=True))
     ]
+
+
+def _rects(found: Found, climb: int | None, block_bytes: int) -> list[Rect]:
+    geometry = found.geometry
+    if found.reader == "vips-sequential":
+        return [whole_rect(geometry)]
+    if found.reader not in BY_TILE:
+        return square_rects(geometry)
+    if found.reader not in COPYING:
+        target = min(block_bytes, JPEG2000_BYTES)
+        return (
+            copied_rects(geometry, found.lengths, target)
+            if climb is None
+            else (span_rects(geometry, found.lengths, climb, target))
+        )
+    if climb is not None:
+        return strip_rects(geometry, climb)
+    share = max(LEAST_COPIED_BYTES, sum(found.lengths) // SHARES)
+    return copied_rects(geometry, found.lengths, min(block_bytes, share))
 
 
 def damaged(position: Position, error: Exception) -> Reject:

@@ -101,6 +101,7 @@ class Mill:
             quality=80,
             subsampling="420",
             worker="dicer",
+            turns=asyncio.Semaphore(3),
             block_bytes=self.block_bytes,
         )
         pyramid = Pyramid(decoders=self.decoders, clock=self.clock, worker="pyramid")

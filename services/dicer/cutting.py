@@ -9,8 +9,8 @@ from services.dicer import pixels
 from services.dicer.core import (
     BY_TILE,
     COPYING,
-    FILE_ORDER_GAP,
     READ_GAP,
+    SPAN_GAP,
     Extent,
     Read,
     damaged,
@@ -131,7 +131,7 @@ async def _fold(
         async with Folding(
             block, climb, counts, writer, decoders, turns, pixels.cut_jpeg2000, geometry, recipe, climb, profile
         ) as folding:
-            async for position, data in _sliced(blobs, version.file, reads(block.rect, extents, FILE_ORDER_GAP)):
+            async for position, data in _sliced(blobs, version.file, reads(block.rect, extents, SPAN_GAP)):
                 folding.add(position, data)
         return folding.squares
     cols, rows = interior(geometry)

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from services.dicer import core
+from services.dicer import core, planning
 from services.dicer.cutting import cut
 from services.dicer.probing import probe
 from shared import stages
@@ -32,7 +32,7 @@ class Dicer:
     subsampling: Subsampling
     worker: str
     turns: asyncio.Semaphore
-    block_bytes: int = core.COPIED_BYTES
+    block_bytes: int = planning.COPIED_BYTES
 
     @stages.stops_when_deleted
     async def file_complete(self, event: FileComplete, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
@@ -69,8 +69,8 @@ class Dicer:
     async def _plan(self, version: Version, *, store: Store, blobs: Blobs) -> Version | None:
         now = self.clock.now()
         found = await probe(version, blobs=blobs, decoders=self.decoders)
-        climb = core.climb(found, self.block_bytes)
-        blocks = core.plan(version, found, climb, now, self.block_bytes)
+        climb = planning.climb(found, self.block_bytes)
+        blocks = planning.plan(version, found, climb, now, self.block_bytes)
         return await stages.plan_blocks(
             store,
             version,
@@ -83,7 +83,7 @@ class Dicer:
                 "base": found.base,
                 "base_reason": found.reason,
                 "climb": climb,
-                "lane": "express" if len(blocks) <= core.FEW_BLOCKS else "bulk",
+                "lane": "express" if len(blocks) <= planning.FEW_BLOCKS else "bulk",
                 "stages.dice.total": found.geometry.tiles(0),
             },
             self.clock,
@@ -95,7 +95,7 @@ class Dicer:
             if version.geometry is not None and done.squares:
                 now = self.clock.now()
                 folded = [
-                    core.folded_block(version, version.geometry, rect, root, self.worker, now)
+                    planning.folded_block(version, version.geometry, rect, root, self.worker, now)
                     for rect, root in done.squares
                 ]
                 # Before this block is done: whoever finds them missing later folds those squares once more.

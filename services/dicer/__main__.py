@@ -28,6 +28,7 @@ async def dicer(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Con
             worker=settings.service,
             # One square more than children: its tiles are there when a child is free.
             turns=asyncio.Semaphore(slots + 1),
+            unpacked_bytes=min(settings.unpacked_bytes, settings.scratch_bytes),
         )
         yield Consumer(
             stage="dicer",

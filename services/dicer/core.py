@@ -16,6 +16,7 @@ from shared.tiles.squares import rounds, squares
 READ_GAP = 256 * 2**10
 # The rows of a span lie apart, but a database answers with whole chunks: what lies between comes anyway.
 SPAN_GAP = 4 * 2**20
+UNPACKED_BYTES = 20 * 2**30
 DECODED_TILE = 256
 COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
 # What is read tile by tile at its place in the file, to be copied or to be decoded.

@@ -31,6 +31,7 @@ from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import tile_key
 from shared.tiles.writer import TileWriter
+from shared.unpacking import opened
 
 BLOCK_SECONDS = 120.0
 # Under the broker's 30 minutes for one delivery.
@@ -82,11 +83,11 @@ async def _regions(block: Block, plan: _Plan, writer: TileWriter, blobs: Blobs, 
     """What OpenSlide or libvips read by region."""
     version, source, geometry, recipe = plan
     pipe = bool(source.layout.get("piped"))
-    local = piped(blobs.stream(version.file)) if pipe else blobs.local(version.file, source.suffix)
+    local = piped(blobs.stream(version.file)) if pipe else opened(version, source, blobs=blobs, decoders=decoders)
     async with local as path:
-        if source.reader == "openslide":
+        if source.reader in ("openslide", "czi"):
             batches = decoders.stream(
-                pixels.cut_openslide,
+                pixels.cut_czi if source.reader == "czi" else pixels.cut_openslide,
                 str(path),
                 version.name,
                 block.rect,

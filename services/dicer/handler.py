@@ -23,7 +23,7 @@ class Dicer:
 
     `quality` and `subsampling` are what a first plan pins where nothing else is wished of the version, `worker` is this
     process's name, `turns` as in `Folding`, `block_bytes` about how much of a copied file one block covers, and the
-    most that one may where it is folded.
+    most that one may where it is folded, `unpacked_bytes` how much a slide in a zip may have.
     """
 
     decoders: Decoders
@@ -33,6 +33,7 @@ class Dicer:
     worker: str
     turns: asyncio.Semaphore
     block_bytes: int = planning.COPIED_BYTES
+    unpacked_bytes: int = core.UNPACKED_BYTES
 
     @stages.stops_when_deleted
     async def file_complete(self, event: FileComplete, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
@@ -68,7 +69,7 @@ class Dicer:
 
     async def _plan(self, version: Version, *, store: Store, blobs: Blobs) -> Version | None:
         now = self.clock.now()
-        found = await probe(version, blobs=blobs, decoders=self.decoders)
+        found = await probe(version, blobs=blobs, decoders=self.decoders, unpacked_bytes=self.unpacked_bytes)
         climb = planning.climb(found, self.block_bytes)
         blocks = planning.plan(version, found, climb, now, self.block_bytes)
         return await stages.plan_blocks(

@@ -3,10 +3,15 @@
 Runs in decoder children all the same: a header too may come from anybody.
 """
 
-from typing import BinaryIO
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, cast
 
 from services.dicer.core import BY_TILE, DECODED_TILE, Found, suffix
-from shared.slides import dicom, tiff
+from shared.errors import Reject
+from shared.slides import archive, dicom, tiff
+from shared.slides.archive import Inside
+from shared.slides.part import Part
 from shared.store.documents import Reader
 
 
@@ -60,3 +65,48 @@ def find_in_dicom(length: int, name: str, *, source: BinaryIO) -> Found:
         lengths=list(slide.lengths),
         reason=slide.reason,
     )
+
+
+def find_in_zip(name: str, budget: int, *, source: BinaryIO) -> tuple[Inside, Found | None]:
+    """What is in a zip; and what is found in it where it lies, if its tiles can be read there one by one.
+
+    Raises `Reject` where it is not exactly one slide of at most `budget` bytes.
+    """
+    inside = archive.find(name, budget, source=source)
+    find = find_in_tiff if inside.kind == "tiff" else find_in_dicom
+    found: list[tuple[int, Found]] = []
+    for member, (start, length) in inside.stored.items():
+        try:
+            found.append((start, find(length, f"{name}/{member}", source=cast(BinaryIO, Part(source, start, length)))))
+        except Reject:
+            # Of a series some files may hold no level: whether it is a slide is OpenSlide's to say.
+            if len(inside.members) == 1:
+                raise
+    levels = [(start, level) for start, level in found if not _is_associated(level)]
+    if not levels or len(found) < len(inside.members):
+        return inside, None
+    start, base = max(levels, key=lambda level: level[1].width * level[1].height)
+    if base.reader not in BY_TILE:
+        return inside, base
+    if [(level.width, level.height) for _, level in levels].count((base.width, base.height)) > 1:
+        return inside, replace(base, reader="openslide", reason="several of its files hold full resolution")
+    profile = base.layout.get("profile")
+    layout = {
+        **base.layout,
+        "profile": (start + profile[0], profile[1]) if profile else None,
+        "part": inside.stored[inside.main],
+    }
+    if len(levels) < len(found):
+        # A label or macro image in a file of its own.
+        layout |= {"member": inside.main, "unpacked": inside.length}
+    return inside, replace(base, layout=layout, offsets=[start + offset for offset in base.offsets])
+
+
+def _is_associated(found: Found) -> bool:
+    return not {"LABEL", "OVERVIEW"}.isdisjoint(found.properties.get("dicom.ImageType", "").split("\\"))
+
+
+def find_in_file(path: str, name: str) -> Found:
+    """As `find_in_tiff`, of a file on local disk."""
+    with Path(path).open("rb", buffering=0) as source:
+        return find_in_tiff(Path(path).stat().st_size, name, source=source)

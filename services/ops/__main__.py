@@ -6,6 +6,7 @@ Each command imports what it needs itself: scripts call `status` often, and it n
 import argparse
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -78,14 +79,15 @@ async def status_command(given: argparse.Namespace) -> int:
 async def upload_command(given: argparse.Namespace) -> int:
     """Send files; with --wait until each is ready or failed."""
     from services.ops.gateway import PATIENCE, Gateway
+    from services.ops.gathering import gather
     from services.ops.progress import UploadProgress
     from services.ops.records import Records
-    from services.ops.uploading import slides_in, upload
+    from services.ops.uploading import upload
 
-    files, records = slides_in(given.paths), Records(given.data)
+    slides, records = gather(given.paths), Records(given.data)
     async with Gateway(given.data, PATIENCE) as gateway:
         with UploadProgress() as progress:
-            outcome = await upload(gateway, files, given.session, records=records, wait=given.wait, progress=progress)
+            outcome = await upload(gateway, slides, given.session, records=records, wait=given.wait, progress=progress)
     for failure in outcome.failures:
         print(failure, file=sys.stderr)
     if given.json:
@@ -189,7 +191,13 @@ def main(arguments: list[str] | None = None) -> int:
     given.data = given.data.absolute()
     run: Command = given.run
     try:
-        return asyncio.run(run(given))
+        code = asyncio.run(run(given))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, as `head` does; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except CommandFailed as failure:
         print(failure, file=sys.stderr)
         return failure.code

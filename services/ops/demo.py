@@ -11,6 +11,7 @@ from deploy.local.layout import ROOT
 from deploy.local.stack import Stack, StackError, run_until_signalled
 from services.ops.errors import CommandFailed
 from services.ops.gateway import PATIENCE, Gateway
+from services.ops.gathering import gather
 from services.ops.progress import UploadProgress
 from services.ops.records import Records
 from services.ops.uploading import find_session, images_of, upload
@@ -90,6 +91,6 @@ async def _sample_there(gateway: Gateway) -> bool:
 async def _send(gateway: Gateway, slide: Path, data: Path, console: Console) -> None:
     """Send the slide and wait until it is ready or failed."""
     with UploadProgress() as progress:
-        outcome = await upload(gateway, [slide], SESSION, records=Records(data), wait=True, progress=progress)
+        outcome = await upload(gateway, gather([slide]), SESSION, records=Records(data), wait=True, progress=progress)
     for failure in outcome.failures:
         console.print(failure, markup=False)

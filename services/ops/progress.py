@@ -71,10 +71,14 @@ class UploadProgress:
             self._progress.remove_task(self._bars.pop(latest))
         self._show(file, total, stored)
 
+    def reading(self, file: Path) -> None:
+        """Say that a file is read before a byte of it is sent."""
+        self._progress.update(self._bars[file], stage="read")
+
     def sent(self, file: Path, sent: int) -> None:
         """Say that the first `sent` bytes have arrived."""
         before = self._task(self._bars[file]).completed
-        self._progress.update(self._bars[file], completed=sent)
+        self._progress.update(self._bars[file], completed=sent, stage="upload")
         if self._all is not None:
             self._progress.advance(self._all, sent - before)
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.ops.gathering import SlideFiles
+from shared.slides.packing import length_of
+
 # A gateway gives up long before that what nobody goes on with.
 _KEPT_SECONDS = 7 * 24 * 3600
 
 
 class Begun(BaseModel):
-    """One file on its way into one session, as it was when its upload began.
+    """One slide on its way into one session, as it was when its upload began; `size` is that of what is sent.
 
     `key` makes the gateway take a repeated first chunk for the same upload; `upload` is the id that it answered.
     """
@@ -27,16 +30,26 @@ class Begun(BaseModel):
     upload: str | None = None
 
     def still(self, other: "Begun") -> bool:
-        """Whether the file on disk is the same as far as its size and time tell."""
+        """Whether what is on disk is the same as far as its size and time tell."""
         return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
 
 
-def begin(file: Path, session: str) -> Begun:
-    """A new upload of a file as it is now. Raises `OSError`."""
-    now = file.stat()
+def begin(slide: SlideFiles, session: str) -> Begun:
+    """A new upload of a slide as it is now; of several files the latest time counts. Raises `OSError`."""
     return Begun(
-        path=str(file.absolute()), size=now.st_size, mtime_ns=now.st_mtime_ns, session=session, key=uuid.uuid4().hex
+        path=str(slide.path.absolute()),
+        size=size_of(slide),
+        mtime_ns=max(file.stat().st_mtime_ns for file in (slide.path, *slide.members.values())),
+        session=session,
+        key=uuid.uuid4().hex,
     )
+
+
+def size_of(slide: SlideFiles) -> int:
+    """The bytes that are sent of a slide. Raises `OSError`."""
+    if slide.members:
+        return length_of({name: file.stat().st_size for name, file in slide.members.items()})
+    return slide.path.stat().st_size
 
 
 class Records:

@@ -1,15 +1,16 @@
-"""Sends one file in chunks that can be repeated, and goes on with what an earlier command left half sent."""
+"""Sends one slide in chunks that can be repeated, and goes on with what an earlier command left half sent."""
 
 import asyncio
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from services.ops.errors import CommandFailed, Refused
 from services.ops.gateway import Gateway
+from services.ops.gathering import SlideFiles
 from services.ops.progress import UploadProgress
+from services.ops.reading import Source, opened
 from services.ops.records import Begun, Records, begin
 
 CHUNK = 4 * 2**20
@@ -17,7 +18,7 @@ CHUNK = 4 * 2**20
 
 @dataclass
 class Sender:
-    """Sends files into one session. Records of `sent` files stay until `forget`: the command may yet be broken off."""
+    """Sends slides into one session. Records of `sent` ones stay until `forget`: the command may yet be broken off."""
 
     gateway: Gateway
     session: str
@@ -25,18 +26,18 @@ class Sender:
     progress: UploadProgress
     sent: list[Begun] = field(default_factory=list)
 
-    async def send(self, file: Path) -> str:
-        """Send a file; returns its image's id. Its SHA-256 goes with the last chunk, so that the gateway proves it.
+    async def send(self, slide: SlideFiles) -> str:
+        """Send a slide; returns its image's id. Its SHA-256 goes with the last chunk, so that the gateway proves it.
 
-        Raises `Refused`, `StackUnreachable`, `OSError`, and `CommandFailed` when the file changes meanwhile.
+        Raises `Refused`, `StackUnreachable`, `OSError`, and `CommandFailed` when it changes meanwhile.
         """
-        begun, stored = await self._begun(file)
+        begun, stored = await self._begun(slide)
         if stored is not None and stored["done"]:
-            self.progress.started(file, begun.size, begun.size)
+            self.progress.started(slide.path, begun.size, begun.size)
             image = str(stored["image"])
         else:
             try:
-                image = await self._chunks(file, begun, _next_byte(stored, begun.size))
+                image = await self._chunks(slide, begun, _next_byte(stored, begun.size))
             except Refused as refusal:
                 if refusal.final:
                     self.records.forget(begun)
@@ -49,9 +50,9 @@ class Sender:
         for begun in self.sent:
             self.records.forget(begun)
 
-    async def _begun(self, file: Path) -> tuple[Begun, dict[str, Any] | None]:
+    async def _begun(self, slide: SlideFiles) -> tuple[Begun, dict[str, Any] | None]:
         """The upload to go on with or to begin, and what the gateway says of it if it knows it."""
-        now = begin(file, self.session)
+        now = begin(slide, self.session)
         earlier = self.records.find(now)
         if earlier is not None and not earlier.still(now):
             await self._cancel(earlier)
@@ -72,24 +73,28 @@ class Sender:
         return None if stored["state"] in ("failed", "expired") else stored
 
     async def _cancel(self, begun: Begun) -> None:
-        """Take away what was sent of a file that is another one by now."""
+        """Take away what was sent of a slide that is another one by now."""
         if begun.upload is not None:
             with suppress(Refused):
                 await self.gateway.request("DELETE", f"/sessions/{self.session}/files/{begun.upload}")
 
-    async def _chunks(self, file: Path, begun: Begun, start: int) -> str:
+    async def _chunks(self, slide: SlideFiles, begun: Begun, start: int) -> str:
         sha256 = hashlib.sha256()
-        where = {"name": file.name} if begun.upload is None else {"_id": begun.upload}
-        self.progress.started(file, begun.size, start)
-        with file.open("rb") as source:
+        where = {"name": slide.path.name} if begun.upload is None else {"_id": begun.upload}
+        self.progress.started(slide.path, begun.size, start)
+        if slide.members:
+            self.progress.reading(slide.path)
+        async with opened(slide) as source:
             # What is stored already is read once more, since the digest is over the whole file.
             while (sent := source.tell()) < start:
-                await asyncio.to_thread(_read, source, sha256)
+                if not await asyncio.to_thread(_read, source, sha256):
+                    break
             while True:
                 chunk = await asyncio.to_thread(_read, source, sha256)
                 stop = sent + len(chunk)
                 last = stop >= begun.size
-                if stop > begun.size or not (last or len(chunk) == CHUNK) or (last and not begun.still(_now(begun))):
+                changed = last and not begun.still(begin(slide, self.session))
+                if changed or stop > begun.size or not (last or len(chunk) == CHUNK):
                     await self._cancel(begun)
                     self.records.forget(begun)
                     raise CommandFailed("The file changed while it was being sent. Upload it again once it is whole.")
@@ -109,7 +114,7 @@ class Sender:
                     self.records.keep(begun)
                     where = {"_id": answer["_id"]}
                 sent = stop
-                self.progress.sent(file, sent)
+                self.progress.sent(slide.path, sent)
                 if last:
                     return str(answer["image"])
 
@@ -122,11 +127,7 @@ def _next_byte(stored: dict[str, Any] | None, size: int) -> int:
     return int(whole - whole % CHUNK)
 
 
-def _now(begun: Begun) -> Begun:
-    return begin(Path(begun.path), begun.session)
-
-
-def _read(source: BinaryIO, sha256: "hashlib._Hash") -> bytes:
+def _read(source: Source, sha256: "hashlib._Hash") -> bytes:
     chunk = source.read(CHUNK)
     sha256.update(chunk)
     return chunk

@@ -1,4 +1,4 @@
-"""`upload`: which files are meant, sending them several at a time, and following their images."""
+"""`upload`: sends slides, several at a time, and follows their images."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ from typing import Any
 
 from services.ops.errors import CommandFailed, Refused, StackUnreachable
 from services.ops.gateway import Gateway
+from services.ops.gathering import Gathered, SlideFiles
 from services.ops.progress import UploadProgress
-from services.ops.records import Records
+from services.ops.records import Records, size_of
 from services.ops.sending import Sender
 
 PARALLEL = 4
@@ -26,47 +27,29 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
 
 
-def slides_in(paths: Sequence[Path]) -> list[Path]:
-    """The files that are meant: files as given, of folders everything below them that is not hidden, in order.
-
-    Raises `CommandFailed` for a path that is not there, and when nothing is left.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            below = (file for file in path.rglob("*") if file.is_file())
-            found += sorted(file for file in below if not any(p.startswith(".") for p in file.relative_to(path).parts))
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise CommandFailed(f"There is no file or folder {path}: check the name.")
-    if not found:
-        raise CommandFailed("There is no file in what you named: name a slide, or a folder with slides.")
-    return list(dict.fromkeys(found))
-
-
 async def upload(
     gateway: Gateway,
-    files: Sequence[Path],
+    gathered: Gathered,
     session_title: str,
     *,
     records: Records,
     wait: bool,
     progress: UploadProgress,
 ) -> Outcome:
-    """Send the files to the caller's newest session of that title, or a new one; with `wait` until all are processed.
+    """Send the slides to the caller's newest session of that title, or a new one; with `wait` until all are processed.
 
-    Raises `StackUnreachable` when the gateway stays dead; a file that is refused is a line in the outcome. Until this
+    Raises `StackUnreachable` when the gateway stays dead; one that is refused is a line in the outcome. Until this
     has returned, the records tell the next call what is there already.
     """
     records.sweep()
-    progress.expect(len(files), sum(_size(file) for file in files))
-    outcome = Outcome(await find_session(gateway, session_title))
+    slides = gathered.slides
+    progress.expect(len(slides), sum(_size(slide) for slide in slides))
+    outcome = Outcome(await find_session(gateway, session_title), failures=list(gathered.refusals))
     sender = Sender(gateway, outcome.session, records, progress)
     by_image: dict[str, Path] = {}
     following = asyncio.create_task(_follow(gateway, outcome.session, by_image, progress)) if wait else None
     try:
-        await _send_all(sender, files, by_image, outcome.failures, wait=wait)
+        await _send_all(sender, slides, by_image, outcome.failures, wait=wait)
     finally:
         if following is not None:
             following.cancel()
@@ -81,24 +64,25 @@ async def upload(
     return outcome
 
 
-def _size(file: Path) -> int:
-    """Bytes; 0 for a file that has gone since it was found, which is told when its turn comes."""
+def _size(slide: SlideFiles) -> int:
+    """Bytes to send; 0 for a file that has gone since it was found, which is told when its turn comes."""
     try:
-        return file.stat().st_size
+        return size_of(slide)
     except OSError:
         return 0
 
 
 async def _send_all(
-    sender: Sender, files: Sequence[Path], by_image: dict[str, Path], failures: list[str], *, wait: bool
+    sender: Sender, slides: Sequence[SlideFiles], by_image: dict[str, Path], failures: list[str], *, wait: bool
 ) -> None:
-    """Send files, `PARALLEL` at a time; notes each one's image, or why it has none."""
+    """Send slides, `PARALLEL` at a time; notes each one's image, or why it has none."""
     gate = asyncio.Semaphore(PARALLEL)
 
-    async def one(file: Path) -> None:
+    async def one(slide: SlideFiles) -> None:
+        file = slide.path
         async with gate:
             try:
-                by_image[await sender.send(file)] = file
+                by_image[await sender.send(slide)] = file
                 sender.progress.delivered(file, last=not wait)
             except StackUnreachable:
                 raise
@@ -111,8 +95,8 @@ async def _send_all(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for file in files:
-                group.create_task(one(file))
+            for slide in slides:
+                group.create_task(one(slide))
     except ExceptionGroup as ended:
         first = ended.exceptions[0]
         raise StackUnreachable(f"{first} The same command goes on then.") from ended

@@ -1,7 +1,5 @@
 """Finishing: proves that the pyramid has no hole, then makes the small pictures that lists and panels show."""
 
-from functools import partial
-
 import structlog
 
 from services.pyramid import core, pixels
@@ -13,6 +11,7 @@ from shared.store.documents import Source, Thumbnail, Version
 from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry
 from shared.tiles.keys import level_range, split_key
+from shared.unpacking import opened
 
 PICTURE_SECONDS = 60.0
 
@@ -83,16 +82,19 @@ async def _associated(
 ) -> tuple[int, int, bytes] | None:
     page = source.layout.get("associated", {}).get(kind)
     if page is not None:
+        # In a zip the TIFF file is a part of the stored file.
+        start, length = source.layout.get("part") or (0, version.length or 0)
+
+        async def read(offset: int, size: int) -> bytes:
+            return await blobs.read(version.file, start + offset, min(size, length - offset))
+
         return await decoders.call(
-            pixels.associated_from_tiff,
-            page,
-            reader=partial(blobs.read, version.file),
-            length=version.length,
-            seconds=PICTURE_SECONDS,
+            pixels.associated_from_tiff, page, reader=read, length=length, seconds=PICTURE_SECONDS
         )
-    if source.reader == "openslide":
-        async with blobs.local(version.file, source.suffix) as path:
-            return await decoders.call(pixels.associated_from_openslide, str(path), kind, seconds=PICTURE_SECONDS)
+    if source.reader in ("openslide", "czi") or "member" in source.layout:
+        associated = pixels.associated_from_czi if source.reader == "czi" else pixels.associated_from_openslide
+        async with opened(version, source, blobs=blobs, decoders=decoders) as path:
+            return await decoders.call(associated, str(path), kind, seconds=PICTURE_SECONDS)
     return None
 
 

@@ -1,6 +1,6 @@
 """The uploaded files' port: written by chunk, read at any offset, complete only once verified."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -74,6 +74,16 @@ class Blobs(Protocol):
         """
         ...
 
+    def unpacked(
+        self, file: str, length: int, fill: Callable[[Path], Awaitable[None]]
+    ) -> AbstractAsyncContextManager[Path]:
+        """A folder in this host's scratch folder for as long as the context is open, of what is in a complete file.
+
+        `fill` puts files of `length` bytes in all into an empty folder, once per host under a lock; nobody sees them
+        before they are whole. Evicted as the copies of `local` are. Raises what `fill` does.
+        """
+        ...
+
     async def trim(self, file: str, before: int) -> None:
         """Removes the chunks whose number is below `before`. Harmless when repeated."""
         ...
@@ -93,6 +103,6 @@ class Blobs(Protocol):
     async def delete(self, file: str) -> None:
         """Removes chunks first, then the files document, whoever owns it. Harmless when repeated.
 
-        Its copy in this host's scratch folder goes too, unless it is open.
+        Its copy in this host's scratch folder goes too, unpacked or not, unless it is open.
         """
         ...

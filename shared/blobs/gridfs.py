@@ -6,7 +6,7 @@ stored is counted without reading it.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +44,7 @@ def _described(document: Mapping[str, Any]) -> BlobInfo:
 
 
 class GridFSBlobs:
-    """See `shared.blobs.Blobs`. Copies for `local` lie under `scratch`, about `scratch_bytes` of them."""
+    """See `shared.blobs.Blobs`. Copies lie under `scratch`, about `scratch_bytes` of them."""
 
     def __init__(self, client: "Client", database: str, scratch: Path, scratch_bytes: int) -> None:
         self._database = client[database]
@@ -187,11 +187,22 @@ class GridFSBlobs:
     @asynccontextmanager
     async def local(self, file: str, suffix: str = "") -> AsyncIterator[Path]:
         """See `Blobs.local`."""
+        info = await self._whole(file)
+        async with self._scratch.copy(self._copy_of(file), suffix, info.length, lambda: self.stream(file)) as path:
+            yield path
+
+    @asynccontextmanager
+    async def unpacked(self, file: str, length: int, fill: Callable[[Path], Awaitable[None]]) -> AsyncIterator[Path]:
+        """See `Blobs.unpacked`."""
+        await self._whole(file)
+        async with self._scratch.tree(self._copy_of(file), length, fill) as folder:
+            yield folder
+
+    async def _whole(self, file: str) -> BlobInfo:
         info = await self._info(file)
         if not info.complete:
             raise gone(file)
-        async with self._scratch.copy(self._copy_of(file), suffix, info.length, lambda: self.stream(file)) as path:
-            yield path
+        return info
 
     async def trim(self, file: str, before: int) -> None:
         """See `Blobs.trim`."""

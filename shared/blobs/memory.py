@@ -1,6 +1,6 @@
 """Uploaded files in this process's memory, for tests of whole pipelines."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from shared.errors import ChunkConflict
 
 
 class MemoryBlobs:
-    """See `shared.blobs.Blobs`. `scratch` is the folder for `local`."""
+    """See `shared.blobs.Blobs`. `scratch` is the folder for copies."""
 
     def __init__(self, scratch: Path, scratch_bytes: int = 2**40) -> None:
         self._scratch = Scratch(scratch, scratch_bytes)
@@ -81,11 +81,22 @@ class MemoryBlobs:
     @asynccontextmanager
     async def local(self, file: str, suffix: str = "") -> AsyncIterator[Path]:
         """See `Blobs.local`."""
+        info = self._whole(file)
+        async with self._scratch.copy(f"memory-{file}", suffix, info.length, lambda: self.stream(file)) as path:
+            yield path
+
+    @asynccontextmanager
+    async def unpacked(self, file: str, length: int, fill: Callable[[Path], Awaitable[None]]) -> AsyncIterator[Path]:
+        """See `Blobs.unpacked`."""
+        self._whole(file)
+        async with self._scratch.tree(f"memory-{file}", length, fill) as folder:
+            yield folder
+
+    def _whole(self, file: str) -> BlobInfo:
         info = self._files.get(file)
         if info is None or not info.complete:
             raise gone(file)
-        async with self._scratch.copy(f"memory-{file}", suffix, info.length, lambda: self.stream(file)) as path:
-            yield path
+        return info
 
     async def trim(self, file: str, before: int) -> None:
         """See `Blobs.trim`."""

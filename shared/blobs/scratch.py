@@ -1,7 +1,8 @@
 """Whole copies of stored files in a folder that the processes of one host share.
 
 Each copy has a folder of its own with `lock` and, once it is whole, `data` (and hard links of it with the suffixes
-that readers ask for). A shared lock is held while a copy is open, an exclusive one while it is made or evicted.
+that readers ask for), which is a folder where the copy is one. A shared lock is held while a copy is open, an exclusive
+one while it is made or evicted.
 """
 
 import asyncio
@@ -10,8 +11,9 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from shared.errors import Reject, RetryLater
@@ -42,6 +44,16 @@ def _lock(folder: Path, how: int) -> int | None:
         os.close(descriptor)
 
 
+def _size(path: Path) -> int | None:
+    """Bytes of a file, or of all files in a folder; None if it is not there.
+
+    A machine that lost its power may have kept a name without what it stands for.
+    """
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.exists() else None
+
+
 class Scratch:
     """About `limit` bytes of copies under `folder`; the least recently used ones go first, never an open one."""
 
@@ -55,13 +67,13 @@ class Scratch:
     ) -> AsyncIterator[Path]:
         """The path of a copy of `length` bytes, downloaded unless it is here, for as long as the context is open.
 
-        Raises `Reject` if the download has another length and `RetryLater` if the disk is full.
+        Raises `Reject` if the download has another length and `RetryLater` if the disk has no room for it.
         """
         folder = self._folder / name
         data = folder / "data"
         while True:
             held = await self._locked(folder, fcntl.LOCK_SH)
-            if data.exists():
+            if _size(data) == length:
                 break
             os.close(held)
             await self._make(folder, length, download)
@@ -73,11 +85,77 @@ class Scratch:
         finally:
             os.close(held)
 
+    @asynccontextmanager
+    async def tree(self, name: str, length: int, fill: Callable[[Path], Awaitable[None]]) -> AsyncIterator[Path]:
+        """A folder with files of `length` bytes in all, filled unless it is here, for as long as the context is open.
+
+        Nobody sees it before it is whole. Raises what `fill` does and `RetryLater` if the disk has no room for it.
+        """
+        folder = self._tree(name)
+        data = folder / "data"
+        while True:
+            held = await self._locked(folder, fcntl.LOCK_SH)
+            if await asyncio.to_thread(_size, data) == length:
+                break
+            os.close(held)
+            await self._fill(folder, length, fill)
+        try:
+            now = time.time_ns()
+            os.utime(data, ns=(now, now))
+            yield data
+        finally:
+            os.close(held)
+
+    async def _fill(self, folder: Path, length: int, fill: Callable[[Path], Awaitable[None]]) -> None:
+        held = await self._locked(folder, fcntl.LOCK_EX)
+        try:
+            if await asyncio.to_thread(_size, folder / "data") == length:
+                return
+            await asyncio.to_thread(self._clear, folder)
+            await asyncio.to_thread(self._evict, length, folder)
+            # Whoever was filling it when it was given up may still be at it: into another one.
+            part = folder / f"part-{uuid.uuid4().hex}"
+            try:
+                with self._room():
+                    part.mkdir()
+                    await fill(part)
+                    if (filled := await asyncio.to_thread(_size, part)) != length:
+                        raise Reject(
+                            f"The slide's files have {filled:,} bytes, but {length:,} were expected.",
+                            "Upload the slide again.",
+                        )
+                    part.rename(folder / "data")
+            finally:
+                await asyncio.to_thread(shutil.rmtree, part, ignore_errors=True)
+        finally:
+            os.close(held)
+
+    @staticmethod
+    def _clear(folder: Path) -> None:
+        """Removes what was left by somebody who crashed, or who is not yet done with being interrupted."""
+        for left in folder.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            elif left.name != "lock":
+                left.unlink(missing_ok=True)
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise self._full() from error
+
+    def _tree(self, name: str) -> Path:
+        return self._folder / f"{name}-unpacked"
+
     async def drop(self, name: str) -> None:
-        """Removes a copy, if there is one that nobody has open."""
-        folder = self._folder / name
-        if folder.exists():
-            await asyncio.to_thread(self._drop, folder)
+        """Removes a copy, of a file or a folder, if there is one that nobody has open."""
+        for folder in (self._folder / name, self._tree(name)):
+            if folder.exists():
+                await asyncio.to_thread(self._drop, folder)
 
     @staticmethod
     def _drop(folder: Path) -> bool:
@@ -106,8 +184,9 @@ class Scratch:
     async def _make(self, folder: Path, length: int, download: Callable[[], AsyncIterator[bytes]]) -> None:
         held = await self._locked(folder, fcntl.LOCK_EX)
         try:
-            if (folder / "data").exists():
+            if _size(folder / "data") == length:
                 return
+            await asyncio.to_thread(self._clear, folder)
             await asyncio.to_thread(self._evict, length, folder)
             part = folder / "part"
             try:
@@ -123,32 +202,34 @@ class Scratch:
         finally:
             os.close(held)
 
-    @staticmethod
-    async def _write(path: Path, pieces: AsyncIterator[bytes]) -> int:
+    async def _write(self, path: Path, pieces: AsyncIterator[bytes]) -> int:
         written = 0
-        try:
-            with path.open("wb", buffering=0) as file:
-                async for piece in pieces:
-                    written += await asyncio.to_thread(file.write, piece)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise RetryLater(f"The disk of the scratch folder {path.parent.parent} is full.") from error
+        with self._room(), path.open("wb", buffering=0) as file:
+            async for piece in pieces:
+                written += await asyncio.to_thread(file.write, piece)
         return written
 
     def _evict(self, coming: int, but: Path) -> None:
-        """Removes copies that nobody has open until `coming` more bytes fit, if they can be made to fit."""
+        """Removes copies that nobody has open until `coming` more bytes fit, if they can be made to fit the limit.
+
+        Raises `RetryLater` where the disk has no room for them whatever goes.
+        """
         copies: list[tuple[float, int, Path]] = []
         # A part is being downloaded now, which its lock tells, or was left by a crash.
-        for path in [*self._folder.glob("*/data"), *self._folder.glob("*/part")]:
+        for path in [*self._folder.glob("*/data"), *self._folder.glob("*/part*")]:
             try:
-                found = path.stat()
+                copies.append((path.stat().st_mtime, _size(path) or 0, path.parent))
             except FileNotFoundError:
                 continue
-            copies.append((found.st_mtime, found.st_size, path.parent))
-        excess = sum(size for _, size, _ in copies) + coming - self._limit
+        held, free = sum(size for _, size, _ in copies), shutil.disk_usage(self._folder).free
+        if coming > free + held:
+            raise self._full()
+        excess = max(held + coming - self._limit, coming - free)
         for _, size, folder in sorted(copies):
             if excess <= 0:
                 return
             if folder != but and self._drop(folder):
                 excess -= size
+
+    def _full(self) -> RetryLater:
+        return RetryLater(f"The disk of the scratch folder {self._folder} is full.")

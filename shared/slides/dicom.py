@@ -4,6 +4,7 @@ Sources: DICOM PS3.3 C.8.12 (whole slide microscopy) and C.7.6.17 (TILED_FULL an
 (encapsulated frames and their tables of offsets).
 """
 
+import io
 import struct
 from array import array
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from shared.slides.elements import FRAMES, LENGTHS, OFFSETS, Dataset, Header, Re
 from shared.slides.jpeg import Assembler, read_header
 
 _CLASS = 0x00080016
+_SERIES = 0x0020000E
 _TOTAL_COLUMNS = 0x00480006
 _TOTAL_ROWS = 0x00480007
 _COLUMNS = 0x00280011
@@ -107,6 +109,19 @@ def describe(source: BinaryIO, length: int, name: str) -> DicomSlide:
             return _describe(reader, reader.header(), name)
     finally:
         reader.close()
+
+
+def series_of(head: bytes) -> str | None:
+    """The SeriesInstanceUID of a DICOM file that starts with `head`, if that reaches so far."""
+    dataset: Dataset = {}
+    reader = Reader(io.BytesIO(head), len(head))
+    try:
+        reader.header(dataset)
+    except (Damaged, Truncated):
+        pass
+    finally:
+        reader.close()
+    return text(dataset, _SERIES) or None
 
 
 def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:

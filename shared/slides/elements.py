@@ -85,8 +85,8 @@ class Reader:
             raise Truncated(at + size)
         return data
 
-    def header(self) -> Header:
-        """Everything up to the pixels."""
+    def header(self, dataset: Dataset | None = None) -> Header:
+        """Everything up to the pixels; `dataset` is filled as far as the header can be read."""
         at = PREAMBLE
         meta: Dataset = {}
         while int.from_bytes(self.read(at, 2), "little") == 2:
@@ -97,7 +97,7 @@ class Reader:
         if syntax in (_BIG_ENDIAN, _DEFLATED):
             raise Damaged(f"its data are coded by {syntax}, which slides never are")
         self._implicit = syntax == _IMPLICIT
-        dataset: Dataset = {}
+        dataset = {} if dataset is None else dataset
         end = self._dataset(at, self.length, dataset, 0)
         return Header(syntax, dataset, None if end == self.length else end)
 

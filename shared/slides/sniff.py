@@ -1,23 +1,29 @@
 """What a file is, told by its first bytes: names lie, signatures rarely. Pure.
 
 Sources: TIFF 6.0 and BigTIFF headers, PNG (RFC 2083), WebP container specification, DICOM PS3.10 section 7.1,
-ZEISS CZI file format, ITU-T T.81 and T.800.
+ZEISS CZI file format, ITU-T T.81 and T.800, PKWARE's APPNOTE.
 """
 
 from typing import Literal
 
-Kind = Literal["tiff", "png", "jpeg", "webp", "dicom", "czi"]
+Kind = Literal["tiff", "png", "jpeg", "webp", "dicom", "czi", "zip"]
 
 FORMATS = (
-    "SVS, NDPI, SCN, BIF, Philips TIFF, TIFF and BigTIFF (tiled or in strips), CZI, DICOM in a single file, "
-    "PNG, JPEG and WebP"
+    "SVS, NDPI, SCN, BIF, Philips TIFF, TIFF and BigTIFF (tiled or in strips), CZI, DICOM, PNG, JPEG and WebP; "
+    "MRXS, VMS and VMU with all their files, and DICOM series, each in one zip"
 )
 
 _ONE_OF_THESE = f"Send one of these formats: {FORMATS}."
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")
 _DICOM_PREAMBLE = 128
+# The first entry, or the end of a zip without any.
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_ARCHIVES = (b"Rar!", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b")
 _UPLOAD_AGAIN = "Copy the file from the scanner again, then upload it again."
 _ONE_FILE = "Export it from the scanner's software as one file, such as SVS or tiled TIFF, and upload that."
+_WITH_FOLDER = "Choose it together with the folder that lies beside it, or upload both in one zip."
+_WITH_FILES = "Choose it together with the files that lie beside it, or upload them all in one zip."
+_ONE_OF_SEVERAL = {(".mrxs",): _WITH_FOLDER, (".vms", ".vmu"): _WITH_FILES, (".vsi",): _ONE_FILE}
 
 
 def sniff(head: bytes, name: str = "") -> Kind | None:
@@ -38,6 +44,8 @@ def sniff(head: bytes, name: str = "") -> Kind | None:
         return "webp"
     if head.startswith(b"ZISRAWFILE"):
         return "czi"
+    if head.startswith(_ZIP):
+        return "zip"
     return None
 
 
@@ -45,11 +53,15 @@ def unreadable(name: str, head: bytes | None = None) -> tuple[str, str]:
     """(reason, remedy) for a file that `sniff` does not accept; `head` lets them say what it is instead."""
     if head is not None and not head:
         return f"{name} is empty: it holds 0 bytes.", _UPLOAD_AGAIN
-    if name.lower().endswith((".mrxs", ".vms", ".vmu", ".vsi")):
-        return f"{name} is only one file of a slide that consists of several.", _ONE_FILE
+    for endings, remedy in _ONE_OF_SEVERAL.items():
+        if name.lower().endswith(endings):
+            return f"{name} is only one file of a slide that consists of several.", remedy
     if head is not None:
-        if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"Rar!", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b")):
-            return f"{name} is an archive, which slidemill does not unpack.", "Unpack it and upload the slides in it."
+        if head.startswith(_ARCHIVES):
+            return (
+                f"{name} is an archive, and slidemill unpacks only zips.",
+                "Unpack it; upload the slides in it, or one that consists of several files as a zip.",
+            )
         if head.startswith((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
             return f"{name} is a bare JPEG 2000 image, which slidemill does not read.", _ONE_OF_THESE
         if not any(head):

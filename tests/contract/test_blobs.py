@@ -342,6 +342,49 @@ async def test_many_who_want_a_local_copy_share_one(blobs: Blobs) -> None:
     assert len({inode for inode, _ in copies}) == 1
 
 
+async def test_what_is_in_a_file_is_unpacked_once_and_seen_whole(blobs: Blobs) -> None:
+    file = await stored(blobs, b"packed")
+    filled: list[Path] = []
+
+    async def fill(folder: Path) -> None:
+        filled.append(folder)
+        (folder / "a").write_bytes(await blobs.read(file, 0, 3))
+        (folder / "b").write_bytes(await blobs.read(file, 3, 3))
+
+    async def unpacked() -> dict[str, bytes]:
+        async with blobs.unpacked(file, 6, fill) as folder:
+            return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    assert await asyncio.gather(*(unpacked() for _ in range(5))) == [{"a": b"pac", "b": b"ked"}] * 5
+    assert len(filled) == 1
+
+
+async def test_a_deleted_file_leaves_nothing_unpacked(blobs: Blobs, tmp_path: Path) -> None:
+    file = await stored(blobs, b"packed")
+
+    async def fill(folder: Path) -> None:
+        (folder / "a").write_bytes(b"1")
+
+    async with blobs.unpacked(file, 1, fill) as folder:
+        pass
+    assert (folder / "a").exists()
+    await blobs.delete(file)
+
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    with pytest.raises(Reject, match=file):
+        await blobs.unpacked(file, 1, fill).__aenter__()
+
+
+async def test_a_file_on_its_way_is_not_unpacked(blobs: Blobs) -> None:
+    file = await stored(blobs, b"data", commit=False)
+
+    async def fill(folder: Path) -> None:
+        raise AssertionError("there is nothing whole to unpack")
+
+    with pytest.raises(Reject):
+        await blobs.unpacked(file, 1, fill).__aenter__()
+
+
 class Downloads:
     """Copies of known bytes; counts how often they are made."""
 
@@ -406,6 +449,21 @@ async def test_what_a_crash_left_half_downloaded_is_replaced_or_goes(tmp_path: P
         assert path.read_bytes() == bytes(100)
 
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*") if path.name != "lock"] == ["a/data"]
+
+
+async def test_a_copy_that_lost_its_end_with_the_machines_power_is_made_again(tmp_path: Path) -> None:
+    downloads = Downloads(Scratch(tmp_path, 1000))
+    async with downloads.scratch.copy("a", ".svs", 0, lambda: nothing()) as path:
+        assert path.stat().st_size == 0
+
+    async with downloads.of("a") as path:
+        assert path.read_bytes() == bytes(100)
+    assert [path.name for path in (tmp_path / "a").iterdir() if path.name != "lock"] == ["data"]
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
 
 
 async def test_a_cancelled_download_frees_the_lock(tmp_path: Path) -> None:

@@ -350,9 +350,9 @@ async def test_what_is_no_whole_part_of_ones_own_is_not_joined(gateway: Served) 
 
 async def test_parts_of_what_no_reader_can_take_are_seen_as_failed(gateway: Served) -> None:
     session = await gateway.session()
-    parts = await parts_of(gateway, b"PK\x03\x04" + bytes(1000), 2)
+    parts = await parts_of(gateway, b"Rar!" + bytes(1000), 2)
 
-    status, _ = await join(gateway, session, *parts, said={"filename": "slides.zip"})
+    status, _ = await join(gateway, session, *parts, said={"filename": "slides.rar"})
 
     assert status == 415
     (image,) = await gateway.images(session)

@@ -321,8 +321,8 @@ async def test_a_file_that_is_empty_is_seen_as_failed(gateway: Served) -> None:
 @pytest.mark.parametrize("step", [100, 1_000_000], ids=["a little at a time", "at once"])
 async def test_what_no_reader_can_take_is_refused_early_with_the_formats(gateway: Served, step: int) -> None:
     session = await gateway.session()
-    data = b"PK\x03\x04" + bytes(999_996)
-    place = await begin(gateway, session, 10**10, said={"filename": "slides.zip"})
+    data = b"Rar!" + bytes(999_996)
+    place = await begin(gateway, session, 10**10, said={"filename": "slides.rar"})
 
     for offset in range(0, len(data), step):
         answer = await patch(gateway, place, offset, data[offset : offset + step])

@@ -85,6 +85,7 @@ class Mill:
     rng: random.Random | None = None
     fuse: Fuse = field(default_factory=Fuse)
     block_bytes: int = 256 * 1024
+    unpacked_bytes: int = 2**30
     facts: list[Event] = field(default_factory=list)
     journal: list[Event] = field(default_factory=list)
     rejected: list[Event] = field(default_factory=list)
@@ -94,7 +95,7 @@ class Mill:
         self.store = MemoryStore()
         self.blobs = MemoryBlobs(self.scratch)
         self.tiles = MemoryTiles()
-        self._pending: list[Event] = []
+        self.pending: list[Event] = []
         dicer = Dicer(
             decoders=self.decoders,
             clock=self.clock,
@@ -103,6 +104,7 @@ class Mill:
             worker="dicer",
             turns=asyncio.Semaphore(3),
             block_bytes=self.block_bytes,
+            unpacked_bytes=self.unpacked_bytes,
         )
         pyramid = Pyramid(decoders=self.decoders, clock=self.clock, worker="pyramid")
         self._handlers: dict[type[Event], Callable[..., Any]] = {
@@ -157,7 +159,7 @@ class Mill:
     async def run(self) -> int:
         """Delivers until nothing is pending; returns how many deliveries that took."""
         deliveries = 0
-        while self._pending:
+        while self.pending:
             assert deliveries < MOST_DELIVERIES, "the messages never come to an end"
             batch = self._take()
             deliveries += len(batch)
@@ -167,7 +169,7 @@ class Mill:
 
     async def deliver_together(self) -> list[Event]:
         """Delivers all that is pending at once, publishes what comes of it, and returns that."""
-        together, self._pending = self._pending, []
+        together, self.pending = self.pending, []
         outcomes = await asyncio.gather(*(self._deliver(event) for event in together))
         produced = [event for outcome in outcomes for event in outcome]
         self.publish(produced)
@@ -175,15 +177,15 @@ class Mill:
 
     def _take(self) -> list[Event]:
         if self.rng is None:
-            return [self._pending.pop(0)]
-        self.rng.shuffle(self._pending)
-        batch = [self._pending.pop() for _ in range(min(self.rng.randint(1, 3), len(self._pending)))]
+            return [self.pending.pop(0)]
+        self.rng.shuffle(self.pending)
+        batch = [self.pending.pop() for _ in range(min(self.rng.randint(1, 3), len(self.pending)))]
         # The same message may be in two workers' hands at once.
         if self.rng.random() < 0.5:
             batch.append(batch[0])
         # ... or come once more when everybody has forgotten it.
         if self.rng.random() < 0.3:
-            self._pending.append(batch[-1])
+            self.pending.append(batch[-1])
         return batch
 
     def publish(self, events: list[Event]) -> None:
@@ -194,8 +196,8 @@ class Mill:
             if isinstance(event, ImageReady | ImageFailed):
                 self.facts.append(event)
             # A message that is waiting already says nothing new when it is sent again.
-            if type(event) in self._handlers and event not in self._pending:
-                self._pending.append(event)
+            if type(event) in self._handlers and event not in self.pending:
+                self.pending.append(event)
 
     async def _deliver(self, event: Event) -> list[Event]:
         ports: dict[str, Any] = {

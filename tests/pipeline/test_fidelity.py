@@ -1,7 +1,6 @@
 """What people see is what the scanner wrote: copied tiles are equal to the source's."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,13 @@ import openslide
 import pytest
 import simplejpeg
 import tifffile
-from aiohttp import ClientSession
-from aiohttp.test_utils import TestServer
 from PIL import Image
 
-from services.viewer.routes import viewer
 from shared.decoding import Decoders
-from shared.http.identity import fingerprint
-from shared.store.documents import Account, Token
-from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.keys import tile_key
 from tests.pipeline.mill import Mill
+from tests.pipeline.viewing import decoded, seen
 from tests.slides.aperio import write_svs
 from tests.slides.dicom import write_dicom
 from tests.slides.plain import picture
@@ -30,28 +25,6 @@ from tests.slides.plain import picture
 async def decoders() -> AsyncIterator[Decoders]:
     async with Decoders(preload="services.dicer.pixels", children=2, memory=2**30) as pool:
         yield pool
-
-
-@asynccontextmanager
-async def seen(mill: Mill) -> AsyncIterator[Callable[[str, Position], Awaitable[bytes]]]:
-    """What a browser gets: asks a viewer over HTTP for the tile of an image at a position."""
-    await mill.store.accounts.insert(Account(id="0" * 32, name="owner", admin=False, created=mill.clock.now()))
-    await mill.store.tokens.insert(
-        Token(id=fingerprint("owner"), account="0" * 32, kind="api", created=mill.clock.now())
-    )
-    server = TestServer(viewer(mill.store, mill.blobs, mill.tiles, mill.clock))
-    async with server, ClientSession(headers={"Authorization": "Bearer owner"}) as http:
-
-        async def ask(image: str, position: Position) -> bytes:
-            geometry = (await mill.version(image)).geometry
-            assert geometry is not None
-            level = geometry.dzi_levels - position.level
-            path = f"/api/v1/images/{image}/image_files/{level}/{position.col}_{position.row}.jpeg"
-            async with http.get(server.make_url(path)) as answer:
-                assert answer.status == 200
-                return await answer.read()
-
-        yield ask
 
 
 KINDS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
@@ -93,16 +66,16 @@ async def test_copied_tiles_have_the_pixels_of_the_source(decoders: Decoders, tm
     assert geometry.tile == options.get("tile", 256)
     compared = 0
     with openslide.OpenSlide(path) as slide:
-        async with seen(mill) as ask:
+        async with seen(mill) as browser:
             for position in Rect(
                 level=0, top=0, left=0, bottom=1100 // geometry.tile, right=1300 // geometry.tile
             ).positions():
-                tile = await ask(image, position)
+                tile = await browser.tile(image, position)
                 corner = (position.col * geometry.tile, position.row * geometry.tile)
                 region = slide.read_region(corner, 0, (geometry.tile, geometry.tile))
                 white = Image.new("RGBA", region.size, "white")
                 expected = np.asarray(Image.alpha_composite(white, region).convert("RGB"))
-                assert np.array_equal(simplejpeg.decode_jpeg(tile, fastdct=False, fastupsample=False), expected)
+                assert np.array_equal(decoded(tile), expected)
                 compared += 1
     assert compared >= 4
 

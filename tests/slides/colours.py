@@ -122,6 +122,14 @@ def _clear_deep_tiff(upright: Pixels, path: Path) -> Pixels:
     return seen
 
 
+def _premultiplied_tiff(upright: Pixels, path: Path, deep: bool = False) -> Pixels:
+    stored, seen = _half_clear(upright)
+    colours = np.rint(stored[:, :, :3] * (stored[:, :, 3:] / 255)).astype(np.uint8)
+    pixels = np.dstack([colours, stored[:, :, 3]])
+    _tiff(path, pixels.astype(np.uint16) * 257 if deep else pixels, photometric="rgb", extrasamples=["assocalpha"])
+    return seen
+
+
 def _inks(upright: Pixels) -> Any:
     image: Any = pyvips.Image.new_from_array(upright).copy(interpretation="srgb")
     return image.icc_transform("cmyk", input_profile="srgb", intent="relative")
@@ -208,6 +216,11 @@ WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     "TIFF, grey with white as 0": (".tif", lambda upright, path: _grey_tiff(upright, path, inverted=True)),
     "TIFF, palette": (".tif", _palette),
     "TIFF, alpha": (".tif", _clear_tiff),
+    "TIFF, alpha multiplied in": (".tif", _premultiplied_tiff),
+    "TIFF, alpha of 16 bits multiplied in": (
+        ".tif",
+        lambda upright, path: _premultiplied_tiff(upright, path, deep=True),
+    ),
     "TIFF, alpha of 16 bits": (".tif", _clear_deep_tiff),
     "TIFF, CMYK": (".tif", _cmyk_tiff),
     "TIFF, Display P3": (".tif", _wide),

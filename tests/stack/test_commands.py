@@ -1,13 +1,16 @@
 """What commands make of their arguments."""
 
 import argparse
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from services.ops.__main__ import workers
 from services.ops.errors import CommandFailed
-from services.ops.uploading import slides_in
+from services.ops.gathering import gather
 
 
 def test_workers_are_counted_by_service() -> None:
@@ -29,18 +32,31 @@ def test_folders_stand_for_the_files_below_them(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     named = tmp_path / "case" / ".e.svs"
 
-    found = slides_in([tmp_path, named])
+    found = [slide.path.relative_to(tmp_path).as_posix() for slide in gather([tmp_path, named]).slides]
 
-    assert [str(file.relative_to(tmp_path)) for file in found] == ["a ä.svs", "b.svs", "case/c.svs", "case/.e.svs"]
+    assert found == ["a ä.svs", "b.svs", "case/.e.svs", "case/c.svs"]
 
 
 def test_a_name_that_is_not_there_is_told(tmp_path: Path) -> None:
     """Nothing is sent when one of the names is wrong."""
     with pytest.raises(CommandFailed, match=r"no file or folder .*nothing\.svs"):
-        slides_in([tmp_path / "nothing.svs"])
+        gather([tmp_path / "nothing.svs"])
 
 
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
     """An upload of nothing is no success."""
     with pytest.raises(CommandFailed, match="no file in what you named"):
-        slides_in([tmp_path])
+        gather([tmp_path])
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None:
+    """As with `./slidemill status --json | head`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", "services.ops", "status", "--json", "--data", str(tmp_path)]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        os.close(writing)
+
+    assert (done.returncode, done.stderr) == (1, "")

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import uuid
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from shared.blobs.gridfs import GridFSBlobs
 from shared.clock import SystemClock
 from shared.http.identity import ensure_admin
 from shared.mongo import connect
+from shared.slides.packing import Member, pack
 from shared.store.mongo import MongoStore
 from tests.gateway.conftest import MIB, slide
 
@@ -267,3 +269,49 @@ async def test_each_name_is_a_file_of_its_own_and_sent_again_by_the_next_command
     assert sorted(image["name"] for image in first["images"]) == ["b.svs", "link.svs"]
     assert first["session"] == second["session"]
     assert len(await place.images(first["session"])) == 3
+
+
+@pytest.fixture
+def mirax(tmp_path: Path) -> Path:
+    """The main file of a slide whose data are four chunks and a bit."""
+    folder = tmp_path / "Fall 2"
+    (folder / "m").mkdir(parents=True)
+    (folder / "m.mrxs").write_bytes(slide(1000, seed=1))
+    (folder / "m" / "Slidedat.ini").write_text("[HIERARCHICAL]\nINDEXFILE = Index.dat\n[DATAFILE]\nFILE_0 = 0.dat\n")
+    (folder / "m" / "Index.dat").write_bytes(bytes(5000))
+    (folder / "m" / "0.dat").write_bytes(slide(4 * CHUNK, seed=2))
+    return folder / "m.mrxs"
+
+
+async def test_a_slide_of_several_files_is_one_image_and_goes_on_as_others_do(place: Place, mirax: Path) -> None:
+    place.line.silent_after = 2 * CHUNK
+    process = await place.upload(mirax)
+    await asyncio.wait_for(place.line.silent.wait(), PATIENCE)
+    process.kill()
+    await ended(process)
+    place.line.mend()
+
+    code, out, messages = await ended(await place.upload(mirax.parent))
+    told = json.loads(out)
+
+    assert code == 0, messages
+    (image,) = await place.images(told["session"])
+    assert image["name"] == "m.mrxs"
+    files = {f.relative_to(mirax.parent).as_posix(): f.read_bytes() for f in mirax.parent.rglob("*") if f.is_file()}
+    zipped = pack(Member(name, len(data), zlib.crc32(data)) for name, data in files.items()).segments
+    sent = b"".join(part if isinstance(part, bytes) else files[part.member] for part in zipped)
+    assert (image["length"], image["sha256"]) == (len(sent), hashlib.sha256(sent).hexdigest())
+    assert place.line.sent <= image["length"] + 2 * CHUNK + HEADERS
+    assert place.records() == []
+
+
+async def test_a_slide_that_lacks_a_file_is_told_and_others_arrive(place: Place, mirax: Path, folder: Path) -> None:
+    (mirax.with_suffix("") / "0.dat").unlink()
+
+    code, out, messages = await ended(await place.upload(mirax, folder / "b.svs"))
+
+    assert code == 1
+    assert [image["name"] for image in json.loads(out)["images"]] == ["b.svs"]
+    assert [line for line in messages.splitlines() if "lacks" in line] == [
+        "Fall 2/m.mrxs lacks Fall 2/m/0.dat. Copy the slide from the scanner again, with every file that belongs to it."
+    ]

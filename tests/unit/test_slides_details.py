@@ -23,6 +23,7 @@ from shared.slides.details import of_openslide
         ({"dicom.AcquisitionDateTime": "20260102100000.000000"}, "2026-01-02T10:00:00", None),
         ({"tiff.DateTime": "2026:01:02 10:00:00"}, "2026-01-02T10:00:00", None),
         ({"tiff.DateTime": "yesterday", "ventana.BarCode1": "S26-2"}, None, "S26-2"),
+        ({"openslide.barcode": "S26-3"}, None, "S26-3"),
         ({}, None, None),
     ],
 )

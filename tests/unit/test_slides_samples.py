@@ -7,9 +7,10 @@ import openslide
 import pytest
 import tifffile
 from PIL import Image
+from pylibCZIrw.czi import open_czi
 
 from deploy.local.tissue import PIECE, Tissue
-from tests.slides import plain
+from tests.slides import plain, zeiss
 from tests.slides.aperio import write_svs
 
 
@@ -127,3 +128,20 @@ def open_whole(path: Path) -> None:
     else:
         with Image.open(path) as image:
             image.load()
+
+
+@pytest.mark.parametrize(
+    ("compression", "deep"),
+    [("none", False), ("none", True), ("zstd0", False), ("zstd1", False), ("jpegxr", False), ("jpegxr", True)],
+)
+def test_the_makers_own_library_shows_what_was_drawn_in_czi(
+    tmp_path: Path, compression: zeiss.Compression, deep: bool
+) -> None:
+    path = tmp_path / "slide.czi"
+    zeiss.write_czi(path, compression=compression, deep=deep, planes="ZT")
+
+    with open_czi(str(path)) as slide:
+        shown = slide.read(plane={"C": 0}, background_pixel=(1, 1, 1))[:, :, ::-1]
+        scenes = [(place.w, place.h) for place in slide.scenes_bounding_rectangle.values()]
+    assert np.array_equal(shown // 257 if deep else shown, zeiss.drawn())
+    assert scenes == [scene[2:] for scene in zeiss.SCENES]

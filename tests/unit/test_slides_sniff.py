@@ -46,7 +46,9 @@ def test_a_slide_is_known_under_any_name(tmp_path: Path) -> None:
         ((b"II*\0" + b"\x10\0\0\0").ljust(128, b"\0") + b"DICM\2\0", "dicom"),
         (b"ZISRAWFILE\0\0\0\0\0\0", "czi"),
         (b"RIFF\x10\0\0\0WAVEfmt ", None),
-        (b"PK\x03\x04\x14\0", None),
+        (b"PK\x03\x04\x14\0", "zip"),
+        (b"PK\x05\x06" + bytes(18), "zip"),
+        (b"Rar!\x1a\x07\x01\0", None),
         (b"\0\0\0\x0cjP  \r\n\x87\n", None),
         (b"II*", None),
         (b"", None),
@@ -60,14 +62,16 @@ def test_the_preview_of_a_slide_in_many_files_is_not_taken_for_the_slide(tmp_pat
     head = plain.write("jpeg", tmp_path).read_bytes()[:512]
 
     assert sniff(head, "Case 12.MRXS") is None
-    assert unreadable("Case 12.MRXS", head)[0] == "Case 12.MRXS is only one file of a slide that consists of several."
+    reason, remedy = unreadable("Case 12.MRXS", head)
+    assert reason == "Case 12.MRXS is only one file of a slide that consists of several."
+    assert "zip" in remedy
 
 
 @pytest.mark.parametrize(
     ("head", "said"),
     [
         (b"", "empty"),
-        (b"PK\x03\x04\x14\0", "archive"),
+        (b"Rar!\x1a\x07\x01\0", "archive"),
         (b"\xff\x4f\xff\x51\0\x2f", "JPEG 2000"),
         (b"\0" * 512, "zeros"),
         (b"This is a shopping list.", "no image"),

@@ -7,11 +7,11 @@ import openslide
 import pyvips
 from PIL import ImageCms
 
-from services.dicer.pixels.encoding import cut_tiles
+from services.dicer.pixels.folding import cut_square
 from services.dicer.pixels.opening import OPAQUE, PROFILE, as_srgb, unreadable
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Rect
-from shared.tiles.pixels import Made, Pixels, Square, halve
+from shared.tiles.pixels import Made, Pixels
 
 
 def cut_openslide(
@@ -33,11 +33,7 @@ def cut_openslide(
         image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
         image.set_type(pyvips.GValue.blob_type, PROFILE, profile)
         pixels = as_srgb(image).numpy()
-    yield from cut_tiles(pixels, rect, geometry, recipe)
-    if climb is not None:
-        square = Square(rect, geometry)
-        square.put_all(rect, halve(pixels, 1))
-        yield from square.fold(recipe, climb)
+    yield from cut_square(pixels, rect, geometry, recipe, climb)
 
 
 def _profile(slide: openslide.OpenSlide) -> bytes | None:

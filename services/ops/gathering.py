@@ -1,0 +1,111 @@
+"""Which slides are in files and folders on disk, and of which files each consists."""
+
+import os.path
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from services.ops.errors import CommandFailed
+from shared.slides import companions, packing
+from shared.slides.archive import HEAD_BYTES, MOST_INDEX_BYTES, SERIES_BYTES
+from shared.slides.dicom import series_of
+from shared.slides.sniff import sniff
+
+
+class SlideFiles(NamedTuple):
+    """A slide on disk: the file that it goes by, and of one that has several all of them by their names in the zip."""
+
+    path: Path
+    members: dict[str, Path]
+
+
+@dataclass
+class Gathered:
+    """What there is to send, and a sentence for each slide that lacks files of its own."""
+
+    slides: list[SlideFiles] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+
+
+def gather(paths: Sequence[Path]) -> Gathered:
+    """The slides that are meant: files as given, of folders everything below them that is not hidden, in order.
+
+    A slide's companions are taken from beside it, named or not. Raises `CommandFailed` for a path that is not there,
+    and when nothing is left.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += _below(path)
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise CommandFailed(f"There is no file or folder {path}: check the name.")
+    if not found:
+        raise CommandFailed("There is no file in what you named: name a slide, or a folder with slides.")
+    return _grouped(list(dict.fromkeys(file.absolute() for file in found)))
+
+
+def _below(folder: Path) -> list[Path]:
+    below = (file for file in folder.rglob("*") if file.is_file())
+    return sorted(file for file in below if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+
+
+def _grouped(found: Collection[Path]) -> Gathered:
+    root = Path(os.path.commonpath([file.parent for file in found]))
+    beside = (companion for file in found for companion in _beside(file))
+    there = {file.relative_to(root).as_posix(): file for file in (*found, *beside)}
+    meant = set(found)
+    indexes = {
+        index: _start(there[index], MOST_INDEX_BYTES).decode("utf-8", "replace")
+        for index in map(companions.index_of, there)
+        if index in there
+    }
+    series = {name: uid for name, file in there.items() if file in meant and (uid := _series(file)) is not None}
+    gathered = Gathered()
+    for slide in companions.group(there, indexes, series):
+        main = there[slide.main]
+        if main not in meant:
+            continue
+        names = packing.names_in_zip(slide) if len(slide.members) > 1 else {}
+        if (refusal := companions.refusal(slide)) is not None:
+            gathered.refusals.append(" ".join(refusal))
+        elif any(_is_no_unicode(name) for name in names.values()):
+            gathered.refusals.append(f"{slide.main} has files whose names are no Unicode text: rename them.")
+        else:
+            gathered.slides.append(SlideFiles(main, {name: there[member] for member, name in names.items()}))
+    return gathered
+
+
+def _beside(file: Path) -> list[Path]:
+    """Where the companions of a file may lie, if it can have any."""
+    index = companions.index_of(file.name)
+    if index is None:
+        return []
+    if folder := PurePosixPath(index).parent.name:
+        return _below(file.parent / folder)
+    return [other for other in file.parent.iterdir() if other.is_file() and companions.index_of(other.name) is None]
+
+
+def _series(file: Path) -> str | None:
+    if sniff(_start(file, HEAD_BYTES)) != "dicom":
+        return None
+    return series_of(_start(file, SERIES_BYTES))
+
+
+def _start(file: Path, size: int) -> bytes:
+    """The first bytes; none of a file that can't be read, which is told when its turn to be sent comes."""
+    try:
+        with file.open("rb") as source:
+            return source.read(size)
+    except OSError:
+        return b""
+
+
+def _is_no_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -13,6 +13,7 @@ from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientat
 from services.dicer.pixels.rows import Above, Row, halves
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.pixels import Made, Square, halve
 
 # As libvips reads a file from top to bottom: taller strips take three times as long, in fresh memory for each.
 _STRIP_LINES = 16
@@ -26,12 +27,13 @@ def cut_vips(
     recipe: Recipe,
     layout: Mapping[str, Any],
     sequential: bool,
-) -> Iterator[tuple[Position, bytes]]:
+    climb: int | None,
+) -> Iterator[Made]:
     """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a few rows' worth.
 
     Each row is read in a thread of its own while the one before it is encoded, the right half of it in another. By the
     source's `layout` the file is a pipe that can be read once (`piped`), and the levels above are made in passing
-    (`folded`).
+    (`folded`). With a `climb` the block is a square, and the levels above it are made too.
     """
     page = layout.get("page")
     image = open_image(
@@ -44,6 +46,7 @@ def cut_vips(
     try:
         rows = _rows(as_srgb(image), rect, geometry, _STRIP_LINES if sequential else geometry.tile)
         above = Above(geometry, recipe) if layout.get("folded") else None
+        square = None if climb is None else Square(rect, geometry)
         with ThreadPoolExecutor(2) as threads:
             coming = threads.submit(next, rows, None)
             while (read := coming.result()) is not None:
@@ -54,6 +57,10 @@ def cut_vips(
                 yield from encoding.result()
                 if above is not None:
                     yield from above.fold(read)
+                if square is not None:
+                    square.put_all(read.rect, halve(read.pixels, 1))
+        if square is not None and climb is not None:
+            yield from square.fold(recipe, climb)
     except pyvips.Error as error:
         raise unreadable(name, str(error.detail or error)) from error
 

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from services.dicer import pixels
 from services.dicer.core import BY_TILE, COPYING, Extent, Read, damaged, interior, reads, unpack_extents
 from services.dicer.pieces import Pieces
-from services.dicer.piping import piped
 from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import Reject
@@ -35,27 +34,38 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
     if source.reader in BY_TILE:
         by_tile = _copy if source.reader in COPYING else _decode
         return await by_tile(block, version, source, geometry, recipe, blobs=blobs, tiles=tiles, decoders=decoders)
-    pipe = bool(source.layout.get("piped"))
-    local = piped(blobs.stream(version.file)) if pipe else opened(version, source, blobs=blobs, decoders=decoders)
-    async with local as path, TileWriter(tiles) as writer:
-        if source.reader == "openslide":
+    async with TileWriter(tiles) as writer:
+        if source.layout.get("piped"):
             batches = decoders.stream(
-                pixels.cut_openslide, str(path), version.name, block.rect, geometry, recipe, seconds=BLOCK_SECONDS
-            )
-        else:
-            whole = source.reader == "vips-sequential"
-            batches = decoders.stream(
-                pixels.cut_vips,
-                str(path),
+                pixels.cut_fed,
                 version.name,
                 block.rect,
                 geometry,
                 recipe,
-                source.layout,
-                whole,
-                seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
+                feed=blobs.stream(version.file),
+                seconds=WHOLE_IMAGE_SECONDS,
             )
-        await _add(batches, block, writer)
+            await _add(batches, block, writer)
+            return set()
+        async with opened(version, source, blobs=blobs, decoders=decoders) as path:
+            if source.reader == "openslide":
+                batches = decoders.stream(
+                    pixels.cut_openslide, str(path), version.name, block.rect, geometry, recipe, seconds=BLOCK_SECONDS
+                )
+            else:
+                whole = source.reader == "vips-sequential"
+                batches = decoders.stream(
+                    pixels.cut_vips,
+                    str(path),
+                    version.name,
+                    block.rect,
+                    geometry,
+                    recipe,
+                    source.layout,
+                    whole,
+                    seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
+                )
+            await _add(batches, block, writer)
     return set()
 
 

@@ -1,6 +1,5 @@
 """Pictures that libvips reads, one tile row after the other."""
 
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +14,7 @@ from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 
 # As libvips reads a file from top to bottom: taller strips take three times as long, in fresh memory for each.
-_STRIP_LINES = 16
+_STRIP_LINES = 1
 
 
 def cut_vips(
@@ -29,20 +28,32 @@ def cut_vips(
 ) -> Iterator[tuple[Position, bytes]]:
     """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a few rows' worth.
 
-    Each row is read in a thread of its own while the one before it is encoded, the right half of it in another. By the
-    source's `layout` the file is a pipe that can be read once (`piped`), and the levels above are made in passing
-    (`folded`).
+    Where the source is `folded` by its `layout`, the levels above are made in passing.
     """
     page = layout.get("page")
-    image = open_image(
-        _open_pipe(path) if layout.get("piped") else path, name, page, access="sequential" if sequential else "random"
-    )
+    image = open_image(path, name, page, access="sequential" if sequential else "random")
     if orientation(image) != UPRIGHT:
         # Turning needs the pixels in another order than they are stored in.
         image = open_image(path, name, page, access="random").autorot()
+    above = Above(geometry, recipe) if layout.get("folded") else None
+    lines = _STRIP_LINES if sequential else geometry.tile
+    yield from _cut(image, name, rect, geometry, recipe, lines, above)
+
+
+def cut_fed(
+    name: str, rect: Rect, geometry: Geometry, recipe: Recipe, *, feed: int
+) -> Iterator[tuple[Position, bytes]]:
+    """The tiles of every level of a picture that is read once and from top to bottom, from a descriptor."""
+    image = open_image(pyvips.Source.new_from_descriptor(feed), name, None, access="sequential")
+    yield from _cut(image, name, rect, geometry, recipe, _STRIP_LINES, Above(geometry, recipe))
+
+
+def _cut(
+    image: Any, name: str, rect: Rect, geometry: Geometry, recipe: Recipe, lines: int, above: Above | None
+) -> Iterator[tuple[Position, bytes]]:
+    """Each row is read in a thread of its own while the one before it is encoded, the right half of it in another."""
     try:
-        rows = _rows(as_srgb(image), rect, geometry, _STRIP_LINES if sequential else geometry.tile)
-        above = Above(geometry, recipe) if layout.get("folded") else None
+        rows = _rows(as_srgb(image), rect, geometry, lines)
         with ThreadPoolExecutor(2) as threads:
             coming = threads.submit(next, rows, None)
             while (read := coming.result()) is not None:
@@ -55,15 +66,6 @@ def cut_vips(
                     yield from above.fold(read)
     except pyvips.Error as error:
         raise unreadable(name, str(error.detail or error)) from error
-
-
-def _open_pipe(path: str) -> Any:
-    # By its path libvips takes it for a file that can be mapped.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return pyvips.Source.new_from_descriptor(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _rows(image: Any, rect: Rect, geometry: Geometry, lines: int) -> Iterator[Row]:

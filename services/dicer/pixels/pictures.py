@@ -13,8 +13,9 @@ from services.dicer.pixels.rows import Above, Row, halves
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 
-# As libvips reads a file from top to bottom: taller strips take three times as long, in fresh memory for each.
-_STRIP_LINES = 1
+# Of a picture that is read from top to bottom. libvips keeps the last 512 lines, each in an allocation of its own: where
+# taller strips come and go between them, they lie four times as wide in memory.
+_STRIP_LINES = 2
 
 
 def cut_vips(

@@ -1,11 +1,12 @@
 """The message bus's port: what a service asks of a broker, in no broker's words."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shared.blobs import Blobs
 from shared.events import Event, Lane
+from shared.metrics import Family
 from shared.store import Store
 from shared.tiles import Tiles
 
@@ -37,12 +38,18 @@ class FailureHandler(Protocol):
 
 @dataclass(frozen=True)
 class Consumer:
-    """What one service consumes: its stage's queues and a handler per event type."""
+    """What one service consumes: its stage's queues and a handler per event type.
+
+    `beside` is what it does meanwhile, on the served databases by name, until it is cancelled. `metrics` is what it
+    tells of them besides what is counted of its messages.
+    """
 
     stage: str
     handlers: Mapping[type[Event], Handler]
     failed: FailureHandler
     slots: int
+    beside: Callable[[Mapping[str, Environment]], Coroutine[Any, Any, None]] | None = None
+    metrics: Callable[[Mapping[str, Environment]], Awaitable[Sequence[Family]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ class Mill:
             quality=80,
             subsampling="420",
             worker="dicer",
+            turns=asyncio.Semaphore(3),
             block_bytes=self.block_bytes,
             unpacked_bytes=self.unpacked_bytes,
         )

@@ -12,9 +12,10 @@ from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientat
 from services.dicer.pixels.rows import Above, Row, halves
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.pixels import Made, Square, halve
 
-# Of a picture that is read from top to bottom. libvips keeps the last 512 lines, each in an allocation of its own: where
-# taller strips come and go between them, they lie four times as wide in memory.
+# Of a picture that is read from top to bottom. libvips keeps the last 512 lines, each in an allocation of its own:
+# where taller strips come and go between them, they lie four times as wide in memory.
 _STRIP_LINES = 2
 
 
@@ -26,10 +27,12 @@ def cut_vips(
     recipe: Recipe,
     layout: Mapping[str, Any],
     sequential: bool,
-) -> Iterator[tuple[Position, bytes]]:
+    climb: int | None,
+) -> Iterator[Made]:
     """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a few rows' worth.
 
-    Where the source is `folded` by its `layout`, the levels above are made in passing.
+    Where the source is `folded` by its `layout`, the levels above are made in passing. With a `climb` the block is a
+    square, and the levels above it are made too.
     """
     page = layout.get("page")
     image = open_image(path, name, page, access="sequential" if sequential else "random")
@@ -38,23 +41,29 @@ def cut_vips(
         image = open_image(path, name, page, access="random").autorot()
     above = Above(geometry, recipe) if layout.get("folded") else None
     lines = _STRIP_LINES if sequential else geometry.tile
-    yield from _cut(image, name, rect, geometry, recipe, lines, above)
+    yield from _cut(image, name, rect, geometry, recipe, lines, above, climb)
 
 
-def cut_fed(
-    name: str, rect: Rect, geometry: Geometry, recipe: Recipe, *, feed: int
-) -> Iterator[tuple[Position, bytes]]:
+def cut_fed(name: str, rect: Rect, geometry: Geometry, recipe: Recipe, *, feed: int) -> Iterator[Made]:
     """The tiles of every level of a picture that is read once and from top to bottom, from a descriptor."""
     image = open_image(pyvips.Source.new_from_descriptor(feed), name, None, access="sequential")
-    yield from _cut(image, name, rect, geometry, recipe, _STRIP_LINES, Above(geometry, recipe))
+    yield from _cut(image, name, rect, geometry, recipe, _STRIP_LINES, Above(geometry, recipe), None)
 
 
 def _cut(
-    image: Any, name: str, rect: Rect, geometry: Geometry, recipe: Recipe, lines: int, above: Above | None
-) -> Iterator[tuple[Position, bytes]]:
+    image: Any,
+    name: str,
+    rect: Rect,
+    geometry: Geometry,
+    recipe: Recipe,
+    lines: int,
+    above: Above | None,
+    climb: int | None,
+) -> Iterator[Made]:
     """Each row is read in a thread of its own while the one before it is encoded, the right half of it in another."""
     try:
         rows = _rows(as_srgb(image), rect, geometry, lines)
+        square = None if climb is None else Square(rect, geometry)
         with ThreadPoolExecutor(2) as threads:
             coming = threads.submit(next, rows, None)
             while (read := coming.result()) is not None:
@@ -65,6 +74,10 @@ def _cut(
                 yield from encoding.result()
                 if above is not None:
                     yield from above.fold(read)
+                if square is not None:
+                    square.put_all(read.rect, halve(read.pixels, 1))
+        if square is not None and climb is not None:
+            yield from square.fold(recipe, climb)
     except pyvips.Error as error:
         raise unreadable(name, str(error.detail or error)) from error
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyvips
 
 from services.dicer.pixels.encoding import cut_tiles
-from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientation, unreadable
+from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientation, take_error, unreadable
 from services.dicer.pixels.rows import Above, Row, halves
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
@@ -61,6 +61,7 @@ def _cut(
     climb: int | None,
 ) -> Iterator[Made]:
     """Each row is read in a thread of its own while the one before it is encoded, the right half of it in another."""
+    take_error()
     try:
         rows = _rows(as_srgb(image), rect, geometry, lines)
         square = None if climb is None else Square(rect, geometry)
@@ -93,6 +94,9 @@ def _rows(image: Any, rect: Rect, geometry: Geometry, lines: int) -> Iterator[Ro
         for line in range(0, len(pixels), lines):
             part = pixels[line : line + lines]
             part[:] = np.frombuffer(region.fetch(left, top + line, width, len(part)), np.uint8).reshape(part.shape)
+            # A tile of a TIFF file that can't be decoded is painted black, and nothing fails.
+            if (error := take_error()) is not None:
+                raise error
         yield Row(Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right), pixels)
 
 

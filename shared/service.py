@@ -102,7 +102,9 @@ def run_service(settings: Settings, build: Builder) -> NoReturn:
             async with _connected(bus, store, stop):
                 runner = Runner(bus, consumer, databases, clock, grace=GRACE_SECONDS)
                 checks[:] = [bus.ready, store.ping, runner.ready]
-                await runner.run(stop)
+                besides = [consumer.beside(databases)] if consumer.beside is not None else []
+                # The runner stops in order by itself; what goes on beside it does so until then.
+                await until(asyncio.Event(), runner.run(stop), *besides)
 
     run(settings, consume)
 

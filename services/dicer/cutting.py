@@ -38,9 +38,15 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
     pipe = bool(source.layout.get("piped"))
     local = piped(blobs.stream(version.file)) if pipe else opened(version, source, blobs=blobs, decoders=decoders)
     async with local as path, TileWriter(tiles) as writer:
-        if source.reader == "openslide":
+        if source.reader in ("openslide", "czi"):
             batches = decoders.stream(
-                pixels.cut_openslide, str(path), version.name, block.rect, geometry, recipe, seconds=BLOCK_SECONDS
+                pixels.cut_czi if source.reader == "czi" else pixels.cut_openslide,
+                str(path),
+                version.name,
+                block.rect,
+                geometry,
+                recipe,
+                seconds=BLOCK_SECONDS,
             )
         else:
             whole = source.reader == "vips-sequential"

@@ -141,15 +141,12 @@ async def remove_command(given: argparse.Namespace) -> int:
 
 
 async def tick_command(given: argparse.Namespace) -> int:
-    """Do a sync tick now and print its report, once scans and imports are done; slides may still be diced then.
-
-    Where files are new, it looks at them twice, some seconds apart.
-    """
+    """Do a sync tick now and print its report, once scans and imports are done; slides may still be diced then."""
     from services.ops import stores
     from services.ops.gateway import Gateway
 
     async with Gateway(given.data, stores.PATIENCE) as gateway:
-        told = await stores.look(gateway, given.store, _say)
+        told = await stores.tick(gateway, given.store, _say)
     if given.json:
         # `due` and `report` are what scripts knew before there were stores.
         print(json.dumps({"due": told["tick"], "report": told["housekeeping"], **told}))
@@ -166,7 +163,8 @@ def _say(report: dict[str, Any]) -> None:
     """Progress, for whoever waits at a terminal."""
     if sys.stderr.isatty():
         counts = f"{report['seen']} files seen, {report['imported']} imported"
-        print(f"{report['store']}: {report['state']}, {counts}", file=sys.stderr)
+        note = f" {report['note']}" if report["note"] is not None else ""
+        print(f"{report['store']}: {report['state']}, {counts}.{note}", file=sys.stderr)
 
 
 def _print_reports(reports: Sequence[dict[str, Any]], first: str) -> None:

@@ -14,9 +14,6 @@ STANDING = 600.0
 # A gateway that is away for a moment costs no tick.
 PATIENCE = 30.0
 _LOOK_AGAIN = 0.2
-# What was found has to look the same for so long (`SLIDEMILL_SYNC_STABLE`, unless the operator set another time).
-_STABLE = 5.5
-_ADDED_UP = ("new", "changed", "moved", "vanished", "back", "imported", "failed", "bytes", "seconds")
 
 Store = dict[str, Any]
 Report = dict[str, Any]
@@ -69,30 +66,6 @@ async def remove(gateway: Gateway, name: str) -> None:
     await gateway.request("DELETE", _address(name))
 
 
-async def look(gateway: Gateway, store: str | None, told: Callable[[Report], None]) -> Tick:
-    """Two ticks where the first finds files that may still be written, else one; its reports tell of both together.
-
-    A file is taken once two looks found it unchanged, and whoever asks for one now wants what is there.
-    """
-    first = await tick(gateway, store, told)
-    if not any(report["skipped"].get("unstable") for report in first["reports"]):
-        return first
-    await asyncio.sleep(_STABLE)
-    second = await tick(gateway, store, told)
-    return {**second, "reports": together(first["reports"], second["reports"])}
-
-
-def together(first: Sequence[Report], second: Sequence[Report]) -> list[Report]:
-    """The reports of two ticks as one for each store: what they did is added up, how things stand is the second's."""
-    before = {report["store"]: report for report in first}
-    return [
-        {**report, **{name: before[report["store"]][name] + report[name] for name in _ADDED_UP}}
-        if report["store"] in before and report["seconds"] is not None
-        else report
-        for report in second
-    ]
-
-
 async def tick(gateway: Gateway, store: str | None, told: Callable[[Report], None]) -> Tick:
     """Look at one store, or at all, and after the house, and return once scans and imports are done.
 
@@ -111,9 +84,7 @@ async def tick(gateway: Gateway, store: str | None, told: Callable[[Report], Non
         if then != now:
             moved = loop.time()
         elif loop.time() - moved > STANDING:
-            raise CommandFailed(
-                f"Nothing of the tick has moved for {STANDING:.0f} s: see with ./slidemill status whether sync runs."
-            )
+            raise CommandFailed(_standing(now["reports"]))
         for report in now["reports"]:
             if heard.get(report["store"]) != report:
                 heard[report["store"]] = report
@@ -123,6 +94,14 @@ async def tick(gateway: Gateway, store: str | None, told: Callable[[Report], Non
     if now["state"] == "missed":
         raise CommandFailed("No sync service took the tick in time: see with ./slidemill status whether sync runs.")
     return now
+
+
+def _standing(reports: Sequence[Report]) -> str:
+    """Why a tick does not get on."""
+    for report in reports:
+        if report["state"] == "waiting" and report["note"] is not None:
+            return f"{report['store']}: {report['note']} It does so without this command."
+    return f"Nothing of the tick has moved for {STANDING:.0f} s: see with ./slidemill status whether sync runs."
 
 
 def _address(name: str) -> str:

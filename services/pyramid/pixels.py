@@ -7,7 +7,9 @@ Vollbeding's 4 x 4 reduction of the 8 x 8 transform) with the accurate integer m
 each next level is the 2 x 2 box mean of the one below and is encoded once.
 """
 
+import os
 from collections.abc import Hashable, Iterator, Sequence
+from io import BytesIO
 from typing import Any, BinaryIO, Literal
 
 import cv2
@@ -19,6 +21,8 @@ import tifffile
 
 from services.pyramid.core import THUMBNAIL_SIDE, folded_levels, steps
 from shared.errors import Reject
+from shared.slides import czi
+from shared.slides.pixels import decode_czi
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.pixels import Pixels, halve
@@ -29,6 +33,7 @@ WHITE = 255
 BLANK_BYTES = 4096
 THUMBNAIL_QUALITY = 85
 MOST_ASSOCIATED_PIXELS = 50 * 10**6
+MOST_ASSOCIATED_BYTES = 3 * MOST_ASSOCIATED_PIXELS
 
 
 def fold(
@@ -195,6 +200,28 @@ def associated_from_openslide(path: str, kind: str) -> tuple[int, int, bytes] | 
             return None
         picture = slide.associated_images[kind].convert("RGB")
     return _small_picture(np.asarray(picture))
+
+
+def associated_from_czi(path: str, kind: str) -> tuple[int, int, bytes] | None:
+    """A label or macro image that lies in a CZI file, or None where it has none. ValueError if unreadable."""
+    with open(path, "rb") as source:
+        slide = czi.describe(source, os.fstat(source.fileno()).st_size, path)
+        if kind not in slide.attached:
+            return None
+        form, start, length = slide.attached[kind]
+        source.seek(start)
+        data = source.read(min(length, MOST_ASSOCIATED_BYTES))
+    if form == "JPG":
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        if width * height > MOST_ASSOCIATED_PIXELS:
+            raise ValueError("the image is larger than a label or macro image can be")
+        return _small_picture(simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False))
+    inner = BytesIO(data)
+    picture = czi.describe(inner, len(data), kind)
+    if len(picture.tiles) != 1 or picture.width * picture.height > MOST_ASSOCIATED_PIXELS:
+        raise ValueError("the image is larger than a label or macro image can be")
+    (tile,) = picture.tiles
+    return _small_picture(decode_czi(czi.data_of(inner, len(data), tile), tile))
 
 
 def _three_bands(pixels: npt.NDArray[Any]) -> Pixels:

@@ -7,6 +7,8 @@ from datetime import timedelta
 from services.sync.handler import Failures, TickHandler
 from services.sync.importing import ImportHandler
 from services.sync.scanning import ScanHandler
+from services.sync.settling import keep_looking
+from services.sync.taking import Bounds
 from shared.bus import Bus, Consumer, Handler
 from shared.clock import Clock
 from shared.events import Event, ImportFile, ScanStore, SyncTick
@@ -16,7 +18,7 @@ from shared.settings import Settings
 
 @asynccontextmanager
 async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Consumer]:
-    """One tick, scan or file at a time: the next one finds what this one left."""
+    """Several files at once, so that a large one keeps no tick waiting."""
     scans = ScanHandler(
         clock,
         stable=timedelta(seconds=settings.sync_stable),
@@ -26,9 +28,20 @@ async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Cons
     handlers: dict[type[Event], Handler] = {
         SyncTick: TickHandler(bus, clock, timedelta(seconds=settings.superseded_grace)),
         ScanStore: scans,
-        ImportFile: ImportHandler(bus, clock, reserve=settings.disk_reserve_bytes),
+        ImportFile: ImportHandler(
+            bus,
+            clock,
+            bounds=Bounds(settings.disk_reserve_bytes, settings.account_bytes),
+            bytes_per_second=settings.sync_bytes_per_second,
+        ),
     }
-    yield Consumer(stage="sync", handlers=handlers, failed=Failures(clock), slots=1)
+    yield Consumer(
+        stage="sync",
+        handlers=handlers,
+        failed=Failures(clock),
+        slots=settings.sync_slots,
+        beside=lambda databases: keep_looking(databases, bus, clock),
+    )
 
 
 if __name__ == "__main__":

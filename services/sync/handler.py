@@ -105,7 +105,7 @@ class Failures:
             case SyncTick():
                 return await tick_failed(event, reason, remedy, store=store)
             case ScanStore():
-                await end(store, event.run, f"{reason} {remedy}", self._clock)
+                return await end(store, event.run, f"{reason} {remedy}", self._clock, database=event.database)
             case ImportFile():
                 later = {
                     "asked": None,
@@ -118,5 +118,4 @@ class Failures:
                 }
                 id = EntryId(store=event.store, path=event.path)
                 await store.entries.update(id, when={"asked": event.run}, set=later)
-                await finish(store, event.run, self._clock)
-        return []
+                return await finish(store, event.run, self._clock, database=event.database)

@@ -1,5 +1,9 @@
-"""The runs of stores: begun by a tick, counted from the entries, and ended once everything in them is done."""
+"""The runs of stores: begun by a tick, counted from the entries, and ended once everything in them is done.
 
+One run of a store goes on at a time, and one more waits in line for its end. Whoever ends one announces the next.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,12 +19,14 @@ MOST_EXAMPLES = 20
 # Its message is lost, or whoever had it is dead: the broker itself gives back what a consumer holds for so long.
 STILL = timedelta(minutes=35)
 _SHOWN = 5
+_MOMENT = "%Y-%m-%d %H:%M:%S"
 
 
 async def begin(store: Store, tick: Tick, due: datetime, *, database: str, clock: Clock) -> list[Event]:
     """Begins a run in each active store that the tick is about. Harmless when repeated: the same runs are announced.
 
-    Where one is going on already, the new one is noted as missed; one that stands still is announced again.
+    Where one is going on already, the new one comes after it; where one waits for that already, it is noted as missed.
+    One that stands still is announced again.
     """
     where: dict[str, Any] = {"state": "active"}
     if tick.store is not None:
@@ -29,20 +35,34 @@ async def begin(store: Store, tick: Tick, due: datetime, *, database: str, clock
     async for watched in store.stores.each(where):
         run = report_id(watched.id, tick.id)
         if await store.reports.get(run) is None:
-            others = await store.reports.find({"store": watched.id, "state": In(GOING_ON)}, limit=1)
-            await store.reports.insert(_report(watched, run, tick, due, clock, others[0] if others else None))
-            if others and clock.now() - others[0].updated > STILL:
-                events.append(_scan(others[0], database))
+            others = await _going_on(store, watched.id)
+            await store.reports.insert(_report(watched, run, tick, due, clock.now(), others))
+            events += [_scan(other, database) for other in others[:1] if clock.now() - other.updated > STILL]
     return [*events, *await waiting(store, tick, database=database)]
 
 
 async def waiting(store: Store, tick: Tick, *, database: str) -> list[Event]:
-    """Announces again the tick's runs that nobody has begun."""
-    return [_scan(report, database) for report in await store.reports.find({"tick": tick.id, "state": "waiting"})]
+    """Announces what is to be begun so that the tick's own runs, of which nobody has begun, come to their turn."""
+    reports = await store.reports.find({"tick": tick.id, "state": "waiting"})
+    return [event for report in reports for event in await following(store, report.store, database=database)]
 
 
-def _report(watched: FolderStore, run: str, tick: Tick, due: datetime, clock: Clock, other: Report | None) -> Report:
-    now = clock.now()
+async def following(store: Store, watched: str, *, database: str) -> list[Event]:
+    """Announces the store's run that waits for its turn, unless another is under way."""
+    runs = await _going_on(store, watched)
+    # What was inserted or ended meanwhile was so by somebody who comes here after it.
+    return [_scan(runs[0], database)] if runs and all(run.state == "waiting" for run in runs) else []
+
+
+async def _going_on(store: Store, watched: str) -> list[Report]:
+    """The store's runs that have not ended: what is under way first, then the oldest."""
+    runs = await store.reports.find({"store": watched, "state": In(GOING_ON)}, sort="order")
+    return sorted(reversed(runs), key=lambda run: run.state == "waiting")
+
+
+def _report(
+    watched: FolderStore, run: str, tick: Tick, due: datetime, now: datetime, others: Sequence[Report]
+) -> Report:
     report = Report(
         id=run,
         store=watched.id,
@@ -53,9 +73,12 @@ def _report(watched: FolderStore, run: str, tick: Tick, due: datetime, clock: Cl
         started=now,
         updated=now,
     )
-    if other is None:
+    if not others:
         return report
-    note = f"The run of {other.due:%Y-%m-%d %H:%M:%S} UTC was still going on."
+    first = f"The run of {others[0].due:{_MOMENT}} UTC was still going on"
+    if len(others) == 1:
+        return report.model_copy(update={"note": f"{first}: this one begins when that has ended."})
+    note = f"{first}, and that of {others[1].due:{_MOMENT}} UTC comes after it."
     return report.model_copy(update={"state": "missed", "ended": now, "note": note})
 
 
@@ -73,24 +96,30 @@ async def forget(store: Store, *, limit: int) -> int:
     return forgotten
 
 
-async def finish(store: Store, run: str, clock: Clock) -> None:
-    """Ends the run if none of its imports is left to do. Harmless when repeated."""
+async def finish(store: Store, run: str, clock: Clock, *, database: str) -> list[Event]:
+    """Ends the run if none of its imports is left to do, and announces the next. Harmless when repeated."""
     report = await store.reports.get(run)
-    if report is None or report.state != "importing" or await store.entries.count({"asked": run}, limit=1):
-        return
-    now = clock.now()
-    counts = await _counts(store, report, now)
-    await store.reports.update(
-        run, when={"state": "importing"}, set={**counts, "state": "done", "ended": now, "updated": now}
-    )
-    await _prune(store, report.store)
+    if report is None:
+        return []
+    if report.state == "importing" and not await store.entries.count({"asked": run}, limit=1):
+        now = clock.now()
+        counts = await _counts(store, report, now)
+        await store.reports.update(
+            run, when={"state": "importing"}, set={**counts, "state": "done", "ended": now, "updated": now}
+        )
+        await _prune(store, report.store)
+    elif report.state in GOING_ON:
+        return []
+    return await following(store, report.store, database=database)
 
 
-async def end(store: Store, run: str, note: str, clock: Clock) -> None:
-    """Ends a run that can't go on, saying why."""
+async def end(store: Store, run: str, note: str, clock: Clock, *, database: str) -> list[Event]:
+    """Ends a run that can't go on, saying why, and announces the next."""
     now = clock.now()
-    ended = {"state": "done", "note": note, "ended": now, "updated": now}
+    ended = {"state": "done", "note": note, "again": None, "ended": now, "updated": now}
     await store.reports.update(run, when={"state": In(GOING_ON)}, set=ended)
+    report = await store.reports.get(run)
+    return await following(store, report.store, database=database) if report is not None else []
 
 
 async def _counts(store: Store, report: Report, now: datetime) -> dict[str, Any]:

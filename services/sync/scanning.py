@@ -1,6 +1,7 @@
 """Scans a store: walks its folders, writes down what has changed since the last time, and asks for what is due.
 
-Nothing is read but names, sizes and times. It goes on where it was interrupted.
+What is new or has changed is looked at once more in the same run (`settling`). Nothing is read but names, sizes and
+times. It goes on where it was interrupted.
 """
 
 import asyncio
@@ -9,7 +10,8 @@ from datetime import timedelta
 
 from services.sync.comparing import Batch, Comparing, NewToken
 from services.sync.core import Rules
-from services.sync.runs import due_now, end, finish
+from services.sync.runs import GOING_ON, due_now, end, finish, following
+from services.sync.settling import look_again, unsettled, wait_for_them
 from services.sync.walking import look_into
 from shared.blobs import Blobs
 from shared.clock import Clock
@@ -46,28 +48,44 @@ class ScanHandler:
         self._new_token = new_token
 
     async def __call__(self, event: ScanStore, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
-        """Returns the imports that the run is still to do; or the event itself, where it goes on after a turn."""
+        """Returns the imports that the run is still to do, or the event itself, where it goes on after a turn.
+
+        Nothing while it waits for its second look, and the store's next run where this one has ended.
+        """
         report, watched = await store.reports.get(event.run), await store.stores.get(event.store)
-        if report is None or report.state not in ("waiting", "scanning", "importing"):
+        if report is None:
             return []
+        if report.state not in GOING_ON:
+            return await following(store, event.store, database=event.database)
         if watched is None or watched.state != "active":
-            await end(store, report.id, "The store was paused or removed meanwhile.", self._clock)
-            return []
+            note = "The store was paused or removed meanwhile."
+            return await end(store, report.id, note, self._clock, database=event.database)
         if report.state != "importing":
+            if report.again is not None and self._clock.now() < report.again:
+                return []
             try:
-                if not await self._scan(store, watched, report):
+                if not await self._look(store, watched, report):
                     return [event]
             except Unscannable as error:
-                await end(store, report.id, str(error), self._clock)
+                return await end(store, report.id, str(error), self._clock, database=event.database)
+            if report.again is None and await unsettled(store, report):
+                await wait_for_them(store, report.id, self._stable, self._clock)
                 return []
             await self._ask(store, watched, report)
         asked = await store.entries.find({"asked": report.id})
         if not asked:
-            await finish(store, report.id, self._clock)
+            return await finish(store, report.id, self._clock, database=event.database)
         return [
             ImportFile(database=event.database, time=report.due, store=watched.id, run=report.id, path=entry.id.path)
             for entry in asked
         ]
+
+    async def _look(self, store: Store, watched: FolderStore, report: Report) -> bool:
+        """The first look at everything, or the second at what that found; False if it goes on in another turn."""
+        if report.again is None:
+            return await self._scan(store, watched, report)
+        rules = Rules.of(watched, self._most_bytes)
+        return await look_again(store, watched, report, rules, self._clock, self._stable, TURN)
 
     async def _ask(self, store: Store, watched: FolderStore, report: Report) -> None:
         """Settles what this run imports."""
@@ -75,15 +93,14 @@ class ScanHandler:
         already = await store.entries.count({"asked": report.id})
         ids = await due_now(store, watched.id, now, max(0, self._imports - already))
         await store.entries.amend(*(Change(id, {"state": "due", "asked": None}, {"asked": report.id}) for id in ids))
-        await store.reports.update(
-            report.id, when={"state": "scanning"}, set={"state": "importing", "updated": self._clock.now()}
-        )
+        importing = {"state": "importing", "again": None, "updated": self._clock.now()}
+        await store.reports.update(report.id, when={"state": "scanning"}, set=importing)
 
     async def _scan(self, store: Store, watched: FolderStore, report: Report) -> bool:
         """Walks all folders after those that were walked; False if that is to be gone on with from what is written."""
         started = self._clock.now()
         if report.state == "waiting":
-            begun = {"state": "scanning", "started": started, "updated": started}
+            begun = {"state": "scanning", "note": None, "started": started, "updated": started}
             await store.reports.update(report.id, when={"state": "waiting"}, set=begun)
         scan = Comparing(store, watched, report, self._clock, self._stable, self._new_token)
         rules = Rules.of(watched, self._most_bytes)

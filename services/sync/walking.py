@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -57,6 +57,19 @@ def look_into(root: str, folder: str, rules: Rules) -> Listing:
     names = {path.removeprefix(before) for path in listing.files}
     listing.folders = sorted(before + name for name in folders if not part_of_slide(name, names))
     return listing
+
+
+def look_at(root: str, folder: str, names: Sequence[str], rules: Rules) -> dict[str, Look]:
+    """How files of one folder are now, by path: those that are there, can be looked at and are to be taken."""
+    before = f"{folder}/" if folder else ""
+    looks: dict[str, Look] = {}
+    with suppress(OSError), _opened(root, folder) as fd:
+        for name in names:
+            with suppress(OSError):
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode) and rules.aside(before + name, status.st_size) is None:
+                    looks[before + name] = Look(status.st_size, status.st_mtime_ns)
+    return looks
 
 
 def _named(before: str, name: str) -> Aside | None:

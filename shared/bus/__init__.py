@@ -1,6 +1,6 @@
 """The message bus's port: what a service asks of a broker, in no broker's words."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -37,12 +37,16 @@ class FailureHandler(Protocol):
 
 @dataclass(frozen=True)
 class Consumer:
-    """What one service consumes: its stage's queues and a handler per event type."""
+    """What one service consumes: its stage's queues and a handler per event type.
+
+    `beside` is what it does meanwhile, on the served databases by name, until it is cancelled.
+    """
 
     stage: str
     handlers: Mapping[type[Event], Handler]
     failed: FailureHandler
     slots: int
+    beside: Callable[[Mapping[str, Environment]], Coroutine[Any, Any, None]] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from shared.events import Base, Lane, StageName
 from shared.tiles.geometry import Geometry, Rect
 
 State = Literal["uploading", "dicing", "folding", "finishing", "ready", "failed"]
-UploadState = Literal["receiving", "verifying", "complete", "failed", "expired"]
+# `importing` is `receiving` from a folder: only the import brings bytes, and nobody else ends it.
+UploadState = Literal["receiving", "importing", "verifying", "complete", "failed", "expired"]
 
 
 class Document(BaseModel):
@@ -191,7 +192,7 @@ class Recipe(BaseModel):
     tile: int
 
 
-Reader = Literal["tiff-tiles", "dicom-frames", "tiff-jpeg2000", "openslide", "vips-random", "vips-sequential"]
+Reader = Literal["tiff-tiles", "dicom-frames", "tiff-jpeg2000", "openslide", "czi", "vips-random", "vips-sequential"]
 
 
 class Source(BaseModel):

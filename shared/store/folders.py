@@ -25,6 +25,7 @@ Reason = Literal[
     "duplicate",
     "too-large",
     "no-room",
+    "account-full",
     "excluded",
 ]
 
@@ -64,7 +65,8 @@ class Report(Document):
 
     `id` is made of the ids of the store and of the tick, see `report_id`; by `order` the newest come first. `seen` and
     `skipped` are how things stood, the other counts what this run found or did. `note` says why a run did less than it
-    should. `walked` is the folder up to which the scan has come.
+    should. `walked` is the folder up to which the scan has come, `again` when it looks again at what it found new or
+    changed; `updated` is when something was last done about the run, or asked for.
     """
 
     id: str = Field(alias="_id")
@@ -78,6 +80,7 @@ class Report(Document):
     ended: datetime | None = None
     updated: datetime
     walked: str | None = None
+    again: datetime | None = None
     seen: int = 0
     new: int = 0
     changed: int = 0

@@ -66,7 +66,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("found_by", "found", only={"found_by": {"$type": "string"}}),
         _index("done_by", "outcome", only={"done_by": {"$type": "string"}}),
     ],
-    "reports": [_index("store", "order", "_id"), _index("tick")],
+    "reports": [_index("store", "order", "_id"), _index("tick"), _index("again")],
 }
 
 

@@ -70,9 +70,41 @@ async def test_a_scanners_slide_is_seen_as_openslide_shows_it(decoders: Decoders
     assert tissue.all() or np.abs(difference[~tissue]).mean() < 0.3
 
 
-async def test_a_zeiss_slides_label_macro_and_details_are_shown(decoders: Decoders, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("compression", "deep", "planes"),
+    [("jpegxr", False, ""), ("jpegxr", True, "ZT"), ("zstd0", False, "ZT"), ("zstd1", True, "ZT"), ("none", True, "B")],
+)
+async def test_czi_that_openslide_does_not_read_is_seen_as_it_was_drawn(
+    decoders: Decoders, tmp_path: Path, compression: zeiss.Compression, deep: bool, planes: str
+) -> None:
     path = tmp_path / "slide.czi"
-    zeiss.write_czi(path)
+    zeiss.write_czi(path, compression=compression, deep=deep, planes=planes)
+    with pytest.raises(openslide.OpenSlideError):
+        openslide.OpenSlide(path)
+    # The maker's library shows the same of such a file: tests/unit/test_slides_samples.py.
+    expected = zeiss.drawn()
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(path)
+    await mill.run()
+
+    version = await mill.version(image)
+    assert version.state == "ready", version.failure
+    assert version.source is not None
+    assert version.source.reader == "czi"
+    async with seen(mill) as browser:
+        shown = await browser.base(image)
+    assert shown.shape == expected.shape
+    difference = shown.astype(int) - expected
+    assert np.abs(difference).mean() < 2.4
+    assert np.abs(difference.mean((0, 1))).max() < 1.0
+
+
+@pytest.mark.parametrize("compression", ["zstd1", "jpegxr"])
+async def test_a_zeiss_slides_label_macro_and_details_are_shown(
+    decoders: Decoders, tmp_path: Path, compression: zeiss.Compression
+) -> None:
+    path = tmp_path / "slide.czi"
+    zeiss.write_czi(path, compression=compression)
     mill = Mill(decoders, tmp_path / "scratch")
     image = await mill.upload(path)
     await mill.run()
@@ -85,3 +117,19 @@ async def test_a_zeiss_slides_label_macro_and_details_are_shown(decoders: Decode
         for kind, size in (("label", zeiss.LABEL), ("macro", zeiss.MACRO)):
             picture = await browser.associated(image, kind)
             assert np.abs(picture.astype(int) - vendors.glass(*size)).mean() < 3
+
+
+async def test_a_damaged_tile_of_a_zeiss_slide_is_named(decoders: Decoders, tmp_path: Path) -> None:
+    path = tmp_path / "slide.czi"
+    zeiss.write_czi(path, compression="jpegxr")
+    data = path.read_bytes()
+    # Behind the last tile lies a smaller picture of its scene.
+    last = data.rindex(b"II\xbc\1", 0, data.rindex(b"II\xbc\1"))
+    path.write_bytes(data[:last] + bytes(200) + data[last + 200 :])
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(path)
+    await mill.run()
+
+    failure = (await mill.version(image)).failure
+    assert failure is not None
+    assert failure.reason.startswith("The tile in row 0, column 2 of the slide is damaged")

@@ -27,7 +27,7 @@ def data() -> Iterator[Path]:
 
 
 def test_a_folder_is_added_looked_at_paused_and_removed(data: Path, tmp_path: Path) -> None:
-    """The slides of a sub-folder are images of its session once `tick` has returned."""
+    """The slides of a sub-folder are images of its session once one `tick` has returned."""
     (tmp_path / "Case 31").mkdir()
     write_svs(tmp_path / "Case 31" / "A1.svs", 1000, 800)
     missing = slidemill(data, "store", "add", "x", "--root", str(tmp_path / "nothing"))
@@ -43,7 +43,7 @@ def test_a_folder_is_added_looked_at_paused_and_removed(data: Path, tmp_path: Pa
     images = json.loads(slidemill(data, "images", "--session", "Case 31", "--json").stdout)["items"]
     assert [image["name"] for image in images] == ["A1.svs"]
     shown = json.loads(slidemill(data, "store", "show", "Scanner 1", "--json").stdout)
-    assert [report["imported"] for report in shown["reports"]] == [1, 0]
+    assert [report["imported"] for report in shown["reports"]] == [1]
     assert slidemill(data, "store", "pause", "Scanner 1").returncode == 0
     paused = slidemill(data, "tick", "--store", "Scanner 1")
     assert (paused.returncode, paused.stderr) == (1, "The store Scanner 1 is paused. Resume it first.\n")

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from services.sync.handler import Failures
+from services.sync.settling import announce
 from shared.blobs.gridfs import GridFSBlobs
 from shared.errors import RetryLater
-from shared.events import FileComplete, ImageFailed, ImportFile, ScanStore
+from shared.events import Event, FileComplete, ImageFailed, ImportFile, ScanStore
 from shared.mongo import connect
 from shared.store.mongo import MongoStore
 from tests.crashing import Crash, Fuse, Fused
@@ -28,18 +29,16 @@ async def watch(house: House, tmp_path: Path) -> Watch:
     return watch
 
 
-async def test_a_new_file_is_taken_in_once_it_has_looked_the_same_twice(watch: Watch, house: House) -> None:
+async def test_one_tick_takes_in_what_was_copied_before(watch: Watch, house: House) -> None:
     watch.put("12/a.svs", slide("a"))
     watch.put("b.svs", slide("b"))
 
     first = await watch.tick()
     second = await watch.tick()
-    third = await watch.tick()
 
-    assert ("done", 2, 2, 0, {"unstable": 2}) == (first.state, first.seen, first.new, first.imported, first.skipped)
-    assert ("done", 2, 0, 2, {}) == (second.state, second.seen, second.new, second.imported, second.skipped)
-    assert (2, 0, 0, {}) == (third.seen, third.new, third.imported, third.skipped)
-    assert second.bytes == len(slide("a")) + len(slide("b"))
+    assert ("done", 2, 2, 2, {}) == (first.state, first.seen, first.new, first.imported, first.skipped)
+    assert (2, 0, 0, {}) == (second.seen, second.new, second.imported, second.skipped)
+    assert first.bytes == len(slide("a")) + len(slide("b"))
     images = await watch.images()
     assert {"12/a.svs", "b.svs"} == set(images)
     titles = {session.id: session.title for session in await house.store.sessions.find({})}
@@ -49,29 +48,82 @@ async def test_a_new_file_is_taken_in_once_it_has_looked_the_same_twice(watch: W
     assert 2 == sum(isinstance(event, FileComplete) for event in house.broker.journal)
 
 
-async def test_a_file_that_still_grows_waits(watch: Watch) -> None:
-    for length in range(3):
-        watch.put("a.svs", slide("a", 600 + length))
-        assert 0 == (await watch.tick()).imported
+async def test_a_file_that_still_grows_waits_and_holds_no_other_up(watch: Watch) -> None:
+    watch.put("b.svs", slide("b"))
+    watch.put("a.svs", slide("a", 600))
 
+    growing = await watch.tick(meanwhile=lambda: watch.put("a.svs", slide("a", 601)))
+
+    assert ("done", 1, {"unstable": 1}) == (growing.state, growing.imported, growing.skipped)
+    growing = await watch.tick(
+        seconds=2,
+        meanwhile=lambda: watch.put("a.svs", slide("a", 602)),
+    )
+    assert (0, {"unstable": 1}) == (growing.imported, growing.skipped)
     assert 1 == (await watch.tick()).imported
 
 
-async def test_two_looks_within_the_stable_time_are_one(watch: Watch) -> None:
+async def test_what_goes_between_the_two_looks_is_left_to_the_next_tick(watch: Watch) -> None:
     watch.put("a.svs", slide("a"))
-    await watch.tick()
+    watch.put("b.svs", slide("b"))
 
-    assert {"unstable": 1} == (await watch.tick(seconds=4)).skipped
-    assert 1 == (await watch.tick(seconds=2)).imported
+    def meanwhile() -> None:
+        (watch.root / "a.svs").unlink()
+        (watch.root / "b.svs").unlink()
+        os.mkfifo(watch.root / "b.svs")
+
+    assert ("done", 0) == ((report := await watch.tick(meanwhile=meanwhile)).state, report.imported)
+    assert (0, {"special": 1}) == ((report := await watch.tick()).seen, report.skipped)
+
+
+async def test_the_second_look_comes_no_sooner_than_files_must_look_the_same(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    tick = watch.due()
+    (scan,) = await watch.handlers[type(tick)](tick, **watch._ports)
+    assert [] == await watch.handlers[ScanStore](scan, **watch._ports)
+    watch.clock.advance(4.9)
+
+    assert 0 == await announce(watch.store, watch.bus, database="slidemill", clock=watch.clock)
+    await watch.deliver(scan)
+
+    assert ("scanning", 0) == ((report := await watch.report(tick)).state, report.imported)
+    await watch.deliver(*await watch.second_looks())
+    assert ("done", 1) == ((report := await watch.report(tick)).state, report.imported)
+
+
+async def test_a_second_look_whose_message_is_lost_is_announced_again_after_a_minute(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.deliver(tick := watch.due())
+    (lost,) = await watch.second_looks()
+    watch.clock.advance(50)
+    assert [] == await watch.second_looks()
+    watch.clock.advance(5)
+
+    (again,) = await watch.second_looks()
+
+    assert lost == again
+    await watch.deliver(again)
+    assert ("done", 1) == ((report := await watch.report(tick)).state, report.imported)
+
+
+async def test_of_two_services_one_announces_a_second_look(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.deliver(watch.due())
+    watch.clock.advance(6)
+
+    async def one() -> int:
+        return await announce(watch.store, watch.bus, database="slidemill", clock=watch.clock)
+
+    assert 1 == sum(await asyncio.gather(one(), one(), one()))
 
 
 async def test_a_changed_file_is_a_new_version_of_its_image(watch: Watch) -> None:
     watch.put("a.svs", slide("a"))
-    await watch.settle()
+    await watch.tick()
     before = (await watch.images())["a.svs"]
     watch.put("a.svs", slide("a", 700))
 
-    report = await watch.settle()
+    report = await watch.tick()
 
     after = (await watch.images())["a.svs"]
     assert (1, 1) == (report.changed, report.imported)
@@ -82,10 +134,10 @@ async def test_a_changed_file_is_a_new_version_of_its_image(watch: Watch) -> Non
 
 async def test_a_touched_file_is_read_but_no_new_version(watch: Watch) -> None:
     watch.put("a.svs", slide("a"))
-    await watch.settle()
+    await watch.tick()
     touch(watch.root / "a.svs")
 
-    report = await watch.settle()
+    report = await watch.tick()
 
     assert (0, 0) == (report.changed, report.imported)
     assert 1 == (await watch.images())["a.svs"].latest
@@ -93,16 +145,15 @@ async def test_a_touched_file_is_read_but_no_new_version(watch: Watch) -> None:
 
 async def test_a_moved_file_keeps_its_image_and_takes_the_new_name(watch: Watch) -> None:
     watch.put("12/a.svs", slide("a"))
-    await watch.settle()
+    await watch.tick()
     before = (await watch.images())["12/a.svs"]
     (watch.root / "done").mkdir()
     (watch.root / "12/a.svs").rename(watch.root / "done/b.svs")
     (watch.root / "12").rmdir()
 
-    first, second = await watch.tick(), await watch.tick()
+    report = await watch.tick()
 
-    assert (1, 0) == (first.vanished, first.moved)
-    assert (0, 1, 0) == (second.vanished, second.moved, second.imported)
+    assert (0, 1, 0) == (report.vanished, report.moved, report.imported)
     (after,) = (await watch.images()).values()
     assert (before.id, "b.svs", "store:scanner/done/b.svs", 1) == (after.id, after.name, after.source, after.latest)
     assert after.source_vanished is None
@@ -111,7 +162,7 @@ async def test_a_moved_file_keeps_its_image_and_takes_the_new_name(watch: Watch)
 
 async def test_a_vanished_file_is_marked_and_unmarked_when_it_is_back(watch: Watch) -> None:
     watch.put("a.svs", slide("a"))
-    await watch.settle()
+    await watch.tick()
     (watch.root / "a.svs").rename(watch.root.parent / "a.svs")
 
     gone = await watch.tick()
@@ -127,7 +178,7 @@ async def test_a_vanished_file_is_marked_and_unmarked_when_it_is_back(watch: Wat
 
 async def test_nothing_vanishes_when_the_folder_itself_is_not_there(watch: Watch) -> None:
     watch.put("a.svs", slide("a"))
-    await watch.settle()
+    await watch.tick()
     watch.root.rename(watch.root.parent / "elsewhere")
 
     report = await watch.tick()
@@ -141,7 +192,7 @@ async def test_a_copy_is_not_imported_until_it_is_the_only_one_left(watch: Watch
     watch.put("a.svs", slide("a"))
     watch.put("b.svs", slide("a"))
 
-    report = await watch.settle()
+    report = await watch.tick()
 
     assert (1, {"duplicate": 1}) == (report.imported, report.skipped)
     assert "b.svs is a copy of a.svs." in [example.detail for example in report.examples]
@@ -156,10 +207,10 @@ async def test_a_copy_is_not_imported_until_it_is_the_only_one_left(watch: Watch
 async def test_a_copy_becomes_an_image_when_the_original_is_replaced(watch: Watch) -> None:
     watch.put("a.svs", slide("a"))
     watch.put("b.svs", slide("a"))
-    await watch.settle()
+    await watch.tick()
     watch.put("a.svs", slide("new"))
 
-    await watch.settle()
+    await watch.tick()
     await watch.tick()
 
     images = await watch.images()
@@ -181,7 +232,7 @@ async def test_hostile_entries_are_named_and_stop_nothing(watch: Watch, tmp_path
         watch.put(name, slide(name))
     watch.put("good.svs", slide("good"))
 
-    report = await watch.settle()
+    report = await watch.tick()
 
     assert {"good.svs"} == set(await watch.images())
     assert {"link": 2, "special": 2, "empty": 1, "name": 1, "temporary": 6} == report.skipped
@@ -203,7 +254,7 @@ async def test_a_file_that_can_not_be_read_is_set_aside_and_tried_again_later(
 
     monkeypatch.setattr(os, "pread", pread)
 
-    report = await watch.settle()
+    report = await watch.tick()
 
     assert (1, 1, {"unreadable": 1}) == (report.imported, report.failed, report.skipped)
     assert ["a.svs can't be read: Input/output error."] == [example.detail for example in report.examples]
@@ -217,7 +268,6 @@ async def test_a_file_that_changes_while_it_is_read_is_taken_in_whole_later(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch.put("a.svs", slide("a"))
-    await watch.tick()
     real, written = os.pread, list[bool]()
 
     def pread(fd: int, length: int, offset: int) -> bytes:
@@ -230,15 +280,15 @@ async def test_a_file_that_changes_while_it_is_read_is_taken_in_whole_later(
 
     assert {"changing": 1} == (await watch.tick()).skipped
     assert {} == await watch.images()
-    await watch.settle()
+    await watch.tick()
     assert slide("a", 900) == await _content(watch, "a.svs")
 
 
 async def test_what_opens_as_no_slide_is_a_failed_image_once(watch: Watch, house: House) -> None:
     watch.put("notes.svs", b"Dear colleague, " * 40)
 
-    report = await watch.settle()
-    await watch.settle()
+    report = await watch.tick()
+    await watch.tick()
 
     assert (0, 1) == (report.imported, report.failed)
     image = (await watch.images())["notes.svs"]
@@ -254,7 +304,7 @@ async def test_globs_say_what_is_taken(watch: Watch, house: House) -> None:
     for path in ("a.SVS", "b.txt", "old/c.svs", "new/d.svs"):
         watch.put(path, slide(path))
 
-    report = await watch.settle()
+    report = await watch.tick()
 
     assert {"a.SVS", "new/d.svs"} == set(await watch.images())
     assert {"excluded": 2} == report.skipped
@@ -265,20 +315,20 @@ async def test_the_folder_of_a_slide_of_several_files_belongs_to_its_file(watch:
     watch.put("a.mrxs", b"\xff\xd8\xff" + bytes(100))
     watch.put("a/Data0001.dat", bytes(100))
 
-    report = await watch.settle()
+    report = await watch.tick()
 
     assert (1, {"a.mrxs"}) == (report.seen, set(await watch.images()))
 
 
 async def test_bytes_that_the_owner_has_already_are_not_stored_again(watch: Watch, house: House) -> None:
     watch.put("a.svs", slide("a"))
-    await watch.settle()
+    await watch.tick()
     first = (await watch.images())["a.svs"]
     watch.put("a.svs", slide("b"))
-    await watch.settle()
+    await watch.tick()
     watch.put("c.svs", slide("a"))
 
-    await watch.settle()
+    await watch.tick()
 
     again = await watch.version((await watch.images())["c.svs"])
     assert (await watch.version(first, 1)).file == again.file
@@ -286,10 +336,10 @@ async def test_bytes_that_the_owner_has_already_are_not_stored_again(watch: Watc
 
 async def test_an_image_that_somebody_deleted_does_not_come_again(watch: Watch, house: House) -> None:
     watch.put("a.svs", slide("a"))
-    await watch.settle()
+    await watch.tick()
     await house.store.images.delete({})
 
-    await watch.settle()
+    await watch.tick()
 
     assert {} == await watch.images()
 
@@ -299,7 +349,6 @@ async def test_messages_that_come_twice_change_nothing(watch: Watch, house: Hous
     watch.put("b.svs", slide("a"))
     watch.put("c.svs", b"no slide at all" * 50)
 
-    await watch.tick(twice=True)
     report = await watch.tick(twice=True)
 
     assert (3, 1, 1, {"duplicate": 1}) == (report.seen, report.imported, report.failed, report.skipped)
@@ -307,23 +356,50 @@ async def test_messages_that_come_twice_change_nothing(watch: Watch, house: Hous
     assert 2 == await house.store.versions.count({})
 
 
-async def test_a_run_that_is_still_going_on_is_not_joined_by_another(watch: Watch) -> None:
-    first = watch.due()
-    await watch.handlers[type(first)](first, **watch._ports)
+async def test_a_run_waits_for_the_one_that_is_going_on_and_a_third_is_missed(watch: Watch) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.deliver(first := watch.due())
+    watch.put("b.svs", slide("b"))
 
-    report = await watch.tick()
+    await watch.deliver(second := watch.due(1))
+    await watch.deliver(third := watch.due(1))
 
-    assert "missed" == report.state
-    assert report.note is not None
-    assert "still going on" in report.note
+    waiting, missed = await watch.report(second), await watch.report(third)
+    assert ("waiting", "missed") == (waiting.state, missed.state)
+    begun = f"{first.due:%Y-%m-%d %H:%M:%S} UTC was still going on"
+    assert f"The run of {begun}: this one begins when that has ended." == waiting.note
+    assert missed.note is not None
+    assert begun in missed.note
+    assert f"that of {second.due:%Y-%m-%d %H:%M:%S} UTC comes after it" in missed.note
+    for _ in range(2):
+        await watch.deliver(*await watch.second_looks())
+    done = [await watch.report(first), await watch.report(second)]
+    assert [("done", 1, None), ("done", 1, None)] == [(run.state, run.imported, run.note) for run in done]
+
+
+async def test_a_run_that_waits_begins_when_the_store_is_resumed_or_ends_where_it_is_not(
+    watch: Watch, house: House
+) -> None:
+    watch.put("a.svs", slide("a"))
+    await watch.deliver(first := watch.due())
+    await watch.deliver(second := watch.due(1))
+    await house.store.stores.update(STORE, set={"state": "paused"})
+
+    await watch.deliver(*await watch.second_looks())
+
+    for tick in (first, second):
+        assert ("done", "The store was paused or removed meanwhile.") == (
+            (run := await watch.report(tick)).state,
+            run.note,
+        )
 
 
 async def test_a_paused_store_is_left_alone_and_a_removed_one_forgotten(watch: Watch, house: House) -> None:
     watch.put("a.svs", slide("a"))
-    await watch.settle()
+    await watch.tick()
     await house.store.stores.update(STORE, set={"state": "paused"})
     await watch.deliver(watch.due())
-    assert 2 == await house.store.reports.count({})
+    assert 1 == await house.store.reports.count({})
 
     await house.store.stores.update(STORE, set={"state": "removed", "name": None})
     await watch.deliver(watch.due())
@@ -345,7 +421,7 @@ async def test_a_run_takes_in_no_more_than_its_share_and_says_what_is_left(watch
     for name in "abc":
         watch.put(f"{name}.svs", slide(name))
 
-    report = await watch.settle()
+    report = await watch.tick()
 
     assert (2, "1 more files are due: the next runs take them in.") == (report.imported, report.note)
     assert 1 == (await watch.tick()).imported
@@ -389,28 +465,28 @@ async def test_whoever_dies_anywhere_is_followed_by_one_who_ends_it(house: House
     await watch.add()
     watch.put("a.svs", slide("a"))
     watch.put("old/b.svs", slide("b"))
-    await watch.settle()
+    await watch.tick()
     ids = {path: image.id for path, image in (await watch.images()).items()}
     watch.put("a.svs", slide("a", 700))
     watch.put("c.svs", slide("c"))
     (watch.root / "old/b.svs").rename(watch.root / "b.svs")
 
     fuse.at, fuse.steps = at, 0
-    for n in range(2):
-        waiting = [watch.due()]
-        while waiting:
-            event = waiting.pop(0)
-            try:
-                answer = await dying.handlers[type(event)](event, **dying._ports)
-            except Crash:
-                answer = await watch.handlers[type(event)](event, **watch._ports)
-            waiting.extend(answer)
-        report = (await house.store.reports.find({"store": STORE}, sort="order", limit=1))[0]
-        assert ("done", 3) == (report.state, report.seen)
-        if n == 0:
-            assert (2, 1) == (report.new, report.vanished)
+    tick = watch.due()
+    waiting: list[Event] = [tick]
+    while waiting:
+        event = waiting.pop(0)
+        try:
+            answer = await dying.handlers[type(event)](event, **dying._ports)
+        except Crash:
+            answer = await watch.handlers[type(event)](event, **watch._ports)
+        waiting.extend(answer)
+        if not waiting:
+            waiting.extend(await watch.second_looks())
     await watch.process()
 
+    report = await watch.report(tick)
+    assert ("done", 3, 2, 0) == (report.state, report.seen, report.new, report.vanished)
     assert (1, 1, 2) == (report.changed, report.moved, report.imported)
     images = await watch.images()
     assert {"a.svs": 2, "b.svs": 1, "c.svs": 1} == {path: image.latest for path, image in images.items()}
@@ -443,7 +519,7 @@ async def test_on_mongodb_files_come_change_move_vanish_and_come_back(
         watch.put("b.svs", slide("b"))
         watch.put("notes.svs", b"no slide " * 100)
 
-        report = await watch.settle()
+        report = await watch.tick()
 
         assert (2, 1, {"duplicate": 1}) == (report.imported, report.failed, report.skipped)
         assert slide("a", 9 * 2**20) == await _content(watch, "12/a.svs")
@@ -451,7 +527,7 @@ async def test_on_mongodb_files_come_change_move_vanish_and_come_back(
         watch.put("b.svs", slide("b", 700))
         (root / "12/a.svs").rename(root / "a.svs")
         (root / "12/copy.svs").unlink()
-        assert 2 == (await watch.tick()).vanished + (await watch.tick(twice=True)).moved
+        assert 1 == (await watch.tick(twice=True)).moved
         after = await watch.images()
         assert (before["12/a.svs"].id, 1) == (after["a.svs"].id, after["a.svs"].latest)
         assert (before["b.svs"].id, 2) == (after["b.svs"].id, after["b.svs"].latest)
@@ -469,9 +545,8 @@ async def test_on_mongodb_files_come_change_move_vanish_and_come_back(
 async def test_two_workers_that_import_the_same_content_at_once_make_one_image(watch: Watch, house: House) -> None:
     watch.put("a.svs", slide("a"))
     watch.put("b.svs", slide("a"))
-    await watch.tick()
-    tick = watch.due()
-    (scan,) = await watch.handlers[type(tick)](tick, **watch._ports)
+    await watch.deliver(watch.due())
+    (scan,) = await watch.second_looks()
     imports = await watch.handlers[ScanStore](scan, **watch._ports)
 
     async def work(event: ImportFile) -> None:
@@ -493,9 +568,8 @@ async def test_two_workers_that_import_the_same_content_at_once_make_one_image(w
 async def test_a_file_whose_import_failed_for_good_does_not_keep_its_run_from_ending(watch: Watch) -> None:
     watch.put("a.svs", slide("a"))
     watch.put("b.svs", slide("b"))
-    await watch.tick()
-    tick = watch.due()
-    (scan,) = await watch.handlers[type(tick)](tick, **watch._ports)
+    await watch.deliver(watch.due())
+    (scan,) = await watch.second_looks()
     first, second = await watch.handlers[ScanStore](scan, **watch._ports)
 
     await Failures(watch.clock)(first, "It went wrong.", "Look at the log.", store=watch.store)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from services.sync.handler import TickHandler
 from services.sync.importing import ImportHandler
 from services.sync.scanning import ScanHandler
+from services.sync.settling import announce
+from shared.bus.envelope import decode
 from shared.events import Event, ImportFile, ScanStore, SyncTick
 from shared.store import Store
 from shared.store.documents import Image, Version, VersionId
@@ -25,18 +28,22 @@ def slide(text: str, size: int = 600) -> bytes:
     return TIFF + hashlib.sha256(text.encode()).digest() + text.encode().ljust(size, b".")
 
 
+STABLE = timedelta(seconds=5)
+
+
 class Watch:
     """One store over a real folder. A tick is five minutes after the one before."""
 
     def __init__(self, root: Path, store: Store, ports: dict[str, Any], bus: Any, clock: Any) -> None:
         self.root = root
         self.store = store
+        self.bus = bus
         self.clock = clock
         self._written = 0
         self._ports = {"store": store, **ports}
         self.handlers: dict[type[Event], Any] = {
             SyncTick: TickHandler(bus, clock, timedelta(days=365)),
-            ScanStore: ScanHandler(clock, stable=timedelta(seconds=5), imports=100),
+            ScanStore: ScanHandler(clock, stable=STABLE, imports=100),
             ImportFile: ImportHandler(bus, clock),
         }
 
@@ -65,12 +72,31 @@ class Watch:
         now: datetime = self.clock.now()
         return SyncTick(database="slidemill", time=now, due=now)
 
-    async def tick(self, *, seconds: float = 300, twice: bool = False) -> Report:
-        """One tick and everything that follows from it, on which every new version is processed at once."""
+    async def tick(
+        self, *, seconds: float = 300, twice: bool = False, meanwhile: Callable[[], object] = lambda: None
+    ) -> Report:
+        """One tick and everything that follows from it, on which every new version is processed at once.
+
+        `meanwhile` happens between the two looks at what is new or has changed.
+        """
         event = self.due(seconds)
         await self.deliver(event, twice=twice)
+        if (await self.report(event)).again is not None:
+            meanwhile()
+            await self.deliver(*await self.second_looks(), twice=twice)
         await self.process()
-        report = await self.store.reports.get(report_id(STORE, event.due.isoformat()))
+        return await self.report(event)
+
+    async def second_looks(self) -> list[Event]:
+        """What a sync service announces once the time is over for which files must look the same."""
+        self.clock.advance(STABLE.total_seconds() + 0.001)
+        announced = await announce(self.store, self.bus, database="slidemill", clock=self.clock)
+        ready = self.bus.broker["slidemill.sync.express"].ready
+        assert announced == len(ready)
+        return [decode(stored.headers, stored.body) for stored in (ready.popleft() for _ in range(announced))]
+
+    async def report(self, tick: SyncTick) -> Report:
+        report = await self.store.reports.get(report_id(STORE, tick.due.isoformat()))
         assert report is not None
         return report
 
@@ -78,11 +104,6 @@ class Watch:
         for version in await self.store.versions.find({"state": "dicing"}):
             await self.store.versions.update(version.id, set={"state": "ready"})
             await self.store.images.update(version.id.image, set={"current": version.id.n})
-
-    async def settle(self) -> Report:
-        """Two ticks: what is there is stable and imported after them."""
-        await self.tick()
-        return await self.tick()
 
     async def images(self) -> dict[str, Image]:
         """Every image by where it comes from."""

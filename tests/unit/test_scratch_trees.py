@@ -112,3 +112,13 @@ async def test_the_least_recently_used_folder_goes_and_an_open_one_stays(tmp_pat
             pass
         async with scratch.tree("new", 100_000, fill) as third:
             assert (first.exists(), second.exists(), third.exists()) == (True, False, True)
+
+
+async def test_what_the_disk_has_no_room_for_is_not_begun_and_nothing_goes_for_it(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path, 2**63)
+    async with scratch.tree("small", 1, filling(a=1)) as small:
+        pass
+
+    with pytest.raises(RetryLater, match="full"):
+        await scratch.tree("t", 2**60, refuse).__aenter__()
+    assert small.exists()

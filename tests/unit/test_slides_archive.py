@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import Reject
-from shared.slides import archive
+from shared.slides import zip_entries
 from shared.slides.archive import Inside, find, unpack
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(600)
@@ -105,7 +105,7 @@ def test_encrypted_entries_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_refused_by_its_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "RATIO_FREE_BYTES", 1000)
+    monkeypatch.setattr(zip_entries, "RATIO_FREE_BYTES", 1000)
     assert "times as large" in refused(zipped(tmp_path, {"s.png": PNG + bytes(10**6)}))
 
 
@@ -125,7 +125,7 @@ def test_a_total_over_the_budget_is_refused_before_anything_is_written(tmp_path:
 
 
 def test_too_many_entries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(zip_entries, "MOST_ENTRIES", 2)
     assert "more than the 2 files" in refused(zipped(tmp_path, {"a": b"", "b": b"", "c": b""}))
 
 
@@ -146,9 +146,7 @@ def test_what_is_not_exactly_one_whole_slide_is_named(tmp_path: Path, files: dic
     assert said in refused(zipped(tmp_path, files))
 
 
-@pytest.mark.parametrize(
-    "line", [b"FILE_1=../../other/data", b"FILE_1 = sub/..", b"FILE_1 = ..", b"x=1\x0b[Y]\nFILE_1=../data"]
-)
+@pytest.mark.parametrize("line", [b"FILE_1=../../other/data", b"FILE_1 = sub/../../x", b"x=1\x0b[Y]\nFILE_1=../data"])
 def test_an_index_that_points_out_of_the_folder_is_refused(tmp_path: Path, line: bytes) -> None:
     files = MIRAX | {"a/s/Slidedat.ini": SLIDEDAT + line + b"\r\n"}
     assert "outside of the slide's folder" in refused(zipped(tmp_path, files))

@@ -42,6 +42,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import structlog
@@ -54,6 +55,8 @@ from shared.bus.runner import Runner
 from shared.clock import Clock, SystemClock
 from shared.errors import SlidemillError, Unavailable
 from shared.http.health import Check, add_health, served
+from shared.http.metrics import add_metrics
+from shared.metrics import Source
 from shared.mongo import connect
 from shared.settings import Settings
 from shared.store import Store
@@ -93,6 +96,8 @@ def run_service(settings: Settings, build: Builder) -> NoReturn:
         checks: list[Check] = [_starting]
         app = web.Application()
         add_health(app, checks)
+        sources: list[Source] = []
+        add_metrics(app, sources)
         async with (
             build(settings, clock, bus) as consumer,
             served(app, settings.http_host, settings.http_port),
@@ -102,6 +107,9 @@ def run_service(settings: Settings, build: Builder) -> NoReturn:
             async with _connected(bus, store, stop):
                 runner = Runner(bus, consumer, databases, clock, grace=GRACE_SECONDS)
                 checks[:] = [bus.ready, store.ping, runner.ready]
+                sources.append(runner.metrics)
+                if consumer.metrics is not None:
+                    sources.append(partial(consumer.metrics, databases))
                 besides = [consumer.beside(databases)] if consumer.beside is not None else []
                 # The runner stops in order by itself; what goes on beside it does so until then.
                 await until(asyncio.Event(), runner.run(stop), *besides)

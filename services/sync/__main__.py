@@ -25,21 +25,23 @@ async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Cons
         imports=settings.sync_imports,
         most_bytes=settings.max_file_bytes,
     )
+    imports = ImportHandler(
+        bus,
+        clock,
+        bounds=Bounds(settings.disk_reserve_bytes, settings.account_bytes),
+        bytes_per_second=settings.sync_bytes_per_second,
+    )
     handlers: dict[type[Event], Handler] = {
         SyncTick: TickHandler(bus, clock, timedelta(seconds=settings.superseded_grace)),
         ScanStore: scans,
-        ImportFile: ImportHandler(
-            bus,
-            clock,
-            bounds=Bounds(settings.disk_reserve_bytes, settings.account_bytes),
-            bytes_per_second=settings.sync_bytes_per_second,
-        ),
+        ImportFile: imports,
     }
     yield Consumer(
         stage="sync",
         handlers=handlers,
         failed=Failures(clock),
         slots=settings.sync_slots,
+        metrics=imports.counted.families,
         beside=lambda databases: keep_looking(databases, bus, clock),
     )
 

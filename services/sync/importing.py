@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from services.sync.comparing import copies_are_due
 from services.sync.copying import Copying, Differs, Turn, Unfinished
 from services.sync.core import Look, source_of, wait
+from services.sync.metrics import Imports
 from services.sync.pacing import Pace
 from services.sync.runs import finish
 from services.sync.taking import Bounds, Changing, NoRoom, NotNow, Taking
@@ -38,6 +39,7 @@ class ImportHandler:
         self._clock = clock
         self._bounds = bounds or Bounds()
         self._copying = Copying(clock, Pace(clock, bytes_per_second))
+        self.counted = Imports()
         self._contents: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, event: ImportFile, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
@@ -54,7 +56,7 @@ class ImportHandler:
             if watched is None or watched.state != "active" or entry.state != "due":
                 await store.entries.update(id, when={"asked": event.run}, set={"asked": None, "claim": None})
             else:
-                ended = await _Import(taking, watched, entry, event.run, self._contents).run()
+                ended = await _Import(taking, watched, entry, event.run, self._contents, self.counted).run()
             await store.reports.update(event.run, when={"state": "importing"}, set={"updated": self._clock.now()})
             if not ended:
                 return [event]
@@ -69,6 +71,7 @@ class _Import:
         entry: Entry,
         run: str,
         contents: "WeakValueDictionary[str, asyncio.Lock]",
+        counted: Imports,
     ) -> None:
         self._taking = taking
         self._store = taking.store
@@ -77,6 +80,7 @@ class _Import:
         self._entry = entry
         self._run = run
         self._contents = contents
+        self._counted = counted
         self._digest = entry.digest
         self._turn = Turn(taking.clock)
 
@@ -220,7 +224,9 @@ class _Import:
 
     async def _end(self, outcome: Outcome | None, fields: dict[str, Any]) -> None:
         done = {"asked": None, "done_by": self._run, "outcome": outcome, "digest": self._digest, **fields}
-        await self._store.entries.update(self._entry.id, when={"asked": self._run}, set=done)
+        ended = await self._store.entries.update(self._entry.id, when={"asked": self._run}, set=done)
+        if ended is not None and outcome is not None:
+            self._counted.count(self._taking.database, self._watched, outcome, ended.size)
 
 
 def _anew() -> dict[str, Any]:

@@ -17,6 +17,8 @@ _UNIT_MICROMETRES = {2: 25400.0, 3: 10000.0}
 _PHILIPS_BYTES = 8 * 2**20
 _XML_BYTES = 2**20
 _LABEL, _MACRO = 1, 9
+# No maker's own files, so that OpenSlide is not asked to read them.
+NO_MAKER = ("generic-tiff", "ome-tiff")
 
 
 def recognise(pages: Sequence[Directory]) -> str:

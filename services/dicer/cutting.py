@@ -66,7 +66,8 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
             return Cut(set(), await _regions(block, plan, writer, blobs, decoders))
         extents = unpack_extents(block.extents or b"")
         if version.climb is not None:
-            squares = await _fold(block, plan, version.climb, extents, writer, blobs, decoders, turns)
+            async with turns.held:
+                squares = await _fold(block, plan, version.climb, extents, writer, blobs, decoders, turns)
         else:
             squares = []
             by_tile = _copy if source.reader in COPYING else _decode

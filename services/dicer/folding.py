@@ -40,12 +40,13 @@ async def store_made(batches: AsyncGenerator[Sequence[Made], None], block: Block
 class Turns:
     """Who of all blocks that are cut at once may go on, in order of their coming.
 
-    `reading`: one block's file is read at a time, so that there is something to fold as soon as can be. `folding`: few
-    squares are with the decoder children or next in line, one more than `children`, so that others who want a decoder
-    wait for few.
+    `held`: two blocks' tiles are in memory, one being folded while the next one comes. `reading`: one block's file is
+    read at a time, so that there is something to fold as soon as can be. `folding`: few squares are with the decoder
+    children or next in line, one more than `children`, so that others who want a decoder wait for few.
     """
 
     def __init__(self, children: int) -> None:
+        self.held = asyncio.Semaphore(2)
         self.reading = asyncio.Lock()
         self.folding = asyncio.Semaphore(children + 1)
 

@@ -167,6 +167,12 @@ async def any_open(store: Store, version: VersionId, stage: BlockStage, *, round
     return await store.blocks.count(where, limit=1) > 0
 
 
+async def tiles_done(store: Store, version: VersionId, stage: BlockStage) -> int:
+    """How many tile positions the finished blocks of a stage fill."""
+    where = {"_id.image": version.image, "_id.version": version.n, "_id.stage": stage, "done": True}
+    return await store.blocks.total(where, "tiles")
+
+
 async def work_on_block(
     store: Store, id: BlockId, work: Callable[[Block], Awaitable[Mapping[str, Any]]], *, by: str, clock: Clock
 ) -> bool:

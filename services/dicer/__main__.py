@@ -1,5 +1,6 @@
 """Runs the dicer: `python -m services.dicer`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,6 +26,8 @@ async def dicer(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Con
             quality=settings.quality,
             subsampling=settings.subsampling,
             worker=settings.service,
+            # One square more than children: its tiles are there when a child is free.
+            turns=asyncio.Semaphore(slots + 1),
             unpacked_bytes=min(settings.unpacked_bytes, settings.scratch_bytes),
         )
         yield Consumer(

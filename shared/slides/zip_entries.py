@@ -27,7 +27,7 @@ _MOST_COMMENT = 65535
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
-_AGAIN = "Zip the slide again with an ordinary zip program and upload that."
+_AGAIN = "Choose the slide's files themselves, on the page or in ./slidemill upload, or zip them without compression."
 
 
 def check_directory(file: BinaryIO, name: str) -> None:

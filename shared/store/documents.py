@@ -217,7 +217,10 @@ class Source(BaseModel):
 
 
 class Version(Document):
-    """Everything about one processing of an image. `recipe` is what its first plan made of `wish`."""
+    """Everything about one processing of an image. `recipe` is what its first plan made of `wish`.
+
+    `climb` is how many levels the squares of tiles are folded that the dicer cuts, None where it leaves that to others.
+    """
 
     id: VersionId = Field(alias="_id")
     session: str
@@ -236,6 +239,7 @@ class Version(Document):
     base: Base | None = None
     base_reason: str | None = None
     lane: Lane = "express"
+    climb: int | None = None
     planned: tuple[StageName, ...] = ()
     rounds: int = 0
     stored: int = 0

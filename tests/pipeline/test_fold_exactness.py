@@ -12,11 +12,12 @@ import pytest
 import pyvips
 import simplejpeg
 
-from services.pyramid import pixels
 from services.pyramid.core import plan
 from shared.store.documents import Recipe, Version, VersionId
+from shared.tiles import pixels
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.pixels import halve
+from shared.tiles.squares import steps
 from tests.slides.plain import picture
 
 Pixels = npt.NDArray[np.uint8]
@@ -57,8 +58,8 @@ class Slide:
         """A square of base tiles at half its size, and its root where further rounds are to come."""
         positions = list(rect.positions())
         inputs = [self.tiles[position] for position in positions]
-        half, _ = pixels.first_level(rect, positions, self.geometry, False, inputs, {})
-        folded = dict(pixels.fold(rect, positions, self.geometry, RECIPE, False, inputs=inputs))
+        half = pixels.half_square(rect, positions, self.geometry, False, inputs).pixels
+        folded = dict(pixels.fold(rect, positions, self.geometry, RECIPE, steps(self.geometry), False, inputs=inputs))
         return half, folded.get(pixels.ROOT)
 
 
@@ -147,9 +148,8 @@ def test_rounds_join_without_a_seam() -> None:
     last = blocks[-1]
     assert last.round == 1
 
-    folded, _ = pixels.first_level(
-        last.rect, [place for place, _ in roots], geometry, True, [root for _, root in roots], {}
-    )
+    places = [place for place, _ in roots]
+    folded = pixels.half_square(last.rect, places, geometry, True, [root for _, root in roots]).pixels
 
     exact = slide.decoded.astype(np.float32)
     for _ in range(5):

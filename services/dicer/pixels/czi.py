@@ -7,11 +7,12 @@ from functools import lru_cache
 import numpy as np
 
 from services.dicer.core import DECODED_TILE, Found, damaged, suffix
-from services.dicer.pixels.encoding import cut_tiles
+from services.dicer.pixels.folding import cut_square
 from shared.slides.czi import Tile, data_of, describe
 from shared.slides.pixels import decode_czi
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.pixels import Made
 
 _GLASS = 255
 
@@ -37,8 +38,8 @@ def find_czi(path: str, name: str, reason: str) -> Found:
     )
 
 
-def cut_czi(path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe) -> Iterator[tuple[Position, bytes]]:
-    """The tiles of a square block: whatever of the mosaic lies in it, over white."""
+def cut_czi(path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe, climb: int | None) -> Iterator[Made]:
+    """The tiles of a square block: whatever of the mosaic lies in it, over white; with a `climb` those above it too."""
     left, top = rect.left * geometry.tile, rect.top * geometry.tile
     right, bottom = min(rect.right * geometry.tile, geometry.width), min(rect.bottom * geometry.tile, geometry.height)
     pixels = np.full((bottom - top, right - left, 3), _GLASS, np.uint8)
@@ -55,7 +56,7 @@ def cut_czi(path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe
                 raise damaged(Position(0, y0 // geometry.tile, x0 // geometry.tile), error) from error
             part = drawn[y0 - tile.y : y1 - tile.y, x0 - tile.x : x1 - tile.x]
             pixels[y0 - top : y1 - top, x0 - left : x1 - left] = part
-    yield from cut_tiles(pixels, rect, geometry, recipe)
+    yield from cut_square(pixels, rect, geometry, recipe, climb)
 
 
 # A slide of many thousand tiles is cut in many blocks.

@@ -7,17 +7,17 @@ import openslide
 import pyvips
 from PIL import ImageCms
 
-from services.dicer.pixels.encoding import cut_tiles
+from services.dicer.pixels.folding import cut_square
 from services.dicer.pixels.opening import OPAQUE, PROFILE, as_srgb, unreadable
 from shared.store.documents import Recipe
-from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.pixels import Pixels
+from shared.tiles.geometry import Geometry, Rect
+from shared.tiles.pixels import Made, Pixels
 
 
 def cut_openslide(
-    path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe
-) -> Iterator[tuple[Position, bytes]]:
-    """The tiles of a square block, read by OpenSlide in one region."""
+    path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe, climb: int | None
+) -> Iterator[Made]:
+    """The tiles of a square block, read by OpenSlide in one region; with a `climb` the levels above it too."""
     left, top = rect.left * geometry.tile, rect.top * geometry.tile
     width = min(rect.right * geometry.tile, geometry.width) - left
     height = min(rect.bottom * geometry.tile, geometry.height) - top
@@ -33,7 +33,7 @@ def cut_openslide(
         image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
         image.set_type(pyvips.GValue.blob_type, PROFILE, profile)
         pixels = as_srgb(image).numpy()
-    yield from cut_tiles(pixels, rect, geometry, recipe)
+    yield from cut_square(pixels, rect, geometry, recipe, climb)
 
 
 def _profile(slide: openslide.OpenSlide) -> bytes | None:

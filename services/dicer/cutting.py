@@ -21,7 +21,6 @@ from services.dicer.core import (
 )
 from services.dicer.folding import Folded, Folding, store_made
 from services.dicer.pieces import Pieces
-from services.dicer.piping import piped
 from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import Reject
@@ -80,11 +79,21 @@ async def cut(
 
 
 async def _regions(block: Block, plan: _Plan, writer: TileWriter, blobs: Blobs, decoders: Decoders) -> Sequence[Folded]:
-    """What OpenSlide or libvips read by region."""
+    """What OpenSlide or libvips read by region, or from top to bottom."""
     version, source, geometry, recipe = plan
-    pipe = bool(source.layout.get("piped"))
-    local = piped(blobs.stream(version.file)) if pipe else opened(version, source, blobs=blobs, decoders=decoders)
-    async with local as path:
+    if source.layout.get("piped"):
+        batches = decoders.stream(
+            pixels.cut_fed,
+            version.name,
+            block.rect,
+            geometry,
+            recipe,
+            feed=blobs.stream(version.file),
+            seconds=WHOLE_IMAGE_SECONDS,
+        )
+        await store_made(batches, block, writer)
+        return []
+    async with opened(version, source, blobs=blobs, decoders=decoders) as path:
         if source.reader in ("openslide", "czi"):
             batches = decoders.stream(
                 pixels.cut_czi if source.reader == "czi" else pixels.cut_openslide,

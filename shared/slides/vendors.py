@@ -17,6 +17,8 @@ _UNIT_MICROMETRES = {2: 25400.0, 3: 10000.0}
 _PHILIPS_BYTES = 8 * 2**20
 _XML_BYTES = 2**20
 _LABEL, _MACRO = 1, 9
+# No maker's own files, so that OpenSlide is not asked to read them.
+NO_MAKER = ("generic-tiff", "ome-tiff")
 
 
 def recognise(pages: Sequence[Directory]) -> str:
@@ -72,8 +74,6 @@ def not_copyable(pages: Sequence[Directory], vendor: str) -> str | None:
         return "Hamamatsu stores the whole slide as one JPEG image"
     if vendor == "leica":
         return "Leica stores a slide's areas apart, each with a place of its own"
-    if vendor == "ventana":
-        return "Ventana's tiles overlap and have to be joined"
     if vendor == "trestle" and re.search(r"OverlapsXY=[ 0]*[1-9]", pages[0].text(_DESCRIPTION)):
         return "Trestle's tiles overlap and have to be joined"
     return None

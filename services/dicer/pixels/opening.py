@@ -33,6 +33,13 @@ def open_image(file: str | pyvips.Source, name: str, page: int | None, access: s
         raise unreadable(name, str(error.detail or error)) from error
 
 
+def take_error() -> pyvips.Error | None:
+    """What libvips has noted as wrong since somebody last asked, whether or not a call has failed for it."""
+    # To be made takes the note.
+    error = pyvips.Error("unable to read")
+    return error if error.detail else None
+
+
 def orientation(image: Any) -> int:
     """The EXIF orientation, 1 to 8; from 5 on width and height are exchanged."""
     return int(image.get("orientation")) if image.get_typeof("orientation") else UPRIGHT

@@ -12,11 +12,12 @@ import { Menu } from "../parts/menu";
 import { complain } from "../parts/toasts";
 import { navigate } from "../router";
 import { ended, missing } from "../upload/drops";
+import { uploads } from "../upload/entries";
 import { type Interrupted, interrupted } from "../upload/notes";
 import { removed } from "../upload/removal";
 import { type Kind, kindOf, type Row, rowsOf } from "../upload/rows";
 import { isOpen, type Upload } from "../upload/upload";
-import { cancel, enqueue, lookBack, uploads } from "../upload/uploads";
+import { cancel, enqueue, lookBack } from "../upload/uploads";
 import { Nowhere } from "./standing";
 import { useSessionImages } from "./use-session-images";
 

@@ -78,7 +78,7 @@ function UploadActions({ upload, name }: { upload: Upload; name: string }) {
           <PlayIcon />
         </button>
       )}
-      {phase === "failed" && (
+      {phase === "failed" && upload.sendable && (
         <button
           type="button"
           class="icon-button"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from shared.errors import Reject
-from shared.slides import coding, vendors
+from shared.slides import coding, vendors, ventana
 from shared.slides.damage import Damaged, Truncated, told
 from shared.slides.directories import Directory, read_directories
 from shared.slides.jpeg import Assembler, read_header
@@ -105,11 +105,16 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
             f"{name} can't be read: {clause}.",
             "Export it as TIFF with 8 or 16 bits of grey or colour, compressed with LZW, Deflate or JPEG.",
         )
-    reason = (
-        vendors.not_copyable(pages, vendor)
-        or coding.unlike_ours(page, tile_width, tile_height)
-        or (None if any(lengths) else "it has no tile at all")
-    )
+    reason = vendors.not_copyable(pages, vendor) or coding.unlike_ours(page, tile_width, tile_height)
+    if reason is None and vendor == "ventana":
+        placed = ventana.arranged(page, tile_width, offsets, lengths)
+        if isinstance(placed, str):
+            reason = placed
+        elif placed is not None:
+            width, height = placed.cols * tile_width, placed.rows * tile_width
+            offsets, lengths = placed.offsets, placed.lengths
+    if reason is None and not any(lengths):
+        reason = "it has no tile at all"
     subsampling = None
     if reason is None:
         subsampling, reason = _peek(

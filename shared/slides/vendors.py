@@ -74,8 +74,6 @@ def not_copyable(pages: Sequence[Directory], vendor: str) -> str | None:
         return "Hamamatsu stores the whole slide as one JPEG image"
     if vendor == "leica":
         return "Leica stores a slide's areas apart, each with a place of its own"
-    if vendor == "ventana":
-        return "Ventana's tiles overlap and have to be joined"
     if vendor == "trestle" and re.search(r"OverlapsXY=[ 0]*[1-9]", pages[0].text(_DESCRIPTION)):
         return "Trestle's tiles overlap and have to be joined"
     return None

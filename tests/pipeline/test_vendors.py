@@ -23,6 +23,9 @@ async def decoders() -> AsyncIterator[Decoders]:
         yield pool
 
 
+# Two areas of Ventana tiles, one above the other and to its right; the second time a few pixels further on.
+AREAS = (vendors.Area(0, 0, 2, 3, 256, 1024), vendors.Area(2, 1, 3, 2, 1024, 256.0))
+OFF_GRID = (AREAS[0], AREAS[1]._replace(left=1030, below=240))
 # What writes the slide, the ending of its name, OpenSlide's name for its maker, and how full resolution is made.
 SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     "leica": (vendors.write_leica, ".scn", "leica", "encoded"),
@@ -31,7 +34,15 @@ SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     "trestle": (vendors.write_trestle, ".tif", "trestle", "copied"),
     "trestle-overlapping": (partial(vendors.write_trestle, overlap=16), ".tif", "trestle", "encoded"),
     "philips": (vendors.write_philips, ".tiff", "philips", "copied"),
-    "ventana": (vendors.write_ventana, ".bif", "ventana", "encoded"),
+    "ventana": (vendors.write_ventana, ".bif", "ventana", "copied"),
+    "ventana-areas": (partial(vendors.write_ventana, areas=AREAS), ".bif", "ventana", "copied"),
+    "ventana-areas-off-the-grid": (partial(vendors.write_ventana, areas=OFF_GRID), ".bif", "ventana", "encoded"),
+    "ventana-areas-overlapping": (
+        partial(vendors.write_ventana, overlap=20, areas=AREAS),
+        ".bif",
+        "ventana",
+        "encoded",
+    ),
     "ventana-overlapping": (partial(vendors.write_ventana, overlap=20), ".bif", "ventana", "encoded"),
     "zeiss": (partial(zeiss.write_czi, compression="none"), ".czi", "zeiss", "encoded"),
     "zeiss-zstd0": (partial(zeiss.write_czi, compression="zstd0"), ".czi", "zeiss", "encoded"),

@@ -1,8 +1,10 @@
 """Small slides as other scanners' TIFF files hold them, after OpenSlide's notes on each format."""
 
 import re
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
@@ -147,30 +149,29 @@ def write_philips(path: Path) -> None:
             )
 
 
-def write_ventana(path: Path, overlap: int = 0) -> None:
-    """Ventana BIF: one area of tiles, numbered from the bottom left to and fro, and how each joins its neighbours."""
-    cols, rows = 3, 2
+class Area(NamedTuple):
+    """Tiles that were scanned together: where in the file's grid, how many, and where on the glass in pixels.
 
-    def number(col: int, up: int) -> int:
-        return up * cols + (col if up % 2 == 0 else cols - 1 - col) + 1
+    `left` counts from the left, `below` from below.
+    """
 
-    def joint(direction: str, one: int, other: int, x: int) -> str:
-        return (
-            f'<TileJointInfo FlagJoined="1" Confidence="100" Direction="{direction}" Tile1="{one}" Tile2="{other}" '
-            f'OverlapX="{x}" OverlapY="0"/>'
-        )
+    col: int
+    row: int
+    cols: int
+    rows: int
+    left: float
+    below: float
 
-    joints = [
-        joint("RIGHT", number(col, up), number(col + 1, up), overlap) for up in range(rows) for col in range(cols - 1)
-    ]
-    joints += [joint("UP", number(col, up), number(col, up + 1), 0) for up in range(rows - 1) for col in range(cols)]
-    area = f'NumRows="{rows}" NumCols="{cols}" Pos-X="0" Pos-Y="0"'
+
+def write_ventana(path: Path, overlap: int = 0, areas: Sequence[Area] = (Area(0, 0, 3, 2, 0, 0),)) -> None:
+    """Ventana BIF: areas of tiles, numbered from the bottom left to and fro, and how each joins its neighbours."""
+    cols, rows = max(area.col + area.cols for area in areas), max(area.row + area.rows for area in areas)
     scan = '<Metadata><iScan Magnification="20" ScanRes="0.465" ScanWhitePoint="255"><AOI0/></iScan></Metadata>'
+    origins = (f'<AOI{n} OriginX="{area.col * TILE}" OriginY="{area.row * TILE}"/>' for n, area in enumerate(areas))
     stitch = (
-        f'<EncodeInfo Ver="2"><SlideInfo><AoiInfo XIMAGESIZE="{TILE}" YIMAGESIZE="{TILE}" {area}/></SlideInfo>'
-        f'<SlideStitchInfo><ImageInfo AOIScanned="1" AOIIndex="0" Width="{TILE}" Height="{TILE}" {area}>'
-        f"{''.join(joints)}</ImageInfo></SlideStitchInfo>"
-        '<AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin></EncodeInfo>'
+        '<EncodeInfo Ver="2"><SlideStitchInfo>'
+        + "".join(_ventana_area(n, area, overlap) for n, area in enumerate(areas))
+        + f"</SlideStitchInfo><AoiOrigin>{''.join(origins)}</AoiOrigin></EncodeInfo>"
     )
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
         writer.write(
@@ -190,3 +191,22 @@ def write_ventana(path: Path, overlap: int = 0) -> None:
             metadata=None,
             extratags=[(700, "B", len(stitch), stitch.encode(), True)],
         )
+
+
+def _ventana_area(number: int, area: Area, overlap: int) -> str:
+    def numbered(col: int, up: int) -> int:
+        return up * area.cols + (col if up % 2 == 0 else area.cols - 1 - col) + 1
+
+    def joint(direction: str, one: int, other: int, x: int) -> str:
+        return (
+            f'<TileJointInfo FlagJoined="1" Confidence="100" Direction="{direction}" Tile1="{one}" Tile2="{other}" '
+            f'OverlapX="{x}" OverlapY="0"/>'
+        )
+
+    across, up = range(area.cols), range(area.rows)
+    joints = [joint("RIGHT", numbered(col, n), numbered(col + 1, n), overlap) for n in up for col in across[:-1]]
+    joints += [joint("UP", numbered(col, n), numbered(col, n + 1), 0) for n in up[:-1] for col in across]
+    return (
+        f'<ImageInfo AOIScanned="1" AOIIndex="{number}" Width="{TILE}" Height="{TILE}" NumRows="{area.rows}" '
+        f'NumCols="{area.cols}" Pos-X="{area.left}" Pos-Y="{area.below}">{"".join(joints)}</ImageInfo>'
+    )

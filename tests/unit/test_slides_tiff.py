@@ -276,7 +276,7 @@ def test_a_philips_slide_is_described() -> None:
             "ventana",
             0.2325,
             40,
-            "Ventana's tiles overlap and have to be joined",
+            "what Ventana's XML says of the scanned areas is not understood",
         ),
         (
             {

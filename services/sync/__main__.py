@@ -1,5 +1,6 @@
 """Runs the sync service: `python -m services.sync`."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,6 +15,9 @@ from shared.clock import Clock
 from shared.events import Event, ImportFile, ScanStore, SyncTick
 from shared.service import run_service
 from shared.settings import Settings
+
+# As the gateway's: by default a thread that wants the interpreter waits 5 ms for another, longer than a chunk takes.
+SWITCH_SECONDS = 0.0005
 
 
 @asynccontextmanager
@@ -47,4 +51,5 @@ async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Cons
 
 
 if __name__ == "__main__":
+    sys.setswitchinterval(SWITCH_SECONDS)
     run_service(Settings(), sync)

@@ -10,7 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
 from services.sync.core import Look
@@ -126,7 +126,7 @@ class Copying:
         hashed = self._kept.pop(upload.id, None) or Hashed()
         there = {stored.n for stored in await blobs.chunks(upload.id)}
         writing: set[asyncio.Task[None]] = set()
-        noted: datetime | None = None
+        noted = self._clock.now()
 
         async def fetch(n: int) -> bytes:
             if n in there:
@@ -143,7 +143,7 @@ class Copying:
                 await settle()
             if n not in there:
                 writing.add(asyncio.create_task(write(n, data)))
-            if noted is None or self._clock.now() - noted >= NOTED:
+            if self._clock.now() - noted >= NOTED:
                 noted = self._clock.now()
                 await note(min((n + 1) * chunk, total))
 

@@ -57,7 +57,8 @@ class ImportHandler:
                 await store.entries.update(id, when={"asked": event.run}, set={"asked": None, "claim": None})
             else:
                 ended = await _Import(taking, watched, entry, event.run, self._contents, self.counted).run()
-            await store.reports.update(event.run, when={"state": "importing"}, set={"updated": self._clock.now()})
+            going_on = {"updated": self._clock.now()}
+            await store.reports.update(event.run, when={"state": "importing"}, set=going_on, hint=True)
             if not ended:
                 return [event]
         return await finish(store, event.run, self._clock, database=event.database)

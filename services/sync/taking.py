@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from dataclasses import dataclass
 
-from services.sync.copying import PIECE, Copying, Differs, Source, Turn
+from services.sync.copying import PIECE, Copying, Differs, Hashed, Source, Turn
 from services.sync.core import Look, session_title, source_of
 from shared.blobs import Blobs, owner_of
 from shared.blobs.seal import announced, remove, seal
@@ -16,7 +16,7 @@ from shared.quota import stored_by
 from shared.slides.sniff import sniff, unreadable
 from shared.stages import appear, fail
 from shared.store import Store
-from shared.store.documents import Failure, Image, Session, Upload, Version, VersionId, Wish
+from shared.store.documents import Failure, Session, Upload, Version, VersionId, Wish
 from shared.store.entries import Entry
 from shared.store.folders import FolderStore, Reason
 
@@ -92,7 +92,7 @@ class Taking:
             await self._refuse(upload, head)
             return Taken(upload.image, upload.version, refused=True)
         if upload.state == "importing":
-            await self._store_bytes(upload, source, Look(entry.size, entry.mtime_ns), sha256, turn)
+            await self._prove(upload, source, Look(entry.size, entry.mtime_ns), sha256, turn)
         fact = await seal(upload.id, store=self.store, blobs=self.blobs, database=self.database, clock=self.clock)
         if fact is not None:
             await self.bus.publish([Message(fact)])
@@ -116,19 +116,8 @@ class Taking:
             if await self.store.uploads.insert(draft):
                 await self._check_account(draft)
             upload = await self.store.uploads.get(id.hex) or draft
-        if upload.version == 1:
-            await self.store.images.insert(
-                Image(
-                    id=upload.image,
-                    session=upload.session,
-                    name=upload.name,
-                    latest=1,
-                    source=source_of(watched, entry.id.path),
-                    created=upload.created,
-                )
-            )
         if upload.state in ("importing", "verifying"):
-            await appear(self.store, upload, self.clock)
+            await appear(self.store, upload, self.clock, source=source_of(watched, entry.id.path))
         version = await self.store.versions.get(VersionId(image=upload.image, n=upload.version))
         if version is not None and version.file != upload.stored_as:
             await self.store.uploads.take(upload.id)
@@ -160,7 +149,7 @@ class Taking:
             chunk=PIECE,
             stored=entry.size if known else 0,
             # Nobody but an import ends what is `importing`: not before it has looked at the file for the last time.
-            state="verifying" if known else "importing",
+            state="importing",
             file=known.file if known else None,
             md5=known.md5 if known else None,
             sha256=known.sha256 if known else None,
@@ -208,37 +197,38 @@ class Taking:
             "delete images that are not needed, or ask the operator for more room.",
         )
 
-    async def _store_bytes(self, upload: Upload, source: Source, look: Look, sha256: str, turn: Turn) -> None:
-        """Stores every chunk that is not there yet, looks at the file for the last time, and gives it to be sealed."""
-        version = VersionId(image=upload.image, n=upload.version)
+    async def _prove(self, upload: Upload, source: Source, look: Look, sha256: str, turn: Turn) -> None:
+        """Stores what is not stored, looks at the file for the last time, and gives the upload to be sealed."""
+        digests = {"md5": upload.md5, "sha256": upload.sha256}
+        try:
+            if upload.file is None:
+                hashed = await self._store_bytes(upload, source, turn)
+                digests = {"md5": hashed.md5, "sha256": hashed.sha256}
+            if digests["sha256"] != sha256 or source.look() != look:
+                raise Differs(f"{upload.name} changed while it was read.")
+        except Differs as error:
+            await self._fail(upload, f"{upload.name} changed while it was read.", _CHANGED)
+            raise Changing(str(error), Taken(upload.image, upload.version, refused=True)) from error
+        proven = {**digests, "state": "verifying", "stored": upload.total, "updated": self.clock.now()}
+        await self.store.uploads.update(upload.id, when={"state": "importing"}, set=proven)
+
+    async def _store_bytes(self, upload: Upload, source: Source, turn: Turn) -> Hashed:
+        """Stores every chunk that is not there yet; returns the digests of all that are."""
         await self.check_room(upload.total - upload.stored)
         await self.blobs.create(
             upload.id, name=upload.name, chunk=upload.chunk, refs=(owner_of(upload.image, upload.version),)
         )
 
         async def note(stored: int) -> None:
-            now = self.clock.now()
+            now, seen = self.clock.now(), {"state": "importing"}
             under_way = {"stored": stored, "updated": now}
-            if await self.store.uploads.update(upload.id, when={"state": "importing"}, set=under_way) is None:
+            if await self.store.uploads.update(upload.id, when=seen, set=under_way, hint=True) is None:
                 raise NotNow("Its image was deleted while it was being stored, or others ended its upload.")
+            version = VersionId(image=upload.image, n=upload.version)
             shown = {"stages.upload.done": stored, "updated": now}
             await self.store.versions.update(version, when={"state": "uploading"}, set=shown, hint=True)
 
-        try:
-            hashed = await self.copying.store(upload, source, self.blobs, turn, note)
-            if hashed.sha256 != sha256 or source.look() != look:
-                raise Differs(f"{upload.name} changed while it was read.")
-        except Differs as error:
-            await self._fail(upload, f"{upload.name} changed while it was read.", _CHANGED)
-            raise Changing(str(error), Taken(upload.image, upload.version, refused=True)) from error
-        proven = {
-            "state": "verifying",
-            "stored": upload.total,
-            "md5": hashed.md5,
-            "sha256": hashed.sha256,
-            "updated": self.clock.now(),
-        }
-        await self.store.uploads.update(upload.id, when={"state": "importing"}, set=proven)
+        return await self.copying.store(upload, source, self.blobs, turn, note)
 
     async def _refuse(self, upload: Upload, head: bytes) -> None:
         reason, remedy = unreadable(upload.name, head)

@@ -21,9 +21,9 @@ K = TypeVar("K")
 class Decoders:
     """Persistent child processes that run functions which touch images; use it with `async with`.
 
-    `preload` is the module whose functions are run, loaded once before the children are forked. `children` is how
-    many calls run at once, `memory` each child's limit in bytes of private memory, libraries included. A child is
-    replaced after `units` calls, and whenever it died or was interrupted.
+    `preload` is the module or package whose functions are run, loaded once before the children are forked. `children`
+    is how many calls run at once, `memory` each child's limit in bytes of private memory, libraries included. A child
+    is replaced after `units` calls, and whenever it died or was interrupted.
     """
 
     def __init__(self, preload: str, children: int, memory: int, units: int = 200) -> None:

@@ -9,6 +9,7 @@ from PIL import ImageCms
 
 from services.dicer.pixels.folding import cut_square
 from services.dicer.pixels.opening import OPAQUE, PROFILE, as_srgb, unreadable
+from services.dicer.pixels.slides import opened
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.pixels import Made, Pixels
@@ -22,12 +23,12 @@ def cut_openslide(
     width = min(rect.right * geometry.tile, geometry.width) - left
     height = min(rect.bottom * geometry.tile, geometry.height) - top
     try:
-        with openslide.OpenSlide(path) as slide:
+        with opened(path) as slide:
             region = np.asarray(slide.read_region((left, top), 0, (width, height)))
             profile = _profile(slide)
             background = slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
     except openslide.OpenSlideError as error:
-        raise unreadable(name, str(error)) from error
+        raise unreadable(name, str(error), path) from error
     pixels = _over(region, background)
     if profile is not None:
         image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")

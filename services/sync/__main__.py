@@ -18,9 +18,10 @@ from shared.settings import Settings
 @asynccontextmanager
 async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Consumer]:
     """One tick, scan or file at a time: the next one finds what this one left."""
+    stable = timedelta(seconds=settings.sync_stable)
     scans = ScanHandler(
         clock,
-        stable=timedelta(seconds=settings.sync_stable),
+        stable=stable,
         imports=settings.sync_imports,
         most_bytes=settings.max_file_bytes,
     )
@@ -34,7 +35,7 @@ async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Cons
         handlers=handlers,
         failed=Failures(clock),
         slots=1,
-        beside=lambda databases: keep_looking(databases, bus, clock),
+        beside=lambda databases: keep_looking(databases, bus, clock, stable=stable),
     )
 
 

@@ -20,8 +20,8 @@ PAUSES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timed
 # After this time without a word, others take whoever was at it for dead. Two at once do no harm.
 UNDER_WAY = timedelta(seconds=30)
 AT_ONCE = 100
-UNFINISHED = ("receiving", "verifying")
-NOT_EXPIRED = ("receiving", "verifying", "complete", "failed")
+UNFINISHED = ("receiving", "importing", "verifying")
+NOT_EXPIRED = ("receiving", "importing", "verifying", "complete", "failed")
 PICTURES = ("thumbnail", "label", "macro")
 
 

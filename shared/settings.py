@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     sync_interval: int = Field(default=300, ge=1)
     sync_stable: float = Field(default=5.0, ge=0)
     sync_imports: int = Field(default=500, ge=1)
+    sync_slots: int = Field(default=4, ge=1)
+    sync_bytes_per_second: int | None = Field(default=None, ge=2**20)
     superseded_grace: int = Field(default=3600, ge=60)
     quality: int = Field(default=80, ge=1, le=100)
     subsampling: Subsampling = "420"

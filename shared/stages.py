@@ -73,16 +73,23 @@ def _not_before(moment: datetime, earlier: datetime | None) -> datetime:
     return moment if earlier is None else max(moment, earlier)
 
 
-async def appear(store: Store, upload: Upload, clock: Clock, failure: Failure | None = None) -> None:
-    """Makes the image and the version of an upload, as failed or under way. Harmless when repeated.
+async def appear(
+    store: Store, upload: Upload, clock: Clock, failure: Failure | None = None, *, source: str = "upload"
+) -> None:
+    """Makes the image, which comes from `source`, and the version of an upload, as failed or under way.
 
-    The image comes first: everybody notices a version that is missing and makes it, and the image with it. A partial
-    upload of the tus protocol makes none. The upload's `wish` becomes the version's.
+    Harmless when repeated. The image comes first: everybody notices a version that is missing and makes it, and the
+    image with it. A partial upload of the tus protocol makes none. The upload's `wish` becomes the version's.
     """
     if upload.tus is not None and upload.tus.partial:
         return
     image = Image(
-        id=upload.image, session=upload.session, name=upload.name, latest=upload.version, created=upload.created
+        id=upload.image,
+        session=upload.session,
+        name=upload.name,
+        latest=upload.version,
+        source=source,
+        created=upload.created,
     )
     version = Version(
         id=VersionId(image=upload.image, n=upload.version),
@@ -158,6 +165,12 @@ async def any_open(store: Store, version: VersionId, stage: BlockStage, *, round
     if round is not None:
         where["round"] = round
     return await store.blocks.count(where, limit=1) > 0
+
+
+async def tiles_done(store: Store, version: VersionId, stage: BlockStage) -> int:
+    """How many tile positions the finished blocks of a stage fill."""
+    where = {"_id.image": version.image, "_id.version": version.n, "_id.stage": stage, "done": True}
+    return await store.blocks.total(where, "tiles")
 
 
 async def work_on_block(

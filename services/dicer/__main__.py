@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from services.dicer.folding import Turns
 from services.dicer.handler import Dicer
 from shared.bus import Bus, Consumer
 from shared.clock import Clock
@@ -25,6 +26,7 @@ async def dicer(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Con
             quality=settings.quality,
             subsampling=settings.subsampling,
             worker=settings.service,
+            turns=Turns(slots),
             unpacked_bytes=min(settings.unpacked_bytes, settings.scratch_bytes),
         )
         yield Consumer(

@@ -1,29 +1,21 @@
-"""How a slide's base level is divided into blocks. Pure arithmetic.
-
-A block is one message's work: seconds of time and bounded memory. Its shape follows how the source is read, so that
-no block makes another one read the same bytes again.
-"""
+"""What is known of a slide, and where its tiles lie in the file. Pure arithmetic."""
 
 import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from shared.errors import Reject
 from shared.events import Base
-from shared.store.documents import Block, BlockId, Reader, Recipe, Source, Subsampling, Version, Wish
+from shared.store.documents import Reader, Recipe, Source, Subsampling, Wish
 from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.squares import rounds, squares
 
-COPIED_BYTES = 32 * 2**20
-# A slide that is shorter than a few such blocks is cut finer, so that all workers find some of it to do.
-LEAST_COPIED_BYTES = 8 * 2**20
-SHARES = 4
-DECODED_SIDE = 2048
 READ_GAP = 256 * 2**10
-FEW_BLOCKS = 4
+# The rows of a span lie apart, but a database answers with whole chunks: what lies between comes anyway.
+SPAN_GAP = 4 * 2**20
 UNPACKED_BYTES = 20 * 2**30
 DECODED_TILE = 256
 COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
@@ -31,11 +23,8 @@ COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
 BY_TILE: tuple[Reader, ...] = (*COPYING, "tiff-jpeg2000")
 # Kinds of file that libvips reads from beginning to end without going back.
 PIPED = ("jpeg", "png")
-# Its tiles take a hundred times as long to decode as to read: half a second of work.
-JPEG2000_BYTES = 2 * 2**20
-
 # A constant of the imaging code: raised when the same source and settings give other bytes.
-REVISION = 3
+REVISION = 4
 
 
 @dataclass(frozen=True)
@@ -119,56 +108,14 @@ def recipe(wish: Wish, quality: int, subsampling: Subsampling, tile: int) -> Rec
     )
 
 
-def copied_rects(geometry: Geometry, lengths: Sequence[int], target: int) -> list[Rect]:
-    """Consecutive tile rows of about `target` bytes of file; a row that alone is far longer is cut into spans.
-
-    `lengths` are the byte counts of all tiles, row by row.
-    """
-    cols, rows = geometry.grid(0)
-    rects = []
-    top, held = 0, 0
-    for row in range(rows):
-        size = sum(lengths[row * cols : (row + 1) * cols])
-        # Rows before this one that hold nothing still belong to some block.
-        if top < row and held + size > target and (held or size > 2 * target):
-            rects.append(Rect(level=0, top=top, left=0, bottom=row, right=cols))
-            top, held = row, 0
-        if size > 2 * target:
-            rects.extend(_spans(row, cols, lengths[row * cols : (row + 1) * cols], target))
-            top = row + 1
-        else:
-            held += size
-    if top < rows:
-        rects.append(Rect(level=0, top=top, left=0, bottom=rows, right=cols))
-    return rects
-
-
-def _spans(row: int, cols: int, lengths: Sequence[int], target: int) -> list[Rect]:
-    spans = []
-    left, held = 0, 0
-    for col in range(cols):
-        if held and held + lengths[col] > target:
-            spans.append(Rect(level=0, top=row, left=left, bottom=row + 1, right=col))
-            left, held = col, 0
-        held += lengths[col]
-    return [*spans, Rect(level=0, top=row, left=left, bottom=row + 1, right=cols)]
-
-
-def square_rects(geometry: Geometry, side: int = DECODED_SIDE) -> list[Rect]:
-    """Squares of at most `side` pixels, for sources that can be read anywhere."""
-    cols, rows = geometry.grid(0)
-    step = max(1, side // geometry.tile)
-    return [
-        Rect(level=0, top=top, left=left, bottom=min(top + step, rows), right=min(left + step, cols))
-        for top in range(0, rows, step)
-        for left in range(0, cols, step)
-    ]
-
-
-def whole_rect(geometry: Geometry) -> Rect:
-    """The whole grid, for sources that can only be read from top to bottom."""
-    cols, rows = geometry.grid(0)
-    return Rect(level=0, top=0, left=0, bottom=rows, right=cols)
+def tile_counts(geometry: Geometry, climb: int, rect: Rect, extents: Sequence[Extent]) -> dict[Rect, int]:
+    """How many tiles the source has in each square of a block of whole squares."""
+    first = rounds(geometry, climb)[0]
+    counts = {(square.top >> climb, square.left >> climb): 0 for square in squares(geometry, first, rect)}
+    for position, extent in zip(rect.positions(), extents, strict=True):
+        if extent.length:
+            counts[position.row >> climb, position.col >> climb] += 1
+    return dict(zip(squares(geometry, first, rect), counts.values(), strict=True))
 
 
 def pack_extents(offsets: Sequence[int], lengths: Sequence[int]) -> bytes:
@@ -184,9 +131,11 @@ def unpack_extents(packed: bytes) -> list[Extent]:
 
 
 def extents_of(rect: Rect, cols: int, offsets: Sequence[int], lengths: Sequence[int]) -> bytes:
-    """The packed extents of whole tile rows, or of a span of one; `cols` is the width of the whole grid in tiles."""
-    start, stop = rect.top * cols + rect.left, (rect.bottom - 1) * cols + rect.right
-    return pack_extents(offsets[start:stop], lengths[start:stop])
+    """The packed extents of a rectangle row by row; `cols` is the width of the whole grid in tiles."""
+    spans = [slice(row * cols + rect.left, row * cols + rect.right) for row in range(rect.top, rect.bottom)]
+    return pack_extents(
+        [offset for span in spans for offset in offsets[span]], [length for span in spans for length in lengths[span]]
+    )
 
 
 def reads(rect: Rect, extents: Sequence[Extent], gap: int = READ_GAP) -> list[Read]:
@@ -215,30 +164,6 @@ def reads(rect: Rect, extents: Sequence[Extent], gap: int = READ_GAP) -> list[Re
 def interior(geometry: Geometry) -> tuple[int, int]:
     """(columns, rows) of base tiles that lie whole inside the slide, so that they can be copied as they are."""
     return geometry.width // geometry.tile, geometry.height // geometry.tile
-
-
-def plan(version: Version, found: Found, issued: datetime, block_bytes: int) -> list[Block]:
-    """Every block of a slide's base level, numbered from 0: a pure function of the version and what was found."""
-    geometry = found.geometry
-    extents: list[bytes | None]
-    if found.reader in BY_TILE:
-        share = max(LEAST_COPIED_BYTES, sum(found.lengths) // SHARES) if found.reader in COPYING else JPEG2000_BYTES
-        rects = copied_rects(geometry, found.lengths, min(block_bytes, share))
-        cols = geometry.grid(0)[0]
-        extents = [extents_of(rect, cols, found.offsets, found.lengths) for rect in rects]
-    else:
-        rects = [whole_rect(geometry)] if found.reader == "vips-sequential" else square_rects(geometry)
-        extents = [None] * len(rects)
-    return [
-        Block(
-            id=BlockId(image=version.id.image, version=version.id.n, stage="dice", n=n),
-            rect=rect,
-            tiles=rect.tiles,
-            issued=issued,
-            extents=packed,
-        )
-        for n, (rect, packed) in enumerate(zip(rects, extents, strict=True))
-    ]
 
 
 def damaged(position: Position, error: Exception) -> Reject:

@@ -1,13 +1,25 @@
 """Cutting one block: bytes from the file store in, acknowledged tiles out, the pixels in a decoder child."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 from services.dicer import pixels
-from services.dicer.core import BY_TILE, COPYING, Extent, Read, damaged, interior, reads, unpack_extents
+from services.dicer.core import (
+    BY_TILE,
+    COPYING,
+    READ_GAP,
+    SPAN_GAP,
+    Extent,
+    Read,
+    damaged,
+    interior,
+    reads,
+    tile_counts,
+    unpack_extents,
+)
+from services.dicer.folding import Folded, Folding, Turns, store_made
 from services.dicer.pieces import Pieces
-from services.dicer.piping import piped
 from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import Reject
@@ -24,23 +36,72 @@ BLOCK_SECONDS = 120.0
 WHOLE_IMAGE_SECONDS = 20 * 60.0
 
 
-async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, decoders: Decoders) -> set[Position]:
-    """Stores every tile of the block; returns the positions that have none in the source.
+class Cut(NamedTuple):
+    """What came of a block: the positions that have no tile in the source, and the squares that were folded."""
+
+    missing: set[Position]
+    squares: Sequence[Folded]
+
+
+class _Plan(NamedTuple):
+    """What a version's plan says, known to be there."""
+
+    version: Version
+    source: Source
+    geometry: Geometry
+    recipe: Recipe
+
+
+async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, decoders: Decoders, turns: Turns) -> Cut:
+    """Stores every tile of the block, and where the plan says so those above them.
 
     Raises `Reject` for damaged data, `DecoderDied` when a child did not survive it.
     """
     source, geometry, recipe = version.source, version.geometry, version.recipe
     if source is None or geometry is None or recipe is None:
         raise RuntimeError(f"block {block.id} was planned without a source")
-    if source.reader in BY_TILE:
-        by_tile = _copy if source.reader in COPYING else _decode
-        return await by_tile(block, version, source, geometry, recipe, blobs=blobs, tiles=tiles, decoders=decoders)
-    pipe = bool(source.layout.get("piped"))
-    local = piped(blobs.stream(version.file)) if pipe else opened(version, source, blobs=blobs, decoders=decoders)
-    async with local as path, TileWriter(tiles) as writer:
-        if source.reader == "openslide":
+    plan = _Plan(version, source, geometry, recipe)
+    async with TileWriter(tiles) as writer:
+        if source.reader not in BY_TILE:
+            return Cut(set(), await _regions(block, plan, writer, blobs, decoders))
+        extents = unpack_extents(block.extents or b"")
+        if version.climb is not None:
+            async with turns.held:
+                squares = await _fold(block, plan, version.climb, extents, writer, blobs, decoders, turns)
+        else:
+            squares = []
+            by_tile = _copy if source.reader in COPYING else _decode
+            await by_tile(block, plan, extents, writer, blobs, decoders)
+    missing = {position for position, extent in zip(block.rect.positions(), extents, strict=True) if not extent.length}
+    return Cut(missing, squares)
+
+
+async def _regions(block: Block, plan: _Plan, writer: TileWriter, blobs: Blobs, decoders: Decoders) -> Sequence[Folded]:
+    """What OpenSlide or libvips read by region, or from top to bottom."""
+    version, source, geometry, recipe = plan
+    if source.layout.get("piped"):
+        batches = decoders.stream(
+            pixels.cut_fed,
+            version.name,
+            block.rect,
+            geometry,
+            recipe,
+            feed=blobs.stream(version.file),
+            seconds=WHOLE_IMAGE_SECONDS,
+        )
+        await store_made(batches, block, writer)
+        return []
+    async with opened(version, source, blobs=blobs, decoders=decoders) as path:
+        if source.reader in ("openslide", "czi"):
             batches = decoders.stream(
-                pixels.cut_openslide, str(path), version.name, block.rect, geometry, recipe, seconds=BLOCK_SECONDS
+                pixels.cut_czi if source.reader == "czi" else pixels.cut_openslide,
+                str(path),
+                version.name,
+                block.rect,
+                geometry,
+                recipe,
+                version.climb,
+                seconds=BLOCK_SECONDS,
             )
         else:
             whole = source.reader == "vips-sequential"
@@ -53,90 +114,107 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
                 recipe,
                 source.layout,
                 whole,
+                version.climb,
                 seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
             )
-        await _add(batches, block, writer)
-    return set()
+        root = await store_made(batches, block, writer)
+    return [] if version.climb is None else [Folded(block.rect, root)]
+
+
+async def _fold(
+    block: Block,
+    plan: _Plan,
+    climb: int,
+    extents: Sequence[Extent],
+    writer: TileWriter,
+    blobs: Blobs,
+    decoders: Decoders,
+    turns: Turns,
+) -> Sequence[Folded]:
+    """What is read tile by tile, folded while it comes."""
+    version, source, geometry, recipe = plan
+    counts = tile_counts(geometry, climb, block.rect, extents)
+    if source.reader not in COPYING:
+        profile = await _profile(plan, blobs)
+        async with Folding(
+            block, climb, counts, writer, decoders, turns, pixels.cut_jpeg2000, geometry, recipe, climb, profile
+        ) as folding:
+            async with turns.reading:
+                async for position, data in _sliced(blobs, version.file, reads(block.rect, extents, SPAN_GAP)):
+                    folding.add(position, data)
+        return folding.squares
+    cols, rows = interior(geometry)
+    async with Folding(
+        block, climb, counts, writer, decoders, turns, pixels.fold_copied, geometry, recipe, climb
+    ) as folding:
+        async with turns.reading:
+            async for position, tile in _assembled(block, plan, extents, blobs):
+                if position.row < rows and position.col < cols:
+                    await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+                folding.add(position, tile)
+    return folding.squares
 
 
 async def _copy(
-    block: Block,
-    version: Version,
-    source: Source,
-    geometry: Geometry,
-    recipe: Recipe,
-    *,
-    blobs: Blobs,
-    tiles: Tiles,
-    decoders: Decoders,
-) -> set[Position]:
+    block: Block, plan: _Plan, extents: Sequence[Extent], writer: TileWriter, blobs: Blobs, decoders: Decoders
+) -> None:
     """Copies the source's own JPEG data: interior tiles as they are, edge tiles cropped and encoded again."""
-    extents = unpack_extents(block.extents or b"")
-    assemble = Assembler(
-        tables=source.layout["tables"], adobe_transform=source.layout["adobe_transform"], tile=geometry.tile
-    )
+    geometry = plan.geometry
     cols, rows = interior(geometry)
     edges: list[tuple[Position, bytes]] = []
-    async with TileWriter(tiles) as writer:
-        async for position, data in _sliced(blobs, version.file, reads(block.rect, extents)):
-            try:
-                tile = assemble(data)
-            except ValueError as error:
-                raise damaged(position, error) from error
-            if position.row < rows and position.col < cols:
-                await writer.add(tile_key(block.id.image, block.id.version, position), tile)
-            else:
-                edges.append((position, tile))
-        if edges:
-            batches = decoders.stream(
-                pixels.crop_tiles,
-                [(position, *geometry.tile_size(position)) for position, _ in edges],
-                recipe,
-                inputs=[tile for _, tile in edges],
-                seconds=BLOCK_SECONDS,
-            )
-            await _add(batches, block, writer)
-    return _missing(block, extents)
+    async for position, tile in _assembled(block, plan, extents, blobs):
+        if position.row < rows and position.col < cols:
+            await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+        else:
+            edges.append((position, tile))
+    if edges:
+        batches = decoders.stream(
+            pixels.crop_tiles,
+            [(position, *geometry.tile_size(position)) for position, _ in edges],
+            plan.recipe,
+            inputs=[tile for _, tile in edges],
+            seconds=BLOCK_SECONDS,
+        )
+        await store_made(batches, block, writer)
 
 
 async def _decode(
-    block: Block,
-    version: Version,
-    source: Source,
-    geometry: Geometry,
-    recipe: Recipe,
-    *,
-    blobs: Blobs,
-    tiles: Tiles,
-    decoders: Decoders,
-) -> set[Position]:
+    block: Block, plan: _Plan, extents: Sequence[Extent], writer: TileWriter, blobs: Blobs, decoders: Decoders
+) -> None:
     """Decodes the source's own JPEG 2000 tiles, each once, and encodes them as they are laid out."""
-    extents = unpack_extents(block.extents or b"")
-    present = [found async for found in _sliced(blobs, version.file, reads(block.rect, extents))]
-    profile = source.layout["profile"]
-    async with TileWriter(tiles) as writer:
-        batches = decoders.stream(
-            pixels.decode_jpeg2000,
-            [(position, *geometry.tile_size(position)) for position, _ in present],
-            geometry.tile,
-            recipe,
-            await blobs.read(version.file, *profile) if profile else None,
-            inputs=[data for _, data in present],
-            seconds=BLOCK_SECONDS,
-        )
-        await _add(batches, block, writer)
-    return _missing(block, extents)
+    present = [found async for found in _sliced(blobs, plan.version.file, reads(block.rect, extents, READ_GAP))]
+    batches = decoders.stream(
+        pixels.cut_jpeg2000,
+        block.rect,
+        [position for position, _ in present],
+        plan.geometry,
+        plan.recipe,
+        None,
+        await _profile(plan, blobs),
+        inputs=[data for _, data in present],
+        seconds=BLOCK_SECONDS,
+    )
+    await store_made(batches, block, writer)
 
 
-async def _add(batches: AsyncGenerator[list[tuple[Position, bytes]], None], block: Block, writer: TileWriter) -> None:
-    async with aclosing(batches):
-        async for batch in batches:
-            for position, tile in batch:
-                await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+async def _profile(plan: _Plan, blobs: Blobs) -> bytes | None:
+    """The ICC profile of JPEG 2000 tiles."""
+    profile = plan.source.layout["profile"]
+    return await blobs.read(plan.version.file, *profile) if profile else None
 
 
-def _missing(block: Block, extents: Sequence[Extent]) -> set[Position]:
-    return {position for position, extent in zip(block.rect.positions(), extents, strict=True) if not extent.length}
+async def _assembled(
+    block: Block, plan: _Plan, extents: Sequence[Extent], blobs: Blobs
+) -> AsyncIterator[tuple[Position, bytes]]:
+    """Each of the block's JPEG tiles as a file that stands alone, in file order."""
+    layout = plan.source.layout
+    assemble = Assembler(tables=layout["tables"], adobe_transform=layout["adobe_transform"], tile=plan.geometry.tile)
+    async for position, data in _sliced(blobs, plan.version.file, reads(block.rect, extents, READ_GAP)):
+        try:
+            tile = assemble(data)
+        except ValueError as error:
+            raise damaged(position, error) from error
+        yield position, tile
 
 
 async def _sliced(blobs: Blobs, file: str, plan: Sequence[Read]) -> AsyncIterator[tuple[Position, bytes]]:

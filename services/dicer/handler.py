@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from services.dicer import core
+from services.dicer import core, planning
 from services.dicer.cutting import cut
+from services.dicer.folding import Turns
 from services.dicer.probing import probe
 from shared import stages
 from shared.blobs import Blobs
@@ -21,8 +22,8 @@ class Dicer:
     """What the handlers need besides the stores of a delivery.
 
     `quality` and `subsampling` are what a first plan pins where nothing else is wished of the version, `worker` is this
-    process's name, `block_bytes` about how much of a copied file one block covers, `unpacked_bytes` how much a slide in
-    a zip may have.
+    process's name, `block_bytes` about how much of a copied file one block covers, and the
+    most that one may where it is folded, `unpacked_bytes` how much a slide in a zip may have.
     """
 
     decoders: Decoders
@@ -30,7 +31,8 @@ class Dicer:
     quality: int
     subsampling: Subsampling
     worker: str
-    block_bytes: int = core.COPIED_BYTES
+    turns: Turns
+    block_bytes: int = planning.COPIED_BYTES
     unpacked_bytes: int = core.UNPACKED_BYTES
 
     @stages.stops_when_deleted
@@ -68,7 +70,8 @@ class Dicer:
     async def _plan(self, version: Version, *, store: Store, blobs: Blobs) -> Version | None:
         now = self.clock.now()
         found = await probe(version, blobs=blobs, decoders=self.decoders, unpacked_bytes=self.unpacked_bytes)
-        blocks = core.plan(version, found, now, self.block_bytes)
+        climb = planning.climb(found, self.block_bytes)
+        blocks = planning.plan(version, found, climb, now, self.block_bytes)
         return await stages.plan_blocks(
             store,
             version,
@@ -80,7 +83,8 @@ class Dicer:
                 "recipe": core.recipe(version.wish, self.quality, self.subsampling, found.tile),
                 "base": found.base,
                 "base_reason": found.reason,
-                "lane": "express" if len(blocks) <= core.FEW_BLOCKS else "bulk",
+                "climb": climb,
+                "lane": "express" if len(blocks) <= planning.FEW_BLOCKS else "bulk",
                 "stages.dice.total": found.geometry.tiles(0),
             },
             self.clock,
@@ -88,8 +92,16 @@ class Dicer:
 
     async def _cut(self, id: BlockId, version: Version, *, store: Store, blobs: Blobs, tiles: Tiles) -> bool:
         async def work(block: Block) -> dict[str, object]:
-            missing = await cut(block, version, blobs=blobs, tiles=tiles, decoders=self.decoders)
-            return {"sparse": pack(block.rect, missing)}
+            done = await cut(block, version, blobs=blobs, tiles=tiles, decoders=self.decoders, turns=self.turns)
+            if version.geometry is not None and done.squares:
+                now = self.clock.now()
+                folded = [
+                    planning.folded_block(version, version.geometry, rect, root, self.worker, now)
+                    for rect, root in done.squares
+                ]
+                # Before this block is done: whoever finds them missing later folds those squares once more.
+                await store.blocks.insert(*folded)
+            return {"sparse": pack(block.rect, done.missing)}
 
         return await stages.work_on_block(store, id, work, by=self.worker, clock=self.clock)
 

@@ -91,9 +91,10 @@ async def _associated(
         return await decoders.call(
             pixels.associated_from_tiff, page, reader=read, length=length, seconds=PICTURE_SECONDS
         )
-    if source.reader == "openslide" or "member" in source.layout:
+    if source.reader in ("openslide", "czi") or "member" in source.layout:
+        associated = pixels.associated_from_czi if source.reader == "czi" else pixels.associated_from_openslide
         async with opened(version, source, blobs=blobs, decoders=decoders) as path:
-            return await decoders.call(pixels.associated_from_openslide, str(path), kind, seconds=PICTURE_SECONDS)
+            return await decoders.call(associated, str(path), kind, seconds=PICTURE_SECONDS)
     return None
 
 

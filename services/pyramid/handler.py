@@ -45,7 +45,7 @@ class Pyramid:
             return stages.handover(version, event.database)
         id = BlockId(image=event.image, version=event.version, stage="fold", n=event.block)
         did = await self._fold(id, version, store=store, tiles=tiles)
-        round = core.round_of(version.geometry, event.block) if version.geometry else 0
+        round = core.round_of(version.geometry, version.climb, event.block) if version.geometry else 0
         if await stages.any_open(store, version.id, "fold", round=round):
             return []
         if did and not await stages.begin_round(store, version.id, round + 1):
@@ -79,6 +79,13 @@ class Pyramid:
         # A picture that is read from top to bottom was folded in passing.
         folded = version.source is not None and version.source.layout.get("folded")
         blocks = [] if folded else core.plan(version, event.geometry, self.clock.now())
+        total = sum(block.tiles for block in blocks)
+        done = 0
+        if version.climb is not None:
+            # By the dicer, square by square; where it has folded all of them there is nothing of round 0 to insert.
+            done = await stages.tiles_done(store, version.id, "fold")
+            if done >= sum(block.tiles for block in blocks if block.round == 0):
+                blocks = [block for block in blocks if block.round > 0]
         return await stages.plan_blocks(
             store,
             version,
@@ -86,7 +93,8 @@ class Pyramid:
             blocks,
             {
                 "lane": "express" if len(blocks) <= core.FEW_BLOCKS else "bulk",
-                "stages.fold.total": sum(block.tiles for block in blocks),
+                "stages.fold.total": total,
+                "stages.fold.done": done,
             },
             self.clock,
         )

@@ -1,5 +1,6 @@
 """Runs the sync service: `python -m services.sync`."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -8,16 +9,20 @@ from services.sync.handler import Failures, TickHandler
 from services.sync.importing import ImportHandler
 from services.sync.scanning import ScanHandler
 from services.sync.settling import keep_looking
+from services.sync.taking import Bounds
 from shared.bus import Bus, Consumer, Handler
 from shared.clock import Clock
 from shared.events import Event, ImportFile, ScanStore, SyncTick
 from shared.service import run_service
 from shared.settings import Settings
 
+# As the gateway's: by default a thread that wants the interpreter waits 5 ms for another, longer than a chunk takes.
+SWITCH_SECONDS = 0.0005
+
 
 @asynccontextmanager
 async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Consumer]:
-    """One tick, scan or file at a time: the next one finds what this one left."""
+    """Several files at once, so that a large one keeps no tick waiting."""
     stable = timedelta(seconds=settings.sync_stable)
     scans = ScanHandler(
         clock,
@@ -25,19 +30,27 @@ async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Cons
         imports=settings.sync_imports,
         most_bytes=settings.max_file_bytes,
     )
+    imports = ImportHandler(
+        bus,
+        clock,
+        bounds=Bounds(settings.disk_reserve_bytes, settings.account_bytes),
+        bytes_per_second=settings.sync_bytes_per_second,
+    )
     handlers: dict[type[Event], Handler] = {
         SyncTick: TickHandler(bus, clock, timedelta(seconds=settings.superseded_grace)),
         ScanStore: scans,
-        ImportFile: ImportHandler(bus, clock, reserve=settings.disk_reserve_bytes),
+        ImportFile: imports,
     }
     yield Consumer(
         stage="sync",
         handlers=handlers,
         failed=Failures(clock),
-        slots=1,
+        slots=settings.sync_slots,
+        metrics=imports.counted.families,
         beside=lambda databases: keep_looking(databases, bus, clock, stable=stable),
     )
 
 
 if __name__ == "__main__":
+    sys.setswitchinterval(SWITCH_SECONDS)
     run_service(Settings(), sync)

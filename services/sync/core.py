@@ -135,6 +135,8 @@ def step(entry: Entry, look: Look | None, *, now: datetime, stable: timedelta, r
         "size": look.size,
         "mtime_ns": look.mtime_ns,
         "looked": now,
+        "digest": None,
+        "claim": None,
         "reason": "unstable",
         "detail": None,
         "tries": 0,
@@ -159,7 +161,7 @@ def _gone(entry: Entry, now: datetime, run: str) -> Step | None:
         return None
     if entry.image is None:
         return Step("forgotten", {})
-    return Step("vanished", {"vanished": now, "asked": None, "found_by": run, "found": "vanished"})
+    return Step("vanished", {"vanished": now, "asked": None, "claim": None, "found_by": run, "found": "vanished"})
 
 
 def unchanged(entry: Entry) -> dict[str, Any]:

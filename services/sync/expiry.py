@@ -5,8 +5,10 @@ from shared.blobs.seal import IDLE, remove, seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.stages import appear, fail
-from shared.store import Less, Store
+from shared.store import In, Less, Store
 from shared.store.documents import Upload, VersionId
+
+UNDER_WAY = ("receiving", "importing")
 
 
 def why(upload: Upload) -> str:
@@ -24,7 +26,7 @@ async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: 
     by the next call.
     """
     idle = await store.uploads.find(
-        {"state": "receiving", "updated": Less(clock.now() - IDLE)}, sort="updated", limit=limit
+        {"state": In(UNDER_WAY), "updated": Less(clock.now() - IDLE)}, sort="updated", limit=limit
     )
     expired = 0
     for upload in idle:
@@ -34,7 +36,7 @@ async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: 
         # It moves on from `receiving` if nothing is missing, and the relay announces it.
         await seal(upload.id, store=store, blobs=blobs, database=database, clock=clock)
         # Compare-and-set on the time too: a chunk that comes in right now keeps the upload alive.
-        seen = {"state": "receiving", "updated": upload.updated}
+        seen = {"state": In(UNDER_WAY), "updated": upload.updated}
         changed = await store.uploads.update(upload.id, when=seen, set={"state": "expired", "updated": clock.now()})
         expired += changed is not None
     for upload in await store.uploads.find({"state": "expired", "announced": False}, sort="updated", limit=limit):

@@ -4,13 +4,18 @@ What can't be read, or changes meanwhile, is set aside for a while and never sto
 records on the entry what came of it, and ends the run if it was its last.
 """
 
+import asyncio
 import uuid
 from typing import Any
+from weakref import WeakValueDictionary
 
 from services.sync.comparing import copies_are_due
+from services.sync.copying import Copying, Differs, Turn, Unfinished
 from services.sync.core import Look, source_of, wait
+from services.sync.metrics import Imports
+from services.sync.pacing import Pace
 from services.sync.runs import finish
-from services.sync.taking import Changing, NotNow, Taking, digest
+from services.sync.taking import Bounds, Changing, NoRoom, NotNow, Taking
 from services.sync.walking import NoFile, Opened, opened
 from shared.blobs import Blobs
 from shared.bus import Bus
@@ -25,56 +30,93 @@ from shared.tiles import Tiles
 
 
 class ImportHandler:
-    """Answers `import-file`. `reserve` is how many bytes must stay free in the database."""
+    """Answers `import-file`, any number at once. `bytes_per_second` is how fast all of them together read."""
 
-    def __init__(self, bus: Bus, clock: Clock, *, reserve: int = 0) -> None:
+    def __init__(
+        self, bus: Bus, clock: Clock, *, bounds: Bounds | None = None, bytes_per_second: int | None = None
+    ) -> None:
         self._bus = bus
         self._clock = clock
-        self._reserve = reserve
+        self._bounds = bounds or Bounds()
+        self._copying = Copying(clock, Pace(clock, bytes_per_second))
+        self.counted = Imports()
+        self._contents: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, event: ImportFile, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
-        """Imports the file if that is still wanted. Returns the store's next run, if this was the last file of one."""
+        """Imports the file if that is still wanted.
+
+        Returns the event itself where that is gone on with in a new turn, and the store's next run, if this was the
+        last file of one.
+        """
         id = EntryId(store=event.store, path=event.path)
         entry, watched = await store.entries.get(id), await store.stores.get(event.store)
         if entry is not None and entry.asked == event.run:
-            taking = Taking(store, blobs, self._bus, self._clock, event.database)
+            taking = Taking(store, blobs, self._bus, self._clock, event.database, self._copying, self._bounds)
+            ended = True
             if watched is None or watched.state != "active" or entry.state != "due":
-                await store.entries.update(id, when={"asked": event.run}, set={"asked": None})
+                await store.entries.update(id, when={"asked": event.run}, set={"asked": None, "claim": None})
             else:
-                await _Import(taking, watched, entry, event.run, self._reserve).run()
-            await store.reports.update(event.run, when={"state": "importing"}, set={"updated": self._clock.now()})
+                ended = await _Import(taking, watched, entry, event.run, self._contents, self.counted).run()
+            going_on = {"updated": self._clock.now()}
+            await store.reports.update(event.run, when={"state": "importing"}, set=going_on, hint=True)
+            if not ended:
+                return [event]
         return await finish(store, event.run, self._clock, database=event.database)
 
 
 class _Import:
-    def __init__(self, taking: Taking, watched: FolderStore, entry: Entry, run: str, reserve: int) -> None:
+    def __init__(
+        self,
+        taking: Taking,
+        watched: FolderStore,
+        entry: Entry,
+        run: str,
+        contents: "WeakValueDictionary[str, asyncio.Lock]",
+        counted: Imports,
+    ) -> None:
         self._taking = taking
         self._store = taking.store
         self._clock = taking.clock
         self._watched = watched
         self._entry = entry
         self._run = run
-        self._reserve = reserve
+        self._contents = contents
+        self._counted = counted
+        self._digest = entry.digest
+        self._turn = Turn(taking.clock)
 
-    async def run(self) -> None:
-        """Brings the entry to an end, whichever."""
+    async def run(self) -> bool:
+        """Brings the entry to an end, whichever; False if its turn is over before."""
         entry = self._entry
         try:
             with opened(self._watched.root, entry.id.path) as file:
                 self._check(file)
-                sha256 = await digest(file, entry.size)
+                self._digest = sha256 = self._digest or await self._read(file)
                 self._check(file)
-                await self._decide(file, sha256)
-        except (Changing, NoFile, FileNotFoundError, NotADirectoryError) as error:
+                # Of several files of one content one becomes an image before the next one is looked at.
+                async with self._contents.setdefault(sha256, asyncio.Lock()):
+                    await self._decide(file, sha256)
+        except Unfinished:
+            return False
+        except (Changing, Differs, NoFile, FileNotFoundError, NotADirectoryError) as error:
             # The next scan looks at it as at a new one.
+            self._digest = None
             taken = error.taken if isinstance(error, Changing) else None
             made = {"image": taken.image, "version": taken.version} if taken is not None else {}
             waiting = {"state": "waiting", "looked": self._clock.now(), **_anew()}
             await self._end(None, {**waiting, **made, **_why("changing", _said(error))})
         except NotNow as error:
             await self._end(None, {**_anew(), "detail": str(error)})
+        except NoRoom as error:
+            await self._put_off(error.reason, f"{entry.id.path} is not taken in. {error}")
         except OSError as error:
             await self._put_off("unreadable", f"{entry.id.path} can't be read: {_said(error)}.")
+        return True
+
+    async def _read(self, file: Opened) -> str:
+        entry = self._entry
+        key = "|".join((entry.id.store, entry.id.path, str(entry.size), str(entry.mtime_ns)))
+        return await self._taking.copying.digest(key, file, entry.size, self._turn)
 
     def _check(self, file: Opened) -> None:
         if file.look() != Look(self._entry.size, self._entry.mtime_ns):
@@ -89,13 +131,8 @@ class _Import:
             return
         if entry.image is None and await self._known_otherwise(sha256):
             return
-        free = await store.free_bytes()
-        if free is not None and free - entry.size < self._reserve:
-            await self._put_off("no-room", f"The database has no room for {entry.id.path}: free some, or enlarge it.")
-            return
-        if entry.image is None:
-            await self._claim(sha256)
-        taken = await self._taking.take(self._watched, entry, file, sha256)
+        await self._claim(sha256)
+        taken = await self._taking.take(self._watched, entry, file, sha256, self._turn)
         if entry.sha256 is not None:
             await copies_are_due(store, self._watched.id, [entry.sha256])
         outcome: Outcome = "refused" if taken.refused else "new" if taken.version == 1 else "changed"
@@ -121,6 +158,7 @@ class _Import:
                 continue
             heritage = {
                 "sha256": sha256,
+                "digest": sha256,
                 "image": other.image,
                 "version": other.version,
                 "done_by": self._run,
@@ -156,18 +194,25 @@ class _Import:
         await self._store.images.update(entry.image, set=shown)
 
     async def _claim(self, sha256: str) -> None:
-        """Of several files of one content that are imported at the same time, one becomes an image."""
+        """Of several files of one content that are imported at the same time, one becomes an image.
+
+        The digest is kept with the claim: whoever goes on with this import need not read for it again.
+        """
         entry, store = self._entry, self._store
-        await store.entries.update(entry.id, when={"asked": self._run}, set={"claim": sha256})
+        await store.entries.update(entry.id, when={"asked": self._run}, set={"claim": sha256, "digest": sha256})
         claims = await store.entries.find({"_id.store": self._watched.id, "claim": sha256})
-        others = [other.id.path for other in claims if other.id != entry.id]
+        others = [other for other in claims if other.id != entry.id]
         # One that was interrupted goes on: the others wait for it.
         if not others or await self._taking.begun(entry, sha256):
             return
-        if entry.id.path < min(others):
-            # The others withdraw, or one of them was through here before and is done soon.
-            raise RetryLater(f"{others[0]} has the same content and is being imported.")
-        raise NotNow(f"{others[0]} has the same content and is being imported.")
+        said = f"{others[0].id.path} has the same content and is being imported."
+        if entry.id.path > min(other.id.path for other in others):
+            raise NotNow(said)
+        for other in others:
+            if await self._taking.begun(other, sha256):
+                raise NotNow(said)
+        # The others withdraw.
+        raise RetryLater(said)
 
     async def _settle(self, outcome: Outcome, found: dict[str, Any]) -> None:
         done = {"state": "imported", "claim": None, "tries": 0, "next_try": None, **_why(None, None)}
@@ -179,8 +224,10 @@ class _Import:
         await self._end("failed", {**later, **_why(reason, detail)})
 
     async def _end(self, outcome: Outcome | None, fields: dict[str, Any]) -> None:
-        done = {"asked": None, "done_by": self._run, "outcome": outcome, **fields}
-        await self._store.entries.update(self._entry.id, when={"asked": self._run}, set=done)
+        done = {"asked": None, "done_by": self._run, "outcome": outcome, "digest": self._digest, **fields}
+        ended = await self._store.entries.update(self._entry.id, when={"asked": self._run}, set=done)
+        if ended is not None and outcome is not None:
+            self._counted.count(self._taking.database, self._watched, outcome, ended.size)
 
 
 def _anew() -> dict[str, Any]:

@@ -1,30 +1,26 @@
 """Makes images and versions of files in a folder store, by the same road as uploads. Every step may be repeated."""
 
 import asyncio
-import hashlib
 import uuid
-from collections import deque
 from dataclasses import dataclass
 
-from services.sync.core import session_title, source_of
-from services.sync.walking import Opened
+from services.sync.copying import PIECE, Copying, Differs, Hashed, Source, Turn
+from services.sync.core import Look, session_title, source_of
 from shared.blobs import Blobs, owner_of
 from shared.blobs.seal import announced, remove, seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.errors import SlidemillError
 from shared.names import display_name, visible
+from shared.quota import stored_by
 from shared.slides.sniff import sniff, unreadable
 from shared.stages import appear, fail
 from shared.store import Store
-from shared.store.documents import Failure, Image, Session, Upload, Version, VersionId, Wish
+from shared.store.documents import Failure, Session, Upload, Version, VersionId, Wish
 from shared.store.entries import Entry
-from shared.store.folders import FolderStore
+from shared.store.folders import FolderStore, Reason
 
-CHUNK = 4 * 2**20
 SNIFFED = 512
-# Enough that one chunk is read and hashed while others are written.
-AT_ONCE = 4
 _IDS = uuid.UUID("a5c3f1d0-55c8-4b55-8d34-0f4d8b4d0f6e")
 _CHANGED = "The next scans take it in again, once it stands still."
 
@@ -50,24 +46,27 @@ class NotNow(SlidemillError):
     """Its image is being worked on, or something else passes: try again in the next run."""
 
 
+class NoRoom(SlidemillError):
+    """There is no room for it: try again after a while. `reason` says in a word where."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What imports may take, in bytes, as for uploads.
+
+    `reserve` must stay free in the database; `account` is all that the store's owner may have, None for any amount.
+    """
+
+    reserve: int = 0
+    account: int | None = None
+
+
 def _upload_id(entry: Entry, sha256: str) -> uuid.UUID:
     return uuid.uuid5(_IDS, "|".join((entry.token, sha256, str(entry.mtime_ns), entry.image or "")))
-
-
-async def digest(file: Opened, size: int) -> str:
-    """The SHA-256 of a file of this size. Raises `Changing` if it has another."""
-    sha256, offset = hashlib.sha256(), 0
-
-    def more() -> int:
-        data = file.read(offset, CHUNK)
-        sha256.update(data)
-        return len(data)
-
-    while count := await asyncio.to_thread(more):
-        offset += count
-    if offset != size:
-        raise Changing(f"It had {size:,} bytes when it was looked at, and {offset:,} when it was read.")
-    return sha256.hexdigest()
 
 
 @dataclass
@@ -79,16 +78,21 @@ class Taking:
     bus: Bus
     clock: Clock
     database: str
+    copying: Copying
+    bounds: Bounds
 
-    async def take(self, watched: FolderStore, entry: Entry, file: Opened, sha256: str) -> Taken:
-        """A new image, or a new version of the entry's. Raises `Changing` or `NotNow`."""
+    async def take(self, watched: FolderStore, entry: Entry, source: Source, sha256: str, turn: Turn) -> Taken:
+        """A new image, or a new version of the entry's.
+
+        Raises `Changing`, `NotNow`, `NoRoom`, and `Unfinished` where the turn is over.
+        """
         upload = await self._upload(watched, entry, sha256)
-        head = await asyncio.to_thread(file.read, 0, SNIFFED)
+        head = await asyncio.to_thread(source.read, 0, SNIFFED)
         if upload.file is None and sniff(head, upload.name) is None:
             await self._refuse(upload, head)
             return Taken(upload.image, upload.version, refused=True)
-        if upload.state == "receiving":
-            await self._store_bytes(upload, file, sha256)
+        if upload.state == "importing":
+            await self._prove(upload, source, Look(entry.size, entry.mtime_ns), sha256, turn)
         fact = await seal(upload.id, store=self.store, blobs=self.blobs, database=self.database, clock=self.clock)
         if fact is not None:
             await self.bus.publish([Message(fact)])
@@ -108,21 +112,12 @@ class Taking:
         upload = await self.store.uploads.get(id.hex)
         if upload is None:
             draft = await self._draft(watched, entry, sha256, id)
-            await self.store.uploads.insert(draft)
+            await self.check_room(draft.total if draft.file is None else 0)
+            if await self.store.uploads.insert(draft):
+                await self._check_account(draft)
             upload = await self.store.uploads.get(id.hex) or draft
-        if upload.version == 1:
-            await self.store.images.insert(
-                Image(
-                    id=upload.image,
-                    session=upload.session,
-                    name=upload.name,
-                    latest=1,
-                    source=source_of(watched, entry.id.path),
-                    created=upload.created,
-                )
-            )
-        if upload.state in ("receiving", "verifying"):
-            await appear(self.store, upload, self.clock)
+        if upload.state in ("importing", "verifying"):
+            await appear(self.store, upload, self.clock, source=source_of(watched, entry.id.path))
         version = await self.store.versions.get(VersionId(image=upload.image, n=upload.version))
         if version is not None and version.file != upload.stored_as:
             await self.store.uploads.take(upload.id)
@@ -151,9 +146,10 @@ class Taking:
             owner=watched.owner,
             name=display_name(entry.name) or entry.name,
             total=entry.size,
-            chunk=CHUNK,
+            chunk=PIECE,
             stored=entry.size if known else 0,
-            state="verifying" if known else "receiving",
+            # Nobody but an import ends what is `importing`: not before it has looked at the file for the last time.
+            state="importing",
             file=known.file if known else None,
             md5=known.md5 if known else None,
             sha256=known.sha256 if known else None,
@@ -183,45 +179,56 @@ class Taking:
         await self.store.sessions.insert(Session(id=id, title=title, owner=watched.owner, created=self.clock.now()))
         return id
 
-    async def _store_bytes(self, upload: Upload, file: Opened, sha256: str) -> None:
-        """Stores every chunk that is not there yet, and the digests of what was read."""
-        version = VersionId(image=upload.image, n=upload.version)
+    async def check_room(self, more: int) -> None:
+        """Raises `NoRoom` where the database would have less than its reserve after so many bytes more."""
+        free = await self.store.free_bytes()
+        if free is not None and free - more < self.bounds.reserve:
+            raise NoRoom("no-room", "The database has no room for it: free some, or enlarge it.")
+
+    async def _check_account(self, upload: Upload) -> None:
+        """Counted with this upload in it, so that of several at once no two get the last place."""
+        most = self.bounds.account
+        if most is None or (stored := await stored_by(self.store, upload.owner)) <= most:
+            return
+        await self.store.uploads.take(upload.id)
+        raise NoRoom(
+            "account-full",
+            f"{stored - upload.total:,} of the {most:,} bytes that the store's owner may have are taken: "
+            "delete images that are not needed, or ask the operator for more room.",
+        )
+
+    async def _prove(self, upload: Upload, source: Source, look: Look, sha256: str, turn: Turn) -> None:
+        """Stores what is not stored, looks at the file for the last time, and gives the upload to be sealed."""
+        digests = {"md5": upload.md5, "sha256": upload.sha256}
+        try:
+            if upload.file is None:
+                hashed = await self._store_bytes(upload, source, turn)
+                digests = {"md5": hashed.md5, "sha256": hashed.sha256}
+            if digests["sha256"] != sha256 or source.look() != look:
+                raise Differs(f"{upload.name} changed while it was read.")
+        except Differs as error:
+            await self._fail(upload, f"{upload.name} changed while it was read.", _CHANGED)
+            raise Changing(str(error), Taken(upload.image, upload.version, refused=True)) from error
+        proven = {**digests, "state": "verifying", "stored": upload.total, "updated": self.clock.now()}
+        await self.store.uploads.update(upload.id, when={"state": "importing"}, set=proven)
+
+    async def _store_bytes(self, upload: Upload, source: Source, turn: Turn) -> Hashed:
+        """Stores every chunk that is not there yet; returns the digests of all that are."""
+        await self.check_room(upload.total - upload.stored)
         await self.blobs.create(
             upload.id, name=upload.name, chunk=upload.chunk, refs=(owner_of(upload.image, upload.version),)
         )
-        there = {chunk.n for chunk in await self.blobs.chunks(upload.id)}
-        hashes = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-        writing: deque[asyncio.Task[bool]] = deque()
 
-        def read(n: int) -> bytes:
-            data = file.read(n * upload.chunk, upload.chunk)
-            for one in hashes:
-                one.update(data)
-            return data
+        async def note(stored: int) -> None:
+            now, seen = self.clock.now(), {"state": "importing"}
+            under_way = {"stored": stored, "updated": now}
+            if await self.store.uploads.update(upload.id, when=seen, set=under_way, hint=True) is None:
+                raise NotNow("Its image was deleted while it was being stored, or others ended its upload.")
+            version = VersionId(image=upload.image, n=upload.version)
+            shown = {"stages.upload.done": stored, "updated": now}
+            await self.store.versions.update(version, when={"state": "uploading"}, set=shown, hint=True)
 
-        try:
-            for n in range(-(-upload.total // upload.chunk)):
-                data = await asyncio.to_thread(read, n)
-                if n in there:
-                    continue
-                if len(writing) >= AT_ONCE:
-                    await writing.popleft()
-                writing.append(asyncio.create_task(self.blobs.put_chunk(upload.id, n, data)))
-                done = min((n + 1) * upload.chunk, upload.total)
-                progress = {"stages.upload.done": done, "updated": self.clock.now()}
-                await self.store.versions.update(version, when={"state": "uploading"}, set=progress, hint=True)
-            while writing:
-                await writing.popleft()
-        finally:
-            for task in writing:
-                task.cancel()
-            await asyncio.gather(*writing, return_exceptions=True)
-        md5, found = (one.hexdigest() for one in hashes)
-        if found != sha256:
-            await self._fail(upload, f"{upload.name} changed while it was read.", _CHANGED)
-            raise Changing("It changed while it was read.", Taken(upload.image, upload.version, refused=True))
-        digests = {"md5": md5, "sha256": sha256, "updated": self.clock.now()}
-        await self.store.uploads.update(upload.id, when={"state": "receiving"}, set=digests)
+        return await self.copying.store(upload, source, self.blobs, turn, note)
 
     async def _refuse(self, upload: Upload, head: bytes) -> None:
         reason, remedy = unreadable(upload.name, head)
@@ -233,7 +240,7 @@ class Taking:
         version = VersionId(image=upload.image, n=upload.version)
         events = await fail(self.store, version, "upload", reason, remedy, database=self.database, clock=self.clock)
         failed = {"state": "failed", "updated": self.clock.now()}
-        await self.store.uploads.update(upload.id, when={"state": "receiving"}, set=failed)
+        await self.store.uploads.update(upload.id, when={"state": "importing"}, set=failed)
         await remove(upload, self.blobs)
         await self.bus.publish([Message(event) for event in events])
         await announced(upload.id, self.store)

@@ -35,7 +35,7 @@ class Ending:
 
     async def held(self, upload: Upload) -> list[Span]:
         """Exactly what is stored of an upload."""
-        if upload.state in ("receiving", "verifying") and upload.file is None:
+        if upload.state in ("receiving", "importing", "verifying") and upload.file is None:
             return (await self.storing.held(upload)).spans
         return [Span(0, upload.total)] if upload.state in ("verifying", "complete") else []
 

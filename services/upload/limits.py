@@ -6,14 +6,14 @@ from time import monotonic
 
 from shared.clock import Clock
 from shared.http.problems import Problem
-from shared.store import Greater, In, Store
+from shared.quota import stored_by
+from shared.store import Greater, Store
 from shared.store.documents import Upload
 
 GIB = 2**30
 # An upload that got nothing for so long is not under way, though it may still be gone on with.
 ACTIVE = timedelta(minutes=5)
 LOOK_AGAIN_SECONDS = 5.0
-STORED = ("receiving", "verifying", "complete")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Limits:
         """Raises the 507 where the account has more than it may, with this upload and `more` bytes of it."""
         if self.bounds.account is None:
             return
-        stored = more + await self._store.uploads.total({"owner": upload.owner, "state": In(STORED)}, "total")
+        stored = more + await stored_by(self._store, upload.owner)
         if stored > self.bounds.account:
             before = stored - more - upload.total
             raise Problem(

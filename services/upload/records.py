@@ -154,7 +154,14 @@ class Records:
         )
 
     async def refuse_ended(self, upload: Upload) -> None:
-        """Raises the problem of an upload that has failed, was cancelled or has expired."""
+        """Raises the problem of an upload that nobody can send to: failed, cancelled, expired, or a folder's."""
+        if upload.state == "importing":
+            raise Problem(
+                409,
+                f"{upload.name} is being taken in from a folder.",
+                "Wait until that is done.",
+                extra=about(upload),
+            )
         if upload.state == "expired":
             raise self._gone(upload)
         if upload.state == "failed":
@@ -215,7 +222,7 @@ class Records:
 
     async def cancel(self, upload: Upload) -> None:
         """Ends an upload and removes what there is of it, its image too. Harmless when repeated."""
-        for state in ("receiving", "failed"):
+        for state in ("receiving", "importing", "failed"):
             await self.store.uploads.update(
                 upload.id, when={"state": state}, set={"state": "expired", "updated": self.clock.now()}
             )

@@ -45,7 +45,10 @@ def _lock(folder: Path, how: int) -> int | None:
 
 
 def _size(path: Path) -> int | None:
-    """Bytes of a file, or of all files in a folder; None if it is not there."""
+    """Bytes of a file, or of all files in a folder; None if it is not there.
+
+    A machine that lost its power may have kept a name without what it stands for.
+    """
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return path.stat().st_size if path.exists() else None
@@ -64,13 +67,13 @@ class Scratch:
     ) -> AsyncIterator[Path]:
         """The path of a copy of `length` bytes, downloaded unless it is here, for as long as the context is open.
 
-        Raises `Reject` if the download has another length and `RetryLater` if the disk is full.
+        Raises `Reject` if the download has another length and `RetryLater` if the disk has no room for it.
         """
         folder = self._folder / name
         data = folder / "data"
         while True:
             held = await self._locked(folder, fcntl.LOCK_SH)
-            if data.exists():
+            if _size(data) == length:
                 break
             os.close(held)
             await self._make(folder, length, download)
@@ -86,13 +89,12 @@ class Scratch:
     async def tree(self, name: str, length: int, fill: Callable[[Path], Awaitable[None]]) -> AsyncIterator[Path]:
         """A folder with files of `length` bytes in all, filled unless it is here, for as long as the context is open.
 
-        Nobody sees it before it is whole. Raises what `fill` does and `RetryLater` if the disk is full.
+        Nobody sees it before it is whole. Raises what `fill` does and `RetryLater` if the disk has no room for it.
         """
         folder = self._tree(name)
         data = folder / "data"
         while True:
             held = await self._locked(folder, fcntl.LOCK_SH)
-            # A machine that lost its power may have kept the folder without what was in its files.
             if await asyncio.to_thread(_size, data) == length:
                 break
             os.close(held)
@@ -130,8 +132,12 @@ class Scratch:
 
     @staticmethod
     def _clear(folder: Path) -> None:
-        for left in (folder / "data", *folder.glob("part-*")):
-            shutil.rmtree(left, ignore_errors=True)
+        """Removes what was left by somebody who crashed, or who is not yet done with being interrupted."""
+        for left in folder.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            elif left.name != "lock":
+                left.unlink(missing_ok=True)
 
     @contextmanager
     def _room(self) -> Iterator[None]:
@@ -140,7 +146,7 @@ class Scratch:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise RetryLater(f"The disk of the scratch folder {self._folder} is full.") from error
+            raise self._full() from error
 
     def _tree(self, name: str) -> Path:
         return self._folder / f"{name}-unpacked"
@@ -178,8 +184,9 @@ class Scratch:
     async def _make(self, folder: Path, length: int, download: Callable[[], AsyncIterator[bytes]]) -> None:
         held = await self._locked(folder, fcntl.LOCK_EX)
         try:
-            if (folder / "data").exists():
+            if _size(folder / "data") == length:
                 return
+            await asyncio.to_thread(self._clear, folder)
             await asyncio.to_thread(self._evict, length, folder)
             part = folder / "part"
             try:
@@ -203,7 +210,10 @@ class Scratch:
         return written
 
     def _evict(self, coming: int, but: Path) -> None:
-        """Removes copies that nobody has open until `coming` more bytes fit, if they can be made to fit."""
+        """Removes copies that nobody has open until `coming` more bytes fit, if they can be made to fit the limit.
+
+        Raises `RetryLater` where the disk has no room for them whatever goes.
+        """
         copies: list[tuple[float, int, Path]] = []
         # A part is being downloaded now, which its lock tells, or was left by a crash.
         for path in [*self._folder.glob("*/data"), *self._folder.glob("*/part*")]:
@@ -211,9 +221,15 @@ class Scratch:
                 copies.append((path.stat().st_mtime, _size(path) or 0, path.parent))
             except FileNotFoundError:
                 continue
-        excess = sum(size for _, size, _ in copies) + coming - self._limit
+        held, free = sum(size for _, size, _ in copies), shutil.disk_usage(self._folder).free
+        if coming > free + held:
+            raise self._full()
+        excess = max(held + coming - self._limit, coming - free)
         for _, size, folder in sorted(copies):
             if excess <= 0:
                 return
             if folder != but and self._drop(folder):
                 excess -= size
+
+    def _full(self) -> RetryLater:
+        return RetryLater(f"The disk of the scratch folder {self._folder} is full.")

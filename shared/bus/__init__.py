@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from shared.blobs import Blobs
 from shared.events import Event, Lane
+from shared.metrics import Family
 from shared.store import Store
 from shared.tiles import Tiles
 
@@ -39,7 +40,8 @@ class FailureHandler(Protocol):
 class Consumer:
     """What one service consumes: its stage's queues and a handler per event type.
 
-    `beside` is what it does meanwhile, on the served databases by name, until it is cancelled.
+    `beside` is what it does meanwhile, on the served databases by name, until it is cancelled. `metrics` is what it
+    tells of them besides what is counted of its messages.
     """
 
     stage: str
@@ -47,6 +49,7 @@ class Consumer:
     failed: FailureHandler
     slots: int
     beside: Callable[[Mapping[str, Environment]], Coroutine[Any, Any, None]] | None = None
+    metrics: Callable[[Mapping[str, Environment]], Awaitable[Sequence[Family]]] | None = None
 
 
 @dataclass(frozen=True)

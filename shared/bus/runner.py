@@ -37,6 +37,7 @@ from shared.bus.topology import DELAYS, LANES
 from shared.clock import Clock
 from shared.errors import Reject, RetryLater, Unavailable
 from shared.events import Event
+from shared.metrics import Family
 
 FIRST_PROBE_SECONDS = 0.5
 LONGEST_PROBE_SECONDS = 10.0
@@ -85,6 +86,8 @@ class Runner:
         self._patience = patience
         self._intake = Intake()
         self._outbreak = Outbreak()
+        self._messages = Family("slidemill_messages_total", "counter", "Messages that were settled, by outcome.")
+        self._seconds = Family("slidemill_message_seconds_total", "counter", "Seconds that they took together.")
         self._crash = CrashPoint()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -115,6 +118,10 @@ class Runner:
                 f"Paused: {self._outbreak.deaths} of the last {WINDOW} messages of a kind died of one bug, "
                 f"{self._outbreak.bug}. Deploy a release without it; nothing is lost meanwhile."
             )
+
+    async def metrics(self) -> Sequence[Family]:
+        """What became of messages in this process."""
+        return [self._messages, self._seconds]
 
     async def _wind_down(self, slots: list[asyncio.Task[None]]) -> None:
         # First of all: what is given back to a broker that still delivers to us comes again at once, and each return
@@ -163,7 +170,12 @@ class Runner:
         started = self._clock.now()
         outcome = await self._insist(delivery, line, put_off)
         await (delivery.requeue() if outcome == "returned" else delivery.ack())
-        line.info("message", outcome=outcome, seconds=(self._clock.now() - started).total_seconds())
+        seconds = (self._clock.now() - started).total_seconds()
+        line.info("message", outcome=outcome, seconds=seconds)
+        kind = {"stage": self._consumer.stage, "type": str(delivery.headers.get("ce-type"))}
+        self._messages.add(1, {**kind, "outcome": outcome})
+        # A clock may be set back meanwhile.
+        self._seconds.add(max(0.0, seconds), kind)
         return outcome
 
     async def _insist(self, delivery: Delivery, line: Log, put_off: bool) -> str:

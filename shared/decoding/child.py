@@ -1,25 +1,20 @@
 """The loop of a decoder child: take a call, run it, send what comes out."""
 
-import io
 import mmap
+import os
 import pickle
 import socket
 import sys
 import traceback
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from shared.decoding import arena, wire
+from shared.decoding.source import Source
 from shared.errors import Reject
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
 BATCH_BYTES = 2 * 2**20
-BLOCK_BYTES = 2**20
-MOST_BLOCKS = 8
 
 
 class Arenas(NamedTuple):
@@ -56,6 +51,13 @@ class Service:
             message = self._receive()
             if isinstance(message, wire.Answer):
                 return message.data
+
+    def feed(self) -> int:
+        """The descriptor of the feed of the call that came last."""
+        try:
+            return wire.receive_descriptor(self._sock)
+        except (EOFError, OSError) as error:
+            raise ServiceGone from error
 
     def send(self, message: object) -> None:
         """Sends a message. Raises what pickle raises, before anything is sent."""
@@ -96,82 +98,6 @@ class Service:
         if isinstance(message, wire.Copied):
             self._uncopied -= 1
         return message
-
-
-class Source(io.RawIOBase):
-    """A seekable, read-only file whose bytes the service holds; keeps the last few blocks that were read."""
-
-    def __init__(self, read: Callable[[int, int], bytes], length: int | None) -> None:
-        super().__init__()
-        self._read = read
-        self._length = length
-        self._offset = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """The current offset in bytes."""
-        return self._offset
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves to `offset`, counted as in any file. ValueError if that lies before the start."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._offset}.get(whence)
-        target = offset + (self._end() if start is None else start)
-        if target < 0:
-            raise ValueError(f"there is nothing at offset {target} of a file")
-        self._offset = target
-        return target
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Fills the buffer whole unless the source ends before."""
-        view = memoryview(buffer).cast("B")
-        filled = 0
-        while filled < len(view):
-            data = self._at(self._offset, len(view) - filled)
-            if not data:
-                break
-            view[filled : filled + len(data)] = data
-            filled += len(data)
-            self._offset += len(data)
-        return filled
-
-    def _at(self, offset: int, wanted: int) -> bytes | memoryview:
-        if wanted >= 2 * BLOCK_BYTES:
-            return self._read(offset, min(wanted, MOST_BLOCKS * BLOCK_BYTES))
-        number, start = divmod(offset, BLOCK_BYTES)
-        return memoryview(self._block(number))[start : start + wanted]
-
-    def _block(self, number: int) -> bytes:
-        if number in self._blocks:
-            self._blocks.move_to_end(number)
-        else:
-            self._blocks[number] = self._read(number * BLOCK_BYTES, BLOCK_BYTES)
-            if len(self._blocks) > MOST_BLOCKS:
-                self._blocks.popitem(last=False)
-        return self._blocks[number]
-
-    def _end(self) -> int:
-        """The source's length; where nobody said it, the first block that is not full tells."""
-        if self._length is None:
-            full, short = -1, 1
-            while len(self._block(short - 1)) == BLOCK_BYTES:
-                full, short = short - 1, short * 2
-            short -= 1
-            while short - full > 1:
-                middle = (full + short) // 2
-                if len(self._block(middle)) == BLOCK_BYTES:
-                    full = middle
-                else:
-                    short = middle
-            self._length = short * BLOCK_BYTES + len(self._block(short))
-        return self._length
 
 
 class Inputs:
@@ -226,6 +152,9 @@ def serve(sock: socket.socket, arenas: Arenas) -> None:
 def _run(call: wire.Call, service: Service, inputs: Inputs) -> wire.Done | wire.Refused | wire.Broken:
     source = Source(service.read, call.source_length) if call.source else None
     keywords: dict[str, Any] = {} if source is None else {"source": source}
+    feed = service.feed() if call.feed else None
+    if feed is not None:
+        keywords["feed"] = feed
     try:
         if call.inputs is None:
             return _finish(call, service, keywords)
@@ -237,6 +166,9 @@ def _run(call: wire.Call, service: Service, inputs: Inputs) -> wire.Done | wire.
         return wire.Refused(error.reason, error.remedy)
     except BaseException:
         return wire.Broken(traceback.format_exc())
+    finally:
+        if feed is not None:
+            os.close(feed)
 
 
 def _finish(call: wire.Call, service: Service, keywords: dict[str, Any]) -> wire.Done:

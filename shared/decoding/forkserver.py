@@ -9,6 +9,7 @@ import ctypes
 import gc
 import importlib
 import os
+import pkgutil
 import resource
 import select
 import signal
@@ -20,15 +21,13 @@ from typing import NamedTuple
 
 from shared.decoding import wire
 from shared.decoding.child import Arenas, serve
+from shared.heap import keep_heap
 
 _REQUEST_FDS = 5
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
-# The most that glibc takes.
-_KEPT_BYTES = 32 * 2**20
+# One thread at a time makes most of what a decoder holds.
+_HEAPS = 1
 # The kernel should end a decoder, which is replaced in milliseconds, before it ends a service.
 _OOM_SCORE = b"500"
 
@@ -45,7 +44,7 @@ def main(control: socket.socket, preload: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     try:
-        importlib.import_module(preload)
+        _load(preload)
         if len(os.listdir("/proc/self/task")) > 1:
             raise RuntimeError(f"importing {preload} starts threads, which forked children would be without")
     except Exception:
@@ -71,6 +70,13 @@ def main(control: socket.socket, preload: str) -> None:
             else:
                 poll.unregister(fd)
                 _bury(fd, living.pop(fd))
+
+
+def _load(preload: str) -> None:
+    """Imports the module, and where it is a package all modules of it."""
+    loaded = importlib.import_module(preload)
+    for found in pkgutil.iter_modules(getattr(loaded, "__path__", ())):
+        importlib.import_module(f"{preload}.{found.name}")
 
 
 def _fork(control: socket.socket, living: dict[int, _Living], memory: int, fds: list[int]) -> int | None:
@@ -119,10 +125,7 @@ def _be_child(
             sibling.fate.close()
         with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:
             score.write(_OOM_SCORE)
-        # A decoder frees and wants the same megabytes all day: fresh pages each time cost more than decoding does.
-        libc.mallopt(_M_ARENA_MAX, 1)
-        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
+        keep_heap(_HEAPS)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         _, call, inputs, first, second = fds

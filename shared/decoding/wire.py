@@ -21,6 +21,7 @@ NUMBER = struct.Struct("<q")
 LOADED = b"loaded"
 
 _HEADER = struct.Struct("<Q")
+_DESCRIPTOR = b"d"
 _PLAIN = {
     "builtins": {"bytearray", "complex", "frozenset", "range", "set", "slice"},
     "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
@@ -31,7 +32,8 @@ _PLAIN = {
 class Call(NamedTuple):
     """Run `function(*args)`. `inputs` are the lengths in bytes of the inputs in the arena, None if it takes none.
 
-    `source` says whether it reads a source; `source_length` is that source's length in bytes, None if unknown.
+    `source` says whether it reads a source; `source_length` is that source's length in bytes, None if unknown. `feed`
+    says that the descriptor of a feed comes behind this message.
     """
 
     function: Callable[..., Any]
@@ -40,6 +42,7 @@ class Call(NamedTuple):
     inputs: tuple[int, ...] | None
     source: bool
     source_length: int | None
+    feed: bool
 
 
 class Read(NamedTuple):
@@ -105,6 +108,19 @@ def receive(sock: socket.socket, most: int) -> bytearray:
     if length > most:
         raise EOFError
     return _receive_exactly(sock, length)
+
+
+def send_descriptor(sock: socket.socket, fd: int) -> None:
+    """Sends an open file."""
+    socket.send_fds(sock, [_DESCRIPTOR], [fd])
+
+
+def receive_descriptor(sock: socket.socket) -> int:
+    """The file that was sent. Raises EOFError when the other side has gone."""
+    _, fds, _, _ = socket.recv_fds(sock, len(_DESCRIPTOR), 1)
+    if len(fds) != 1:
+        raise EOFError
+    return fds[0]
 
 
 def _receive_exactly(sock: socket.socket, length: int) -> bytearray:

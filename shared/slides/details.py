@@ -4,6 +4,7 @@ Source for OpenSlide's names of properties: its documentation of each format. Va
 odd one is no reason to refuse a slide.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,6 +66,35 @@ def of_openslide(properties: Mapping[str, str]) -> Details:
     iso = (_iso(properties.get(name, "")) for name in _SCANNED_ISO)
     found.scanned = next((moment for moment in (aperio, *iso, *stated) if moment), None)
     return found
+
+
+def of_zeiss(xml: str) -> Details:
+    """From the metadata of a CZI file."""
+
+    def stated(pattern: str) -> str | None:
+        match = re.search(pattern, xml, re.DOTALL)
+        return match[1].strip()[:VALUE_CHARACTERS] if match else None
+
+    lens = stated(r'<ObjectiveRef\b[^>]*\bId="([^"]+)"')
+    found = Details(
+        mpp=_micrometres(stated(r'<Distance\b[^>]*\bId="X"[^>]*>.{0,500}?<Value>([^<]*)<')),
+        barcode=stated(r"<Barcode\b[^>]*>.{0,2000}?<Content>([^<]*)<"),
+        scanned=_iso(stated(r"<AcquisitionDateAndTime>([^<]*)<") or ""),
+    )
+    if lens:
+        head = rf'<Objective\b[^>]*\bId="{re.escape(lens)}"[^>]*>'
+        found.objective = positive(stated(head + r".{0,5000}?<NominalMagnification>([^<]*)<"))
+    if microscope := stated(r'<Microscope\b[^>]*\bName="([^"]+)"'):
+        found.properties["zeiss.Microscope"] = microscope
+    return found
+
+
+def _micrometres(metres: str | None) -> float | None:
+    try:
+        micrometres = float(metres or "") * 1e6
+    except ValueError:
+        return None
+    return round(micrometres, 6) if 0.01 < micrometres < 100 else None
 
 
 def aperio_moment(date: str, time: str, zone: str) -> str | None:

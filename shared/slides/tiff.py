@@ -11,33 +11,14 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from shared.errors import Reject
-from shared.slides import vendors
+from shared.slides import coding, vendors, ventana
 from shared.slides.damage import Damaged, Truncated, told
 from shared.slides.directories import Directory, read_directories
 from shared.slides.jpeg import Assembler, read_header
 from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
 
-_JPEG = 7
-_COMPRESSIONS = {
-    1: "not at all",
-    5: "with LZW",
-    6: "as old-style JPEG",
-    8: "with Deflate",
-    32773: "with PackBits",
-    32946: "with Deflate",
-    33003: "as JPEG 2000",
-    33005: "as JPEG 2000",
-    34712: "as JPEG 2000",
-    34925: "with LZMA",
-    50000: "with Zstandard",
-    50001: "as WebP",
-    50002: "as JPEG XL",
-}
-_COLOURS = {0: "grey", 1: "grey", 3: "a palette", 5: "CMYK", 8: "CIE Lab"}
-_RGB, _YCBCR = 2, 6
 _APERIO_RGB = 33005
 _ICC = 34675
-_ADOBE_TRANSFORM = {_RGB: 0, _YCBCR: 1}
 _MASK = 4
 # A JPEG header is shorter; the rest of a tile is not looked at.
 _PEEK_BYTES = 2**16
@@ -119,20 +100,32 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
     photometric = page.number(262, -1)
     tables = page.data(347) or None
     details = vendors.details(pages, page, vendor)
-    reason = (
-        vendors.not_copyable(pages, vendor)
-        or _unlike_ours(page, tile_width, tile_height)
-        or (None if any(lengths) else "it has no tile at all")
-    )
+    if said := vendors.not_one_picture(pages, page, vendor):
+        raise Reject(f"{name} {said[0]}.", said[1])
+    if vendor in vendors.NO_MAKER and (clause := coding.undecodable(page)):
+        raise Reject(
+            f"{name} can't be read: {clause}.",
+            "Export it as TIFF with 8 or 16 bits of grey or colour, compressed with LZW, Deflate or JPEG.",
+        )
+    reason = vendors.not_copyable(pages, vendor) or coding.unlike_ours(page, tile_width, tile_height)
+    if reason is None and vendor == "ventana":
+        placed = ventana.arranged(page, tile_width, offsets, lengths)
+        if isinstance(placed, str):
+            reason = placed
+        elif placed is not None:
+            width, height = placed.cols * tile_width, placed.rows * tile_width
+            offsets, lengths = placed.offsets, placed.lengths
+    if reason is None and not any(lengths):
+        reason = "it has no tile at all"
     subsampling = None
     if reason is None:
         subsampling, reason = _peek(
-            source, offsets, lengths, -(-width // tile_width), tile_width, tables, _ADOBE_TRANSFORM[photometric]
+            source, offsets, lengths, -(-width // tile_width), tile_width, tables, coding.ADOBE_TRANSFORM[photometric]
         )
     jpeg2000 = (
         page.number(259, 1) == _APERIO_RGB
         and vendors.not_copyable(pages, vendor) is None
-        and _odd_tiles(page, tile_width, tile_height) is None
+        and coding.odd_tiles(page, tile_width, tile_height) is None
         and _all_jpeg2000(source, offsets, lengths, tile_width)
     )
     return TiffSlide(
@@ -150,7 +143,7 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         bits=bits,
         planar=page.number(284, 1) == 2,
         subsampling=subsampling,
-        adobe_transform=_ADOBE_TRANSFORM.get(photometric),
+        adobe_transform=coding.ADOBE_TRANSFORM.get(photometric),
         reason=reason,
         jpeg2000=jpeg2000,
         profile=page.place(_ICC),
@@ -209,38 +202,6 @@ def _check_extents(page: Directory, length: int, extents: tuple[Sequence[int], S
     end = max((offset + count for offset, count in zip(*extents, strict=False) if offset and count), default=0)
     if end > length:
         raise Truncated(end)
-
-
-def _unlike_ours(page: Directory, tile_width: int, tile_height: int) -> str | None:
-    """Why the tag values rule out copying, or None."""
-    compression = page.number(259, 1)
-    if tile_width and compression != _JPEG:
-        how = _COMPRESSIONS.get(compression, f"with method {compression}")
-        return f"its tiles are compressed {how}, not as JPEG" if compression != 1 else "its tiles are not compressed"
-    return _odd_tiles(page, tile_width, tile_height)
-
-
-def _odd_tiles(page: Directory, tile_width: int, tile_height: int) -> str | None:
-    """Why tiles of this shape and with these pixels can't be ours, or None."""
-    if not tile_width:
-        return "its image is stored in strips, not in tiles"
-    if tile_width != tile_height:
-        return f"its tiles of {tile_width} x {tile_height} pixels are not square"
-    if tile_width % 16 or not 128 <= tile_width <= 1024:
-        return f"its tiles' side of {tile_width} pixels is not a multiple of 16 between 128 and 1024"
-    photometric = page.number(262, -1)
-    if any(bits != 8 for bits in page.numbers(258)) or not page.count(258):
-        return f"its channels have {max(page.numbers(258), default=1)} bits, not 8"
-    if photometric not in _ADOBE_TRANSFORM or page.number(277, 1) != 3:
-        colours = _COLOURS.get(photometric, f"{page.number(277, 1)} channels")
-        return f"its colours are stored as {colours}, neither as RGB nor as YCbCr"
-    if page.number(284, 1) != 1:
-        return "its colour channels are stored apart from each other"
-    if page.number(274, 1) != 1:
-        return f"its image is stored turned or mirrored (orientation {page.number(274)})"
-    if page.number(32997, 1) != 1:
-        return "its tiles are several layers deep"
-    return None
 
 
 def _all_jpeg2000(source: BinaryIO, offsets: Sequence[int], lengths: Sequence[int], tile: int) -> bool:

@@ -9,7 +9,8 @@ from shared.events import Base, Lane, StageName
 from shared.tiles.geometry import Geometry, Rect
 
 State = Literal["uploading", "dicing", "folding", "finishing", "ready", "failed"]
-UploadState = Literal["receiving", "verifying", "complete", "failed", "expired"]
+# `importing` is `receiving` from a folder: only the import brings bytes, and nobody else ends it.
+UploadState = Literal["receiving", "importing", "verifying", "complete", "failed", "expired"]
 
 
 class Document(BaseModel):
@@ -191,7 +192,7 @@ class Recipe(BaseModel):
     tile: int
 
 
-Reader = Literal["tiff-tiles", "dicom-frames", "tiff-jpeg2000", "openslide", "vips-random", "vips-sequential"]
+Reader = Literal["tiff-tiles", "dicom-frames", "tiff-jpeg2000", "openslide", "czi", "vips-random", "vips-sequential"]
 
 
 class Source(BaseModel):
@@ -216,7 +217,10 @@ class Source(BaseModel):
 
 
 class Version(Document):
-    """Everything about one processing of an image. `recipe` is what its first plan made of `wish`."""
+    """Everything about one processing of an image. `recipe` is what its first plan made of `wish`.
+
+    `climb` is how many levels the squares of tiles are folded that the dicer cuts, None where it leaves that to others.
+    """
 
     id: VersionId = Field(alias="_id")
     session: str
@@ -235,6 +239,7 @@ class Version(Document):
     base: Base | None = None
     base_reason: str | None = None
     lane: Lane = "express"
+    climb: int | None = None
     planned: tuple[StageName, ...] = ()
     rounds: int = 0
     stored: int = 0

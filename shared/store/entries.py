@@ -26,9 +26,10 @@ class Entry(Document):
     """One file as the last scan saw it, and what was made of it.
 
     `folder` is the part of the path before the last `/`, empty at the root. `size` is in bytes, `mtime_ns` in
-    nanoseconds since 1970; `looked` is when the file was first seen with both. `token` is what the ids of its uploads
-    are made of. `sha256`, `image` and `version` are those of the last import. `asked` is the run that wants it imported
-    now, `claim` the digest of the new image that is being made of it. `heir` is the path to which its image has moved.
+    nanoseconds since 1970; `looked` is when the file was first seen with both, `digest` the SHA-256 of what was read of
+    it since then. `token` is what the ids of its uploads are made of. `sha256`, `image` and `version` are those of the
+    last import. `asked` is the run that wants it imported now, `claim` the digest of what is being made an image or a
+    version. `heir` is the path to which its image has moved.
     `reason` and `detail` say why it is not imported yet, which is tried again after `next_try`.
 
     `found_by` and `found` say which run's scan found what, `done_by` and `outcome` which run's import came to what:
@@ -42,6 +43,7 @@ class Entry(Document):
     size: int
     mtime_ns: int
     looked: datetime
+    digest: str | None = None
     state: EntryState = "waiting"
     sha256: str | None = None
     image: str | None = None

@@ -25,6 +25,7 @@ Reason = Literal[
     "duplicate",
     "too-large",
     "no-room",
+    "account-full",
     "excluded",
 ]
 

@@ -14,13 +14,14 @@ class TileWriter:
     """Collects tiles into batches and keeps at most `IN_FLIGHT` of them on their way to the store.
 
     As an async context manager: leaving it without an error means that every tile added is acknowledged; the first
-    error of a batch is raised by the next `add` or on leaving.
+    error of a batch is raised by the next `add` that sends one, or on leaving. Several tasks may add at once.
     """
 
     def __init__(self, tiles: Tiles) -> None:
         self._tiles = tiles
         self._batch: list[Tile] = []
         self._bytes = 0
+        self._free = asyncio.Semaphore(IN_FLIGHT)
         self._puts: set[asyncio.Task[None]] = set()
 
     async def add(self, key: bytes, data: bytes) -> None:
@@ -31,15 +32,18 @@ class TileWriter:
             await self._send()
 
     async def _send(self) -> None:
-        while len(self._puts) >= IN_FLIGHT:
-            await self._settle(asyncio.FIRST_COMPLETED)
-        self._puts.add(asyncio.create_task(self._tiles.put(self._batch)))
-        self._batch, self._bytes = [], 0
-
-    async def _settle(self, until: str) -> None:
-        done, self._puts = await asyncio.wait(self._puts, return_when=until)
-        for put in done:
+        batch, self._batch, self._bytes = self._batch, [], 0
+        await self._free.acquire()
+        self._puts.add(asyncio.create_task(self._put(batch)))
+        for put in [put for put in self._puts if put.done()]:
+            self._puts.remove(put)
             put.result()
+
+    async def _put(self, batch: list[Tile]) -> None:
+        try:
+            await self._tiles.put(batch)
+        finally:
+            self._free.release()
 
     async def __aenter__(self) -> "TileWriter":
         return self
@@ -51,8 +55,7 @@ class TileWriter:
             if error is None:
                 if self._batch:
                     await self._send()
-                while self._puts:
-                    await self._settle(asyncio.ALL_COMPLETED)
+                await asyncio.gather(*self._puts)
         finally:
             for put in self._puts:
                 put.cancel()

@@ -1,8 +1,11 @@
-"""Scans a folder of many files in which nothing has changed: `python -m tests.bench.folder [FILES]` (100,000)."""
+"""Scans a folder of many files in which nothing has changed, then takes in large ones beside the gateway.
 
+`python -m tests.bench.folder [scan|imports] [--files 100000] [--rounds 3]`
+"""
+
+import argparse
 import asyncio
 import resource
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +21,7 @@ from shared.mongo import connect
 from shared.store import Change
 from shared.store.mongo import MongoStore
 from shared.tiles.memory import MemoryTiles
+from tests.bench import imports
 from tests.sync.watching import Watch
 
 IN_ONE_FOLDER = 1000
@@ -60,9 +64,16 @@ def _megabytes() -> int:
 
 def main() -> None:
     """Measures on a database of its own."""
-    files = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    with TemporaryDirectory() as folder, Mongod(Path(folder) / "mongod", free_port(), cache_gb=0.5) as server:
-        asyncio.run(measure(server.url, Path(folder), files))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["scan", "imports"], help="only this")
+    parser.add_argument("--files", type=int, default=100_000, help="that are scanned")
+    parser.add_argument("--rounds", type=int, default=3, help="of imports")
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder, Mongod(Path(folder) / "mongod", free_port(), cache_gb=1) as server:
+        if options.what != "imports":
+            asyncio.run(measure(server.url, Path(folder), options.files))
+        if options.what != "scan":
+            imports.measure(server.url, Path(folder), options.rounds)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 from pymongo import MongoClient
 
 from deploy.local.layout import DATABASE
+from services.dicer.folding import Turns
 from services.dicer.handler import Dicer
 from services.pyramid.handler import Pyramid
 from shared import stages
@@ -72,7 +73,8 @@ async def _work(
     blobs: MemoryBlobs,
     tiles: MemoryTiles,
 ) -> None:
-    dicer = Dicer(decoders=pool, clock=clock, quality=80, subsampling="420", worker="dicer")
+    turns = Turns(1)
+    dicer = Dicer(decoders=pool, clock=clock, quality=80, subsampling="420", worker="dicer", turns=turns)
     pyramid = Pyramid(decoders=pool, clock=clock, worker="pyramid")
     handlers: dict[type[Event], Any] = {
         FileComplete: dicer.file_complete,
@@ -135,14 +137,15 @@ def durable(slide: Path, workers: int, folder: Path, runs: int) -> dict[str, Any
 
 
 async def _blocks(slide: Path) -> tuple[int, int]:
-    """How many dice and fold blocks the slide is divided into."""
+    """How many dice blocks the slide is divided into, and how many fold blocks are left to the pyramid service."""
     clock, store, tiles = SystemClock(), MemoryStore(), MemoryTiles()
     with tempfile.TemporaryDirectory() as scratch:
         blobs = MemoryBlobs(Path(scratch))
         await store_upload(slide, IMAGE, store=store, blobs=blobs, now=clock.now())
         async with Decoders("services.dicer.pixels", children=1, memory=MEMORY) as pool:
             await _work(pool, deque([await _first(store)]), asyncio.Event(), clock, store, blobs, tiles)
-    counts = [await store.blocks.count({"_id.image": IMAGE, "_id.stage": stage}) for stage in ("dice", "fold")]
+    by = {"dice": "dicer", "fold": "pyramid"}
+    counts = [await store.blocks.count({"_id.image": IMAGE, "_id.stage": stage, "by": by[stage]}) for stage in by]
     return counts[0], counts[1]
 
 

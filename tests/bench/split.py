@@ -13,15 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from services.dicer import core, cutting, headers
+from services.dicer import core, cutting, headers, planning
+from services.dicer.folding import Turns
 from services.pyramid import core as fold_core
-from services.pyramid import pixels
 from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.store.documents import Version, VersionId, Wish
-from shared.tiles import Tile, Tiles
+from shared.tiles import Tile, Tiles, pixels
 from shared.tiles.geometry import Position
 from shared.tiles.keys import split_key
+from shared.tiles.squares import steps
 
 PIECE = 4 * 2**20
 
@@ -86,7 +87,7 @@ class _Inline:
         self._clock = clock
 
     async def stream(self, function: Callable[..., Any], *args: Any, inputs: Any, seconds: float) -> Any:
-        with self._clock.step("crop edge tiles"):
+        with self._clock.step("put tiles together"):
             batch = list(function(*args, inputs=[memoryview(data) for data in inputs]))
         yield batch
 
@@ -111,14 +112,18 @@ def measure(slide: Path, quality: int) -> dict[str, float]:
             "source": found.source,
             "geometry": found.geometry,
             "recipe": core.recipe(Wish(), quality, "420", found.tile),
+            "climb": planning.climb(found, planning.COPIED_BYTES),
         }
     )
     with clock.step("plan"):
-        blocks = core.plan(version, found, now, core.COPIED_BYTES)
+        blocks = planning.plan(version, found, version.climb, now, planning.COPIED_BYTES)
     kept = _Kept()
+    for name, step in (("_decode_half", "decode at half scale"), ("encode", "encode"), ("halve", "box means")):
+        setattr(pixels, name, clock.watched(step, getattr(pixels, name)))
     with clock.step("slice and assemble base tiles"):
         asyncio.run(_cut(blocks, version, slide, kept, clock))
-    _fold(version, kept.tiles, clock)
+    if version.climb is None:
+        _fold(version, kept.tiles, clock)
     return clock.seconds
 
 
@@ -130,6 +135,7 @@ async def _cut(blocks: Sequence[Any], version: Version, slide: Path, kept: _Kept
             blobs=cast(Blobs, _File(slide)),
             tiles=cast(Tiles, kept),
             decoders=cast(Decoders, _Inline(clock)),
+            turns=Turns(1),
         )
 
 
@@ -137,15 +143,14 @@ def _fold(version: Version, tiles: dict[Position, bytes], clock: Clock) -> None:
     geometry, recipe = version.geometry, version.recipe
     if geometry is None or recipe is None:
         raise RuntimeError("the version was made without a geometry")
-    for name, step in (("_decode_half", "decode at half scale"), ("_encode", "encode"), ("halve", "box means")):
-        setattr(pixels, name, clock.watched(step, getattr(pixels, name)))
+    climb = steps(geometry)
     for block in fold_core.plan(version, geometry, version.created):
         if block.round > 0:
             continue
         there = [position for position in block.rect.positions() if position in tiles]
         with clock.step("put tiles together"):
             inputs = [memoryview(tiles[position]) for position in there]
-            for _ in pixels.fold(block.rect, there, geometry, recipe, False, inputs=inputs):
+            for _ in pixels.fold(block.rect, there, geometry, recipe, climb, False, inputs=inputs):
                 pass
 
 

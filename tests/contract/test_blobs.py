@@ -451,6 +451,21 @@ async def test_what_a_crash_left_half_downloaded_is_replaced_or_goes(tmp_path: P
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*") if path.name != "lock"] == ["a/data"]
 
 
+async def test_a_copy_that_lost_its_end_with_the_machines_power_is_made_again(tmp_path: Path) -> None:
+    downloads = Downloads(Scratch(tmp_path, 1000))
+    async with downloads.scratch.copy("a", ".svs", 0, lambda: nothing()) as path:
+        assert path.stat().st_size == 0
+
+    async with downloads.of("a") as path:
+        assert path.read_bytes() == bytes(100)
+    assert [path.name for path in (tmp_path / "a").iterdir() if path.name != "lock"] == ["data"]
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
 async def test_a_cancelled_download_frees_the_lock(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path, 1000)
     begun = asyncio.Event()

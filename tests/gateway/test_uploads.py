@@ -12,8 +12,9 @@ from services.upload.app import BYTES_IN_FLIGHT
 from shared.blobs.memory import MemoryBlobs
 from shared.errors import Unavailable
 from shared.events import FileComplete, ImageFailed
+from shared.store.documents import Upload
 from shared.store.memory import MemoryStore
-from tests.gateway.conftest import ANNA, MIB, Form, Served, md5, serve, sha256, slide
+from tests.gateway.conftest import ANNA, MIB, Form, Served, content_range, md5, serve, sha256, slide
 
 
 async def stored(gateway: Served, upload: str, length: int) -> str:
@@ -618,3 +619,40 @@ async def test_a_client_that_asks_first_is_told_to_send_its_body(gateway: Served
 
     assert (asked.status, other.status) == (201, 417)
     assert other.headers["Content-Type"].startswith("application/problem+json")
+
+
+async def test_nothing_can_be_sent_to_what_is_taken_in_from_a_folder_but_it_can_be_cancelled(gateway: Served) -> None:
+    session = await gateway.session()
+    now = gateway.gateway.clock.now()
+    upload = Upload(
+        id="5" * 32,
+        session=session,
+        image="6" * 32,
+        version=1,
+        owner="a" * 32,
+        name="a.svs",
+        total=2 * MIB,
+        chunk=MIB,
+        stored=MIB,
+        state="importing",
+        created=now,
+        updated=now,
+    )
+    await gateway.store.uploads.insert(upload)
+    await gateway.blobs.create(upload.id, name="a.svs", chunk=MIB, refs=("6" * 32 + ":1",))
+    await gateway.blobs.put_chunk(upload.id, 0, slide(MIB))
+    path = f"/api/v1/sessions/{session}/files"
+
+    refused = await gateway.ask(
+        "PUT",
+        path,
+        data=slide(2 * MIB)[MIB:],
+        params={"_id": upload.id, "name": "a.svs"},
+        headers=content_range(MIB, 2 * MIB, 2 * MIB),
+    )
+
+    assert (409, "a.svs is being taken in from a folder.") == (refused.status, refused.json["detail"])
+    assert (1, "importing") == (len(await gateway.blobs.chunks(upload.id)), (await gateway.upload(upload.id)).state)
+    assert (await gateway.ask("GET", f"{path}/{upload.id}")).json["state"] == "importing"
+    assert (await gateway.ask("DELETE", f"{path}/{upload.id}")).status == 204
+    assert (await gateway.upload(upload.id)).state == "expired"

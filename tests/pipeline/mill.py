@@ -14,9 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import simplejpeg
-
+from services.dicer.folding import Turns
 from services.dicer.handler import Dicer
 from services.pyramid.handler import Pyramid
 from shared import stages
@@ -39,8 +37,7 @@ from shared.events import (
 from shared.store import Store
 from shared.store.documents import Image, Session, Version, VersionId
 from shared.store.memory import MemoryStore
-from shared.tiles.geometry import Rect
-from shared.tiles.keys import tile_key, version_range
+from shared.tiles.keys import version_range
 from shared.tiles.memory import MemoryTiles
 from tests.crashing import Crash, Fuse, Fused
 
@@ -102,6 +99,7 @@ class Mill:
             quality=80,
             subsampling="420",
             worker="dicer",
+            turns=Turns(2),
             block_bytes=self.block_bytes,
             unpacked_bytes=self.unpacked_bytes,
         )
@@ -135,21 +133,6 @@ class Mill:
         version = await self.store.versions.get(VersionId(image=image, n=1))
         assert version is not None
         return version
-
-    async def shown(self, image: str, background: int) -> np.ndarray:
-        """The base level, (height, width, 3), decoded and put together; `background` where no tile is stored."""
-        geometry = (await self.version(image)).geometry
-        assert geometry is not None
-        seen = np.full((geometry.height, geometry.width, 3), background, np.uint8)
-        cols, rows = geometry.grid(0)
-        for position in Rect(level=0, top=0, left=0, bottom=rows, right=cols).positions():
-            tile = await self.tiles.get(tile_key(image, 1, position))
-            if tile is None:
-                continue
-            y, x = position.row * geometry.tile, position.col * geometry.tile
-            pixels = simplejpeg.decode_jpeg(tile, fastdct=False, fastupsample=False)
-            seen[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
-        return seen
 
     async def stored(self, image: str) -> dict[bytes, bytes]:
         """Every tile of the image, by the part of its key that does not name the image."""

@@ -12,11 +12,12 @@ import pytest
 import pyvips
 import simplejpeg
 
-from services.pyramid import pixels
 from services.pyramid.core import plan
 from shared.store.documents import Recipe, Version, VersionId
+from shared.tiles import pixels
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.pixels import halve
+from shared.tiles.squares import steps
 from tests.slides.plain import picture
 
 Pixels = npt.NDArray[np.uint8]
@@ -57,8 +58,8 @@ class Slide:
         """A square of base tiles at half its size, and its root where further rounds are to come."""
         positions = list(rect.positions())
         inputs = [self.tiles[position] for position in positions]
-        half, _ = pixels.first_level(rect, positions, self.geometry, False, inputs, {})
-        folded = dict(pixels.fold(rect, positions, self.geometry, RECIPE, False, inputs=inputs))
+        half = pixels.half_square(rect, positions, self.geometry, False, inputs).pixels
+        folded = dict(pixels.fold(rect, positions, self.geometry, RECIPE, steps(self.geometry), False, inputs=inputs))
         return half, folded.get(pixels.ROOT)
 
 
@@ -147,9 +148,8 @@ def test_rounds_join_without_a_seam() -> None:
     last = blocks[-1]
     assert last.round == 1
 
-    folded, _ = pixels.first_level(
-        last.rect, [place for place, _ in roots], geometry, True, [root for _, root in roots], {}
-    )
+    places = [place for place, _ in roots]
+    folded = pixels.half_square(last.rect, places, geometry, True, [root for _, root in roots]).pixels
 
     exact = slide.decoded.astype(np.float32)
     for _ in range(5):
@@ -191,6 +191,24 @@ def test_encoded_levels_are_as_good_as_those_of_dzsave(tmp_path: Path) -> None:
             ours = float(np.interp(size, [bytes for bytes, _ in curve], [decibels for _, decibels in curve]))
 
             assert ours >= noise_ratio(peer, exact) - 0.05, f"level {level}"
+
+
+@pytest.mark.parametrize(("size", "climb"), [(4096, 4), (2048, 3), (9000, 3)])
+def test_squares_of_one_blank_tile_are_folded_as_any_other(size: int, climb: int) -> None:
+    geometry = Geometry(width=size, height=size, tile=256)
+    glass = np.full((256, 256, 3), (241, 240, 242), np.uint8)
+    glass[::2, ::3] = (239, 243, 240)
+    data = memoryview(simplejpeg.encode_jpeg(glass, quality=80, colorsubsampling="420", fastdct=False))
+    side = 1 << climb
+    rect = Rect(level=0, top=side * (size > 4096), left=0, bottom=side * (1 + (size > 4096)), right=side)
+    positions = list(rect.positions())
+    inputs = [data] * len(positions)
+
+    quickly = list(pixels.fold(rect, positions, geometry, RECIPE, climb, False, inputs=inputs))
+
+    assert len(data) <= pixels.BLANK_BYTES
+    assert quickly == list(pixels.half_square(rect, positions, geometry, False, inputs).fold(RECIPE, climb))
+    assert (quickly[-1][0] == pixels.ROOT) == (size == 9000)
 
 
 def _encoded(image: Pixels, quality: int, reference: Means) -> tuple[int, float]:

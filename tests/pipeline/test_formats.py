@@ -1,4 +1,4 @@
-"""Whatever way a picture is stored, people see its colours, upright."""
+"""Whatever way a picture is stored, people see its colours, upright, or are told why not."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,11 +7,14 @@ import numpy as np
 import openslide
 import pytest
 import pytest_asyncio
+import tifffile
 
 from shared.decoding import Decoders
 from shared.tiles.keys import level_range
 from tests.pipeline.mill import Mill
-from tests.slides.colours import WRITERS, write
+from tests.pipeline.viewing import seen
+from tests.slides.colours import REFUSED, WRITERS, write
+from tests.slides.plain import picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,8 +42,45 @@ async def test_a_picture_keeps_its_colours(decoders: Decoders, tmp_path: Path, k
     assert (geometry.height, geometry.width) == expected.shape[:2]
     cols, rows = geometry.grid(0)
     assert await mill.tiles.count(level_range(image, 1, 0)) == cols * rows
-    seen = await mill.shown(image, 0)
-    difference = seen.astype(int) - expected
+    async with seen(mill) as browser:
+        shown = await browser.base(image)
+    difference = shown.astype(int) - expected
     # What JPEG at quality 80 costs; a wrong profile, turn or ink costs far more.
     assert np.abs(difference).mean() < 7
     assert np.abs(difference.mean((0, 1))).max() < 1.0
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+async def test_a_picture_that_is_not_read_is_refused_with_the_reason(
+    decoders: Decoders, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "picture.tif"
+    REFUSED[kind][0](picture(), path)
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(path)
+    await mill.run()
+
+    failure = (await mill.version(image)).failure
+    assert failure is not None
+    assert failure.reason == f"picture.tif can't be read: {REFUSED[kind][1]}."
+    assert "LZW, Deflate or JPEG" in failure.remedy
+
+
+@pytest.mark.parametrize("tile", [(256, 256), (128, 256)])
+async def test_a_picture_with_a_damaged_tile_is_not_shown_with_a_hole(
+    decoders: Decoders, tmp_path: Path, tile: tuple[int, int]
+) -> None:
+    path = tmp_path / "picture.tif"
+    tifffile.imwrite(path, picture(), photometric="rgb", tile=tile, compression="lzw")
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[0].aspage().dataoffsets[1]
+    with path.open("r+b") as file:
+        file.seek(offset + 40)
+        file.write(b"\xff\0" * 100)
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(path)
+    await mill.run()
+
+    failure = (await mill.version(image)).failure
+    assert failure is not None
+    assert failure.reason.startswith("The file picture.tif can't be read as a slide")

@@ -1,8 +1,6 @@
 """Plain pictures are decoded while they come from the database, and folded in passing."""
 
-import asyncio
-import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +9,7 @@ import pytest_asyncio
 import simplejpeg
 from PIL import Image
 
-from services.dicer.piping import piped
 from shared.decoding import Decoders
-from shared.errors import Reject, Unavailable
 from shared.tiles.geometry import Rect
 from shared.tiles.keys import tile_key
 from shared.tiles.pixels import halve
@@ -55,33 +51,3 @@ async def test_every_level_is_made_of_pixels_that_were_never_encoded(
             tile = np.ascontiguousarray(pixels[y : y + 256, x : x + 256])
             expected = simplejpeg.encode_jpeg(tile, quality=80, colorsubsampling="420", fastdct=False)
             assert await mill.tiles.get(tile_key(image, 1, position)) == expected
-
-
-async def _breaking_off() -> AsyncGenerator[bytes, None]:
-    yield b"the beginning"
-    raise Unavailable("the database has gone")
-
-
-async def _refuse_what_ends_early() -> None:
-    async with piped(_breaking_off()) as path:
-        read = await asyncio.to_thread(Path(path).read_bytes)
-        raise Reject(f"it ends after {len(read)} bytes", "send it again")
-
-
-async def test_a_file_whose_rest_can_not_be_read_is_not_taken_for_a_damaged_one() -> None:
-    with pytest.raises(Unavailable):
-        await _refuse_what_ends_early()
-
-
-async def _without_end() -> AsyncGenerator[bytes, None]:
-    while True:
-        yield bytes(2**20)
-
-
-async def test_what_nobody_reads_any_more_is_given_up() -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    async with asyncio.timeout(10):
-        async with piped(_without_end()) as path:
-            with await asyncio.to_thread(open, path, "rb") as pipe:
-                assert await asyncio.to_thread(pipe.read, 5) == bytes(5)
-    assert len(os.listdir("/proc/self/fd")) == before

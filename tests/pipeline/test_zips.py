@@ -1,5 +1,6 @@
 """A slide of several files comes as one zip and is one image, with the pixels that OpenSlide reads from the files."""
 
+import random
 import shutil
 import stat
 import zipfile
@@ -12,6 +13,7 @@ import openslide
 import pydicom
 import pytest
 import pytest_asyncio
+from pydicom.uid import generate_uid
 
 from shared.decoding import Decoders
 from tests.pipeline.mill import Mill
@@ -140,6 +142,19 @@ async def test_tiles_that_lie_in_a_zip_as_they_are_are_copied_from_there(
     assert await mill.store.thumbnails.get(f"{image}:1:label") is not None
 
 
+async def test_the_original_is_the_zip(decoders: Decoders, tmp_path: Path) -> None:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    write_vms(folder / "slide.vms")
+    path = zipped(folder, tmp_path / "slide.zip")
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(path)
+    await mill.run()
+
+    async with seen(mill) as browser:
+        assert await browser.original(image) == path.read_bytes()
+
+
 async def test_workers_that_get_a_block_later_unpack_by_themselves(decoders: Decoders, tmp_path: Path) -> None:
     """Whenever a message comes, nothing of the zip is left on the host."""
     folder = tmp_path / "slides"
@@ -157,6 +172,21 @@ async def test_workers_that_get_a_block_later_unpack_by_themselves(decoders: Dec
     assert np.abs(difference).mean() < 2.4
     await mill.blobs.delete(image)
     assert not any(scratch.rglob("*.dat"))
+
+
+async def test_disorder_and_doubled_deliveries_change_nothing(decoders: Decoders, tmp_path: Path) -> None:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    write_mirax(folder / "slide.mrxs")
+    path = zipped(folder, tmp_path / "slide.zip")
+    calm, wild = Mill(decoders, tmp_path / "calm"), Mill(decoders, tmp_path / "wild", rng=random.Random(3))
+    stored = []
+    for mill in (calm, wild):
+        image = await mill.upload(path)
+        await mill.run()
+        stored.append(await mill.stored(image))
+
+    assert stored[0] == stored[1]
 
 
 async def failure(decoders: Decoders, tmp_path: Path, path: Path) -> str:
@@ -217,6 +247,23 @@ async def test_of_several_slides_in_a_zip_none_is_guessed(decoders: Decoders, tm
     said = await failure(decoders, tmp_path, zipped(folder, tmp_path / "slides.zip"))
 
     assert "holds 2 slides, such as slides/a.svs and slides/b.vms" in said
+
+
+async def test_a_series_that_shows_the_slide_twice_is_refused_without_telling_where_it_lay(
+    decoders: Decoders, tmp_path: Path
+) -> None:
+    """Such as two focal planes."""
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    write_series(folder / "a.dcm")
+    again = pydicom.dcmread(folder / "b.dcm")
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    again.save_as(folder / "d.dcm", enforce_file_format=True)
+
+    said = await failure(decoders, tmp_path, zipped(folder, tmp_path / "slide.zip"))
+
+    assert said.startswith("The file slide.zip/slides/a.dcm can't be read as a slide (Reading d.dcm: Slide contains")
+    assert str(tmp_path) not in said
 
 
 async def test_more_than_may_be_unpacked_is_refused(decoders: Decoders, tmp_path: Path) -> None:

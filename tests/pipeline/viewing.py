@@ -58,6 +58,10 @@ class Browser:
         """The slide's label or macro image."""
         return decoded(await self._get(f"{image}/associated/{kind}"))
 
+    async def original(self, image: str) -> bytes:
+        """The file as it was uploaded."""
+        return await self._get(f"{image}/file")
+
     async def _geometry(self, image: str) -> Geometry:
         geometry = (await self._mill.version(image)).geometry
         assert geometry is not None

@@ -4,7 +4,7 @@ Each is written so that a right reader shows `picture()` again, and is read back
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,36 @@ def _grey_picture(upright: Pixels, path: Path) -> Pixels:
     grey = _grey(upright)
     Image.fromarray(grey).save(path)
     return _thrice(grey)
+
+
+def _grey_jpeg_tiff(upright: Pixels, path: Path, **options: Any) -> Pixels:
+    grey = _grey(upright)
+    tifffile.imwrite(
+        path,
+        grey,
+        photometric="minisblack",
+        compression="jpeg",
+        compressionargs={"level": 95},
+        metadata=None,
+        **options,
+    )
+    assert np.abs(tifffile.imread(path).astype(int) - grey).mean() < 2
+    return _thrice(grey)
+
+
+def _jpeg_tiff(upright: Pixels, path: Path) -> None:
+    Image.fromarray(upright).save(path, compression="jpeg", quality=95)
+    with tifffile.TiffFile(path) as stored:
+        assert stored.pages[0].aspage().compression == 7
+
+
+def _black_and_white(upright: Pixels, path: Path) -> Pixels:
+    """As facsimile machines write it."""
+    page = _grey(upright) > 200
+    Image.fromarray(page).save(path, compression="group4")
+    with Image.open(path) as stored:
+        assert stored.mode == "1"
+    return _thrice(page * np.uint8(255))
 
 
 def _palette(upright: Pixels, path: Path) -> Pixels:
@@ -214,6 +244,28 @@ WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     "TIFF, grey": (".tif", _grey_tiff),
     "TIFF, grey of 16 bits": (".tif", lambda upright, path: _grey_tiff(upright, path, deep=True)),
     "TIFF, grey with white as 0": (".tif", lambda upright, path: _grey_tiff(upright, path, inverted=True)),
+    "TIFF, tiles with PackBits": (
+        ".tif",
+        lambda upright, path: _tiff(
+            path, upright, photometric="rgb", tile=(256, 256), rowsperstrip=None, compression="packbits"
+        ),
+    ),
+    "TIFF, tiles with WebP": (
+        ".tif",
+        lambda upright, path: _tiff(
+            path,
+            upright,
+            photometric="rgb",
+            tile=(256, 256),
+            rowsperstrip=None,
+            compression="webp",
+            compressionargs={"lossless": True},
+        ),
+    ),
+    "TIFF, JPEG in strips": (".tif", _jpeg_tiff),
+    "TIFF, grey JPEG in strips": (".tif", partial(_grey_jpeg_tiff, rowsperstrip=64)),
+    "TIFF, grey JPEG in tiles": (".tif", partial(_grey_jpeg_tiff, tile=(256, 256))),
+    "TIFF, black and white": (".tif", _black_and_white),
     "TIFF, palette": (".tif", _palette),
     "TIFF, alpha": (".tif", _clear_tiff),
     "TIFF, alpha multiplied in": (".tif", _premultiplied_tiff),
@@ -228,4 +280,39 @@ WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     "SVS, JPEG 2000, Display P3": (".svs", _wide_jpeg2000),
     "SVS, JPEG 2000, broken profile": (".svs", _broken_profile),
     **{f"TIFF, orientation {tag}": (".tif", _turned(tag)) for tag in _STORED},
+}
+
+
+def _refused(upright: Pixels, path: Path, **options: Any) -> None:
+    """TIFF that another library reads."""
+    tifffile.imwrite(path, upright, **{"photometric": "rgb", "metadata": None, **options})
+    assert tifffile.imread(path).shape == upright.shape
+
+
+def _old_jpeg(upright: Pixels, path: Path) -> None:
+    _jpeg_tiff(upright, path)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].aspage().tags["Compression"].overwrite(6)
+
+
+# Writer of each kind of TIFF that is not read, and the clause that says why.
+REFUSED: dict[str, tuple[Callable[[Pixels, Path], None], str]] = {
+    "LZMA": (partial(_refused, compression="lzma", tile=(256, 256)), "its pixels are compressed with LZMA"),
+    "Zstandard": (partial(_refused, compression="zstd", tile=(256, 256)), "its pixels are compressed with Zstandard"),
+    "Zstandard in strips": (partial(_refused, compression="zstd"), "its pixels are compressed with Zstandard"),
+    "JPEG XL": (partial(_refused, compression="jpegxl", tile=(256, 256)), "its pixels are compressed as JPEG XL"),
+    "JPEG XR": (partial(_refused, compression="jpegxr", tile=(256, 256)), "its pixels are compressed as JPEG XR"),
+    "PNG": (partial(_refused, compression="png", tile=(256, 256)), "its pixels are compressed as PNG"),
+    "JPEG 2000": (partial(_refused, compression="jpeg2000", tile=(256, 256)), "its pixels are compressed as JPEG 2000"),
+    "old-style JPEG": (_old_jpeg, "its pixels are compressed as old-style JPEG"),
+    "floating point": (
+        lambda upright, path: _refused((upright / 255).astype(np.float32), path),
+        "its pixels are floating-point numbers",
+    ),
+    "numbers with a sign": (
+        lambda upright, path: _refused(upright.astype(np.int16), path),
+        "its pixels are numbers with a sign",
+    ),
+    "32 bits": (lambda upright, path: _refused(upright.astype(np.uint32), path), "its channels have 32 bits"),
+    "CIE Lab": (partial(_refused, photometric="cielab"), "its colours are stored as CIE Lab"),
 }

@@ -1,8 +1,10 @@
 """Small slides as other scanners' TIFF files hold them, after OpenSlide's notes on each format."""
 
 import re
+from collections.abc import Collection, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
@@ -19,18 +21,20 @@ def glass(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     return np.stack(waves, axis=2).astype(np.uint8)
 
 
-def write_leica(path: Path) -> None:
-    """Leica SCN: BigTIFF, a macro of the whole glass and one scanned area whose place the XML tells."""
+def write_leica(path: Path, areas: Sequence[tuple[int, int]] = ((400_000, 400_000),)) -> None:
+    """Leica SCN: BigTIFF, a macro of the whole glass and areas at the places, in nanometres, that the XML tells."""
     glass_nm = (2_000_000, 1_600_000)
     area_nm = (WIDTH * 500, HEIGHT * 500)
     macro = (250, 200)
 
-    def image(size_nm: tuple[int, int], offset: int, ifds: list[tuple[int, int, int]], objective: float) -> str:
+    def image(
+        size_nm: tuple[int, int], offset: tuple[int, int], ifds: list[tuple[int, int, int]], objective: float
+    ) -> str:
         pixels = "".join(f'<dimension sizeX="{w}" sizeY="{h}" r="{n}" ifd="{i}"/>' for n, (i, w, h) in enumerate(ifds))
         return (
             '<image><creationDate>2026-01-02T03:04:05Z</creationDate><device model="Leica SCN400" version="1"/>'
             f'<pixels sizeX="{ifds[0][1]}" sizeY="{ifds[0][2]}">{pixels}</pixels>'
-            f'<view sizeX="{size_nm[0]}" sizeY="{size_nm[1]}" offsetX="{offset}" offsetY="{offset}"/>'
+            f'<view sizeX="{size_nm[0]}" sizeY="{size_nm[1]}" offsetX="{offset[0]}" offsetY="{offset[1]}"/>'
             f"<scanSettings><objectiveSettings><objective>{objective}</objective></objectiveSettings>"
             "<illuminationSettings><numericalAperture>0.4</numericalAperture>"
             "<illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings></image>"
@@ -39,13 +43,21 @@ def write_leica(path: Path) -> None:
     xml = (
         f'<?xml version="1.0"?><scn xmlns="{_SCN}">'
         f'<collection sizeX="{glass_nm[0]}" sizeY="{glass_nm[1]}"><barcode>QTIz</barcode>'
-        + image(glass_nm, 0, [(0, *macro)], 0.6)
-        + image(area_nm, 400_000, [(1, WIDTH, HEIGHT), (2, WIDTH // 2, HEIGHT // 2)], 20)
+        + image(glass_nm, (0, 0), [(0, *macro)], 0.6)
+        + "".join(
+            image(area_nm, place, [(2 * n + 1, WIDTH, HEIGHT), (2 * n + 2, WIDTH // 2, HEIGHT // 2)], 20)
+            for n, place in enumerate(areas)
+        )
         + "</collection></scn>"
     )
     full = glass()
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
-        for n, pixels in enumerate((glass(*macro), full, np.ascontiguousarray(full[::2, ::2]))):
+        pages = [glass(*macro)]
+        for n in range(len(areas)):
+            # Another area has other colours.
+            turned = np.roll(full, n, axis=2)
+            pages += [turned, np.ascontiguousarray(turned[::2, ::2])]
+        for n, pixels in enumerate(pages):
             writer.write(
                 pixels,
                 tile=(TILE, TILE),
@@ -57,41 +69,45 @@ def write_leica(path: Path) -> None:
             )
 
 
-def write_hamamatsu(path: Path, restart: int = 0) -> None:
-    """Hamamatsu NDPI: the whole slide as one JPEG, in one strip.
+def write_hamamatsu(path: Path, restart: int = 0, subsampling: str = "4:4:4", levels: int = 1) -> None:
+    """Hamamatsu NDPI: the whole slide as one JPEG, in one strip; so is each smaller level, and the macro.
 
-    With a `restart` the JPEG can be entered at each so many blocks of 8 x 8, and a tag says where.
+    With a `restart` the JPEG can be entered at each so many blocks, and a tag says where.
     """
-    jpeg = BytesIO()
     width, height = (4 * TILE, 2 * TILE) if restart else (WIDTH, HEIGHT)
-    picture = Image.fromarray(glass(width, height))
-    picture.save(jpeg, "JPEG", quality=90, subsampling=0, restart_marker_blocks=restart)
-    data = jpeg.getvalue()
-    scan = data.index(b"\xff\xda") + 2
-    first = scan + int.from_bytes(data[scan : scan + 2], "big")
-    starts = [first, *(match.end() for match in re.compile(rb"\xff[\xd0-\xd7]").finditer(data, first))]
+    full = glass(width, height)
+    pages = [(np.ascontiguousarray(full[:: 2**n, :: 2**n]), 20 / 2**n) for n in range(levels)]
     with tifffile.TiffWriter(path) as writer:
-        writer.write(
-            iter([data]),
-            shape=(height, width, 3),
-            dtype="uint8",
-            rowsperstrip=height,
-            photometric="ycbcr",
-            subsampling=(1, 1),
-            compression="jpeg",
-            resolution=(20000, 20000),
-            resolutionunit="CENTIMETER",
-            metadata=None,
-            extratags=[
-                (65420, "I", 1, 1, True),
-                (65421, "f", 1, 20.0, True),
-                (65422, "i", 1, 0, True),
-                (65423, "i", 1, 0, True),
-                (65424, "i", 1, 0, True),
-                (271, "s", 0, "Hamamatsu", True),
-                *([(65426, "I", len(starts), tuple(starts), True)] if restart else []),
-            ],
-        )
+        # A lens of -1 stands for the macro.
+        for pixels, lens in [*pages, (glass(240, 120), -1.0)]:
+            jpeg = BytesIO()
+            picture = Image.fromarray(pixels)
+            picture.save(jpeg, "JPEG", quality=90, subsampling=subsampling, restart_marker_blocks=max(restart, 0))
+            data = jpeg.getvalue()
+            scan = data.index(b"\xff\xda") + 2
+            first = scan + int.from_bytes(data[scan : scan + 2], "big")
+            starts = [first, *(match.end() for match in re.compile(rb"\xff[\xd0-\xd7]").finditer(data, first))]
+            writer.write(
+                iter([data]),
+                shape=pixels.shape,
+                dtype="uint8",
+                rowsperstrip=pixels.shape[0],
+                photometric="ycbcr",
+                subsampling=(1, 1),
+                compression="jpeg",
+                resolution=(20000 * lens / 20, 20000 * lens / 20) if lens > 0 else (1, 1),
+                resolutionunit="CENTIMETER",
+                metadata=None,
+                extratags=[
+                    (65420, "I", 1, 1, True),
+                    (65421, "f", 1, lens, True),
+                    (65422, "i", 1, 0, True),
+                    (65423, "i", 1, 0, True),
+                    (65424, "i", 1, 0, True),
+                    (271, "s", 0, "Hamamatsu", True),
+                    *([(65426, "I", len(starts), tuple(starts), True)] if restart else []),
+                ],
+            )
 
 
 def write_trestle(path: Path, overlap: int = 0) -> None:
@@ -109,8 +125,11 @@ def write_trestle(path: Path, overlap: int = 0) -> None:
         )
 
 
-def write_philips(path: Path) -> None:
-    """Philips TIFF: tiled, sizes padded to whole tiles, the XML says how large a pixel is."""
+def write_philips(path: Path, sparse: Collection[int] = ()) -> None:
+    """Philips TIFF: tiled, sizes padded to whole tiles, the XML says how large a pixel is.
+
+    `sparse` are the numbers of tiles at full resolution that are not there.
+    """
 
     def level(n: int) -> str:
         spacing = f"&quot;{0.00025 * 2**n}&quot; &quot;{0.00025 * 2**n}&quot;"
@@ -135,7 +154,9 @@ def write_philips(path: Path) -> None:
     with tifffile.TiffWriter(path) as writer:
         for n, pixels in enumerate((full, np.ascontiguousarray(full[::2, ::2]))):
             writer.write(
-                pixels,
+                _tiled(pixels, () if n else sparse),
+                shape=pixels.shape,
+                dtype=np.uint8,
                 tile=(TILE, TILE),
                 photometric="ycbcr",
                 compression="jpeg",
@@ -147,30 +168,39 @@ def write_philips(path: Path) -> None:
             )
 
 
-def write_ventana(path: Path, overlap: int = 0) -> None:
-    """Ventana BIF: one area of tiles, numbered from the bottom left to and fro, and how each joins its neighbours."""
-    cols, rows = 3, 2
+def _tiled(pixels: np.ndarray, sparse: Collection[int]) -> Iterator[np.ndarray | None]:
+    height, width, _ = pixels.shape
+    corners = [(y, x) for y in range(0, height, TILE) for x in range(0, width, TILE)]
+    for n, (y, x) in enumerate(corners):
+        tile = np.zeros((TILE, TILE, 3), np.uint8)
+        part = pixels[y : y + TILE, x : x + TILE]
+        tile[: part.shape[0], : part.shape[1]] = part
+        yield None if n in sparse else tile
 
-    def number(col: int, up: int) -> int:
-        return up * cols + (col if up % 2 == 0 else cols - 1 - col) + 1
 
-    def joint(direction: str, one: int, other: int, x: int) -> str:
-        return (
-            f'<TileJointInfo FlagJoined="1" Confidence="100" Direction="{direction}" Tile1="{one}" Tile2="{other}" '
-            f'OverlapX="{x}" OverlapY="0"/>'
-        )
+class Area(NamedTuple):
+    """Tiles that were scanned together: where in the file's grid, how many, and where on the glass in pixels.
 
-    joints = [
-        joint("RIGHT", number(col, up), number(col + 1, up), overlap) for up in range(rows) for col in range(cols - 1)
-    ]
-    joints += [joint("UP", number(col, up), number(col, up + 1), 0) for up in range(rows - 1) for col in range(cols)]
-    area = f'NumRows="{rows}" NumCols="{cols}" Pos-X="0" Pos-Y="0"'
+    `left` counts from the left, `below` from below.
+    """
+
+    col: int
+    row: int
+    cols: int
+    rows: int
+    left: float
+    below: float
+
+
+def write_ventana(path: Path, overlap: int = 0, areas: Sequence[Area] = (Area(0, 0, 3, 2, 0, 0),)) -> None:
+    """Ventana BIF: areas of tiles, numbered from the bottom left to and fro, and how each joins its neighbours."""
+    cols, rows = max(area.col + area.cols for area in areas), max(area.row + area.rows for area in areas)
     scan = '<Metadata><iScan Magnification="20" ScanRes="0.465" ScanWhitePoint="255"><AOI0/></iScan></Metadata>'
+    origins = (f'<AOI{n} OriginX="{area.col * TILE}" OriginY="{area.row * TILE}"/>' for n, area in enumerate(areas))
     stitch = (
-        f'<EncodeInfo Ver="2"><SlideInfo><AoiInfo XIMAGESIZE="{TILE}" YIMAGESIZE="{TILE}" {area}/></SlideInfo>'
-        f'<SlideStitchInfo><ImageInfo AOIScanned="1" AOIIndex="0" Width="{TILE}" Height="{TILE}" {area}>'
-        f"{''.join(joints)}</ImageInfo></SlideStitchInfo>"
-        '<AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin></EncodeInfo>'
+        '<EncodeInfo Ver="2"><SlideStitchInfo>'
+        + "".join(_ventana_area(n, area, overlap) for n, area in enumerate(areas))
+        + f"</SlideStitchInfo><AoiOrigin>{''.join(origins)}</AoiOrigin></EncodeInfo>"
     )
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
         writer.write(
@@ -190,3 +220,22 @@ def write_ventana(path: Path, overlap: int = 0) -> None:
             metadata=None,
             extratags=[(700, "B", len(stitch), stitch.encode(), True)],
         )
+
+
+def _ventana_area(number: int, area: Area, overlap: int) -> str:
+    def numbered(col: int, up: int) -> int:
+        return up * area.cols + (col if up % 2 == 0 else area.cols - 1 - col) + 1
+
+    def joint(direction: str, one: int, other: int, x: int) -> str:
+        return (
+            f'<TileJointInfo FlagJoined="1" Confidence="100" Direction="{direction}" Tile1="{one}" Tile2="{other}" '
+            f'OverlapX="{x}" OverlapY="0"/>'
+        )
+
+    across, up = range(area.cols), range(area.rows)
+    joints = [joint("RIGHT", numbered(col, n), numbered(col + 1, n), overlap) for n in up for col in across[:-1]]
+    joints += [joint("UP", numbered(col, n), numbered(col, n + 1), 0) for n in up[:-1] for col in across]
+    return (
+        f'<ImageInfo AOIScanned="1" AOIIndex="{number}" Width="{TILE}" Height="{TILE}" NumRows="{area.rows}" '
+        f'NumCols="{area.cols}" Pos-X="{area.left}" Pos-Y="{area.below}">{"".join(joints)}</ImageInfo>'
+    )

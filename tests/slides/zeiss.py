@@ -27,6 +27,7 @@ Compression = Literal["none", "jpeg", "jpegxr", "zstd0", "zstd1"]
 
 _CODES: dict[Compression, int] = {"none": 0, "jpeg": 1, "jpegxr": 4, "zstd0": 5, "zstd1": 6}
 _BGR24, _BGR48 = 3, 4
+_RGB24, _BGR24_XR = (bytes.fromhex(f"24c3dd6f034efe4bb1853d77768dc90{n}") for n in "dc")
 _ORIGIN = (-70_000, 9_000)
 _GUID = bytes(range(16))
 
@@ -52,6 +53,14 @@ def write_czi(
     """
     blocks = [block for n, scene in enumerate(SCENES) for block in _scene(n, *scene)]
     path.write_bytes(_file(blocks, _metadata(), compression, deep, planes, _attached() if attached else []))
+
+
+def drawn() -> np.ndarray:
+    """What is to be seen of a slide: its scenes on bare glass."""
+    seen = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    for x, y, width, height in SCENES:
+        seen[y : y + height, x : x + width] = glass(WIDTH, HEIGHT)[y : y + height, x : x + width]
+    return seen
 
 
 def _scene(number: int, left: int, top: int, width: int, height: int) -> Iterator[_Block]:
@@ -139,7 +148,8 @@ def _coded(pixels: np.ndarray, compression: Compression, deep: bool) -> bytes:
         return _jpeg(pixels)
     stored = pixels.astype("<u2") * 257 if deep else pixels
     if compression == "jpegxr":
-        return bytes(imagecodecs.jpegxr_encode(stored))
+        # The only order of three bytes that CZI knows.
+        return bytes(imagecodecs.jpegxr_encode(stored)).replace(_RGB24, _BGR24_XR)
     data = np.ascontiguousarray(stored[:, :, ::-1]).tobytes()
     if compression == "none":
         return data

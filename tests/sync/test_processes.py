@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientError, ClientSession
@@ -19,11 +20,13 @@ from shared.http.identity import ensure_admin
 from shared.mongo import connect
 from shared.service import deployment_claim
 from shared.store.documents import Image, Session, Version, VersionId
+from shared.store.folders import FolderStore
 from shared.store.mongo import MongoStore
 from shared.tiles import Tile
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import tile_key
 from shared.tiles.mongo import MongoTiles
+from tests.sync.watching import slide
 
 pytestmark = pytest.mark.broker
 
@@ -154,6 +157,36 @@ async def test_a_tick_puts_an_image_that_stands_still_back_on_the_broker(place: 
         await until(queued_once, "its fact waits for a dicer, once")
     finally:
         await bus.close()
+
+
+async def test_what_a_run_of_a_store_found_is_told_as_metrics(place: Place, tmp_path: Path) -> None:
+    await place.store.prepare()
+    (tmp_path / "a.svs").write_bytes(slide("a"))
+    (tmp_path / "empty.svs").touch()
+    await place.store.stores.insert(
+        FolderStore(id="f" * 32, name="Scanner 1", root=str(tmp_path), owner="a" * 32, created=SystemClock().now())
+    )
+    place.environment["SLIDEMILL_SYNC_STABLE"] = "0.2"
+    about = f'database="{place.name}",store="Scanner 1"'
+    wanted = {
+        f'slidemill_store_run_files{{{about},what="seen"}} 1',
+        f'slidemill_store_run_skipped{{{about},reason="empty"}} 1',
+        f'slidemill_store_imports_total{{{about},outcome="new"}} 1',
+        f"slidemill_store_import_bytes_total{{{about}}} {len(slide('a'))}",
+    }
+    async with (
+        place.service("services.sync") as address,
+        place.service("services.sync.timer"),
+        ClientSession() as http,
+    ):
+
+        async def told() -> bool:
+            async with http.get(f"{address}/metrics") as response:
+                return response.status == 200 and wanted <= set((await response.text()).splitlines())
+
+        await until(told, "the run is told")
+        async with http.get(f"{address}/metrics") as response:
+            assert "slidemill_messages_total{" in await response.text()
 
 
 async def test_the_viewer_serves_a_tile_from_the_database_to_whoever_has_a_token(place: Place) -> None:

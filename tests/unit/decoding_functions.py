@@ -188,3 +188,27 @@ def tiles_from_source(total: int, length: int, *, source: BinaryIO) -> Iterator[
 def halves_of(*, inputs: Sequence[memoryview]) -> Iterator[tuple[int, bytes]]:
     for number, part in enumerate(inputs):
         yield number, bytes(part[: len(part) // 2])
+
+
+def digest_of_feed(*, feed: int) -> Iterator[tuple[int, bytes]]:
+    digest, length = hashlib.sha256(), 0
+    # As libvips reads a PNG.
+    while data := os.read(feed, 8192):
+        digest.update(data)
+        length += len(data)
+    yield length, digest.digest()
+
+
+def beginning_of_feed(length: int, *, feed: int) -> Iterator[tuple[int, bytes]]:
+    yield length, os.read(feed, length)
+
+
+def refuse_what_ends_early(*, feed: int) -> Iterator[tuple[int, bytes]]:
+    read = sum(len(data) for data in iter(lambda: os.read(feed, 8192), b""))
+    yield read, b""
+    raise Reject(f"it ends after {read} bytes", "send it again")
+
+
+def die_while_fed(*, feed: int) -> Iterator[tuple[int, bytes]]:
+    yield 5, os.read(feed, 5)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -3,9 +3,11 @@
 import asyncio
 import hashlib
 import os
+import random
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from shared.decoding import Decoders
-from shared.decoding.child import BLOCK_BYTES
+from shared.decoding.source import BLOCK_BYTES
 from shared.errors import DecoderDied, Reject, Unavailable
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Position
@@ -466,6 +468,63 @@ async def test_leaving_a_stream_early_frees_its_place(decoders: Decoders) -> Non
         await stream.aclose()
     async with asyncio.timeout(20):
         await asyncio.gather(*(alive_after_trouble(decoders) for _ in range(4)))
+
+
+async def pieces_of(data: bytes, length: int) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(data), length):
+        yield data[start : start + length]
+
+
+async def without_end() -> AsyncGenerator[bytes, None]:
+    while True:
+        yield bytes(2**20)
+
+
+async def breaking_off() -> AsyncGenerator[bytes, None]:
+    yield b"the beginning"
+    raise Unavailable("the database has gone")
+
+
+async def all_of(batches: AsyncGenerator[list[tuple[Any, bytes]], None]) -> list[tuple[Any, bytes]]:
+    async with aclosing(batches):
+        return [item async for batch in batches for item in batch]
+
+
+@pytest.mark.parametrize("length", [1, 3 * 2**20])
+async def test_a_feed_arrives_whole_and_in_order(decoders: Decoders, length: int) -> None:
+    data = random.Random(5).randbytes(7 * length + 5)
+
+    found = await all_of(decoders.stream(functions.digest_of_feed, feed=pieces_of(data, length)))
+
+    assert found == [(len(data), hashlib.sha256(data).digest())]
+    assert await all_of(decoders.stream(functions.digest_of_feed, feed=pieces_of(b"", 1))) == [
+        (0, hashlib.sha256().digest())
+    ]
+
+
+async def test_a_feed_that_breaks_off_is_not_taken_for_one_that_ends(decoders: Decoders) -> None:
+    with pytest.raises(Unavailable, match="the database has gone"):
+        await all_of(decoders.stream(functions.refuse_what_ends_early, feed=breaking_off()))
+
+    assert await decoders.call(functions.add, 2, 3) == 5
+
+
+async def test_a_feed_that_nobody_reads_any_more_is_given_up(decoders: Decoders) -> None:
+    await decoders.call(functions.process_id)
+    before = len(os.listdir("/proc/self/fd"))
+
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            found = await all_of(decoders.stream(functions.beginning_of_feed, 5, feed=without_end()))
+            assert found == [(5, bytes(5))]
+        with pytest.raises(DecoderDied):
+            await all_of(decoders.stream(functions.die_while_fed, feed=without_end()))
+        stream = decoders.stream(functions.digest_of_feed, feed=without_end())
+        with suppress(TimeoutError):
+            async with aclosing(stream):
+                await asyncio.wait_for(anext(stream), 0.3)
+        await decoders.call(functions.process_id)
+        await until(lambda: len(os.listdir("/proc/self/fd")) == before)
 
 
 async def test_nothing_is_left_open_after_many_children() -> None:

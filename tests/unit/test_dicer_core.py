@@ -5,16 +5,14 @@ from hypothesis import strategies as st
 
 from services.dicer.core import (
     Extent,
-    copied_rects,
     extents_of,
     interior,
     pack_extents,
     reads,
-    square_rects,
     unpack_extents,
-    whole_rect,
 )
 from services.dicer.pieces import Pieces
+from services.dicer.planning import copied_rects, square_rects, whole_rect
 from shared.tiles.geometry import Geometry, Position, Rect
 
 sizes = st.integers(1, 5000)

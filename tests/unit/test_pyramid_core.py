@@ -8,18 +8,16 @@ from hypothesis import strategies as st
 from services.pyramid.core import (
     THUMBNAIL_SIDE,
     feeding,
-    folded_levels,
-    folded_tiles,
     holes,
     plan,
     round_of,
     sparse_counts,
-    steps,
     thumbnail_level,
 )
 from shared.store.documents import Block, BlockId, Version, VersionId
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.sparse import pack, sparse_per_level, unpack
+from shared.tiles.squares import folded_levels, folded_tiles, rounds
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 geometries = st.builds(
@@ -31,18 +29,24 @@ geometries = st.builds(
 small_geometries = st.builds(Geometry, width=st.integers(1, 9000), height=st.integers(1, 9000), tile=st.just(256))
 
 
-def version() -> Version:
-    return Version(id=VersionId(image="0" * 32, n=1), session="s", file="f", name="a.svs", created=NOW, updated=NOW)
+# By how many levels the dicer folds what it cuts.
+climbs = st.sampled_from([None, 2, 3, 4, 5])
 
 
-@given(geometries)
-def test_the_blocks_together_fill_every_level_above_the_base_once(geometry: Geometry) -> None:
-    blocks = plan(version(), geometry, NOW)
+def version(climb: int | None = None) -> Version:
+    id = VersionId(image="0" * 32, n=1)
+    return Version(id=id, session="s", file="f", name="a.svs", created=NOW, updated=NOW, climb=climb)
+
+
+@given(geometries, climbs)
+def test_the_blocks_together_fill_every_level_above_the_base_once(geometry: Geometry, climb: int | None) -> None:
+    blocks = plan(version(climb), geometry, NOW)
+    turns = rounds(geometry, climb)
 
     filled = dict.fromkeys(range(1, geometry.levels), 0)
     for block in blocks:
         top, left, bottom, right = block.rect.top, block.rect.left, block.rect.bottom, block.rect.right
-        for level in folded_levels(geometry, block.rect):
+        for level in folded_levels(geometry, block.rect, turns[block.round].climb):
             top, left, bottom, right = top // 2, left // 2, (bottom + 1) // 2, (right + 1) // 2
             filled[level] += (bottom - top) * (right - left)
 
@@ -50,28 +54,34 @@ def test_the_blocks_together_fill_every_level_above_the_base_once(geometry: Geom
     assert sum(block.tiles for block in blocks) == sum(filled.values())
 
 
-@given(geometries)
-def test_each_block_past_the_first_round_is_fed_by_the_blocks_below_its_square(geometry: Geometry) -> None:
-    blocks = {block.id: block for block in plan(version(), geometry, NOW)}
+@given(geometries, climbs)
+def test_each_block_past_the_first_round_is_fed_by_the_blocks_below_its_square(
+    geometry: Geometry, climb: int | None
+) -> None:
+    blocks = {block.id: block for block in plan(version(climb), geometry, NOW)}
+    turns = rounds(geometry, climb)
 
     for block in blocks.values():
         if block.round == 0:
             continue
-        for position, id in feeding(geometry, block):
+        for position, id in feeding(geometry, climb, block):
             below = blocks[id]
             assert below.round == block.round - 1
-            assert (below.rect.top >> steps(geometry), below.rect.left >> steps(geometry)) == position[1:]
+            step = turns[below.round].climb
+            assert (below.rect.top >> step, below.rect.left >> step) == position[1:]
 
 
-@given(geometries)
-def test_the_round_of_a_block_follows_from_its_number(geometry: Geometry) -> None:
-    for block in plan(version(), geometry, NOW):
-        assert round_of(geometry, block.id.n) == block.round
+@given(geometries, climbs)
+def test_the_round_of_a_block_follows_from_its_number(geometry: Geometry, climb: int | None) -> None:
+    for block in plan(version(climb), geometry, NOW):
+        assert round_of(geometry, climb, block.id.n) == block.round
 
 
 def test_a_slide_of_one_tile_needs_no_folding() -> None:
     assert plan(version(), Geometry(width=1, height=1, tile=256), NOW) == []
-    assert folded_tiles(Geometry(width=257, height=1, tile=256), Rect(level=0, top=0, left=0, bottom=1, right=2)) == 1
+    assert (
+        folded_tiles(Geometry(width=257, height=1, tile=256), Rect(level=0, top=0, left=0, bottom=1, right=2), 4) == 1
+    )
 
 
 @given(small_geometries, st.data())

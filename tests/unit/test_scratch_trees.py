@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -41,6 +42,37 @@ async def test_a_folder_is_filled_once_however_many_ask(tmp_path: Path) -> None:
 
     assert await asyncio.gather(*(ask() for _ in range(5))) == [["a", "b"]] * 5
     assert len(filled) == 1
+
+
+OTHER_PROCESS = """
+import asyncio, os, sys
+from pathlib import Path
+from shared.blobs.scratch import Scratch
+
+async def fill(folder):
+    for n in range(20):
+        (folder / str(n)).write_text(f"{os.getpid():10d}")
+        await asyncio.sleep(0.005)
+
+async def main():
+    async with Scratch(Path(sys.argv[1]), 10**6).tree("t", 200, fill) as folder:
+        print(*{path.read_text() for path in folder.iterdir()})
+
+asyncio.run(main())
+"""
+
+
+async def test_the_processes_of_a_host_fill_a_folder_once(tmp_path: Path) -> None:
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", OTHER_PROCESS, str(tmp_path), stdout=asyncio.subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    said = {(await process.communicate())[0].strip() for process in processes}
+
+    assert said <= {str(process.pid).encode() for process in processes}
+    assert len(said) == 1
 
 
 async def refuse(folder: Path) -> None:
@@ -112,3 +144,13 @@ async def test_the_least_recently_used_folder_goes_and_an_open_one_stays(tmp_pat
             pass
         async with scratch.tree("new", 100_000, fill) as third:
             assert (first.exists(), second.exists(), third.exists()) == (True, False, True)
+
+
+async def test_what_the_disk_has_no_room_for_is_not_begun_and_nothing_goes_for_it(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path, 2**63)
+    async with scratch.tree("small", 1, filling(a=1)) as small:
+        pass
+
+    with pytest.raises(RetryLater, match="full"):
+        await scratch.tree("t", 2**60, refuse).__aenter__()
+    assert small.exists()

@@ -2,25 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import simplejpeg
 
 from services.dicer.core import damaged
 from shared.store.documents import Recipe
+from shared.tiles import pixels as tiles
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.pixels import Pixels
 
 
 def encode(pixels: Pixels, recipe: Recipe) -> bytes:
     """One tile as JPEG by the recipe's quality and chroma subsampling."""
-    encoded: bytes = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(pixels),
-        quality=recipe.quality,
-        colorspace="RGB",
-        colorsubsampling=recipe.subsampling,
-        fastdct=False,
-    )
-    return encoded
+    return tiles.encode(pixels, recipe.quality, recipe.subsampling)
 
 
 def cut_tiles(pixels: Pixels, rect: Rect, geometry: Geometry, recipe: Recipe) -> Iterator[tuple[Position, bytes]]:

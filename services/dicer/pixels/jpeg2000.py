@@ -12,39 +12,50 @@ from services.dicer.core import damaged
 from services.dicer.pixels.encoding import encode
 from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
 from shared.store.documents import Recipe
-from shared.tiles.geometry import Position
-from shared.tiles.pixels import Pixels
+from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.pixels import Made, Pixels, Square, halve
 
 BLANK_BYTES = 4096
 
 
-def decode_jpeg2000(
-    sizes: Sequence[tuple[Position, int, int]],
-    side: int,
+def cut_jpeg2000(
+    rect: Rect,
+    positions: Sequence[Position],
+    geometry: Geometry,
     recipe: Recipe,
+    climb: int | None,
     profile: bytes | None,
     *,
     inputs: Sequence[memoryview],
-) -> Iterator[tuple[Position, bytes]]:
-    """JPEG 2000 tiles of `side` x `side` RGB pixels: decoded, brought to sRGB, cut to (width, height) and encoded.
+) -> Iterator[Made]:
+    """JPEG 2000 tiles of RGB pixels, decoded, brought to sRGB, cropped at the edge and encoded; with a `climb` the
+    levels above their square too.
 
     `profile` is the ICC profile of their colours; without one they are sRGB already.
     """
     to_srgb = None if profile is None else _transform(profile)
-    blanks: dict[bytes, bytes] = {}
-    for (position, width, height), data in zip(sizes, inputs, strict=True):
-        whole = width == side == height
+    square = None if climb is None else Square(rect, geometry)
+    blanks: dict[bytes, tuple[Pixels, bytes]] = {}
+    for position, data in zip(positions, inputs, strict=True):
+        width, height = geometry.tile_size(position)
+        whole = width == geometry.tile == height
         # Scanners write the same blank tile over and over.
         key = bytes(data) if whole and len(data) <= BLANK_BYTES else None
-        tile = None if key is None else blanks.get(key)
-        if tile is None:
-            pixels = _decode_jpeg2000(data, position, side)
+        known = None if key is None else blanks.get(key)
+        if known is None:
+            pixels = _decode_jpeg2000(data, position, geometry.tile)
             if to_srgb is not None:
                 pixels = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), to_srgb))
-            tile = encode(pixels[:height, :width], recipe)
+            pixels = pixels[:height, :width]
+            known = halve(pixels, 1) if square else pixels, encode(pixels, recipe)
             if key is not None:
-                blanks[key] = tile
+                blanks[key] = known
+        half, tile = known
         yield position, tile
+        if square is not None:
+            square.put(position, half, key)
+    if square is not None and climb is not None:
+        yield from square.fold(recipe, climb)
 
 
 def _decode_jpeg2000(data: memoryview, position: Position, side: int) -> Pixels:

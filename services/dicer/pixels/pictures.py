@@ -1,6 +1,5 @@
 """Pictures that libvips reads, one tile row after the other."""
 
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,13 +8,15 @@ import numpy as np
 import pyvips
 
 from services.dicer.pixels.encoding import cut_tiles
-from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientation, unreadable
+from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientation, take_error, unreadable
 from services.dicer.pixels.rows import Above, Row, halves
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.pixels import Made, Square, halve
 
-# As libvips reads a file from top to bottom: taller strips take three times as long, in fresh memory for each.
-_STRIP_LINES = 16
+# Of a picture that is read from top to bottom. libvips keeps the last 512 lines, each in an allocation of its own:
+# where taller strips come and go between them, they lie four times as wide in memory.
+_STRIP_LINES = 2
 
 
 def cut_vips(
@@ -26,23 +27,44 @@ def cut_vips(
     recipe: Recipe,
     layout: Mapping[str, Any],
     sequential: bool,
-) -> Iterator[tuple[Position, bytes]]:
+    climb: int | None,
+) -> Iterator[Made]:
     """The tiles of a block, read by libvips one tile row after the other, so that memory stays at a few rows' worth.
 
-    Each row is read in a thread of its own while the one before it is encoded, the right half of it in another. By the
-    source's `layout` the file is a pipe that can be read once (`piped`), and the levels above are made in passing
-    (`folded`).
+    Where the source is `folded` by its `layout`, the levels above are made in passing. With a `climb` the block is a
+    square, and the levels above it are made too.
     """
     page = layout.get("page")
-    image = open_image(
-        _open_pipe(path) if layout.get("piped") else path, name, page, access="sequential" if sequential else "random"
-    )
+    image = open_image(path, name, page, access="sequential" if sequential else "random")
     if orientation(image) != UPRIGHT:
         # Turning needs the pixels in another order than they are stored in.
         image = open_image(path, name, page, access="random").autorot()
+    above = Above(geometry, recipe) if layout.get("folded") else None
+    lines = _STRIP_LINES if sequential else geometry.tile
+    yield from _cut(image, name, rect, geometry, recipe, lines, above, climb)
+
+
+def cut_fed(name: str, rect: Rect, geometry: Geometry, recipe: Recipe, *, feed: int) -> Iterator[Made]:
+    """The tiles of every level of a picture that is read once and from top to bottom, from a descriptor."""
+    image = open_image(pyvips.Source.new_from_descriptor(feed), name, None, access="sequential")
+    yield from _cut(image, name, rect, geometry, recipe, _STRIP_LINES, Above(geometry, recipe), None)
+
+
+def _cut(
+    image: Any,
+    name: str,
+    rect: Rect,
+    geometry: Geometry,
+    recipe: Recipe,
+    lines: int,
+    above: Above | None,
+    climb: int | None,
+) -> Iterator[Made]:
+    """Each row is read in a thread of its own while the one before it is encoded, the right half of it in another."""
+    take_error()
     try:
-        rows = _rows(as_srgb(image), rect, geometry, _STRIP_LINES if sequential else geometry.tile)
-        above = Above(geometry, recipe) if layout.get("folded") else None
+        rows = _rows(as_srgb(image), rect, geometry, lines)
+        square = None if climb is None else Square(rect, geometry)
         with ThreadPoolExecutor(2) as threads:
             coming = threads.submit(next, rows, None)
             while (read := coming.result()) is not None:
@@ -53,17 +75,12 @@ def cut_vips(
                 yield from encoding.result()
                 if above is not None:
                     yield from above.fold(read)
+                if square is not None:
+                    square.put_all(read.rect, halve(read.pixels, 1))
+        if square is not None and climb is not None:
+            yield from square.fold(recipe, climb)
     except pyvips.Error as error:
         raise unreadable(name, str(error.detail or error)) from error
-
-
-def _open_pipe(path: str) -> Any:
-    # By its path libvips takes it for a file that can be mapped.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return pyvips.Source.new_from_descriptor(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _rows(image: Any, rect: Rect, geometry: Geometry, lines: int) -> Iterator[Row]:
@@ -77,6 +94,9 @@ def _rows(image: Any, rect: Rect, geometry: Geometry, lines: int) -> Iterator[Ro
         for line in range(0, len(pixels), lines):
             part = pixels[line : line + lines]
             part[:] = np.frombuffer(region.fetch(left, top + line, width, len(part)), np.uint8).reshape(part.shape)
+            # A tile of a TIFF file that can't be decoded is painted black, and nothing fails.
+            if (error := take_error()) is not None:
+                raise error
         yield Row(Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right), pixels)
 
 

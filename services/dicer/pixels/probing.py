@@ -6,6 +6,7 @@ import openslide
 import pyvips
 
 from services.dicer.core import DECODED_TILE, PIPED, Found, suffix
+from services.dicer.pixels.czi import find_czi
 from services.dicer.pixels.opening import UPRIGHT, open_image, orientation, unreadable
 from shared.errors import Reject
 from shared.slides.details import of_openslide
@@ -42,7 +43,12 @@ def _found_by_openslide(path: str, name: str, vendor: str, reason: str) -> Found
             width, height = slide.dimensions
             properties = {str(key): str(value) for key, value in slide.properties.items()}
     except openslide.OpenSlideError as error:
-        raise unreadable(name, str(error)) from error
+        if vendor == "zeiss":
+            # OpenSlide takes CZI with the commonest way of compression, and with a plane in Z, for unreadable.
+            found = find_czi(path, name, reason)
+            _check_pixels(name, found.width, found.height, MOST_PIXELS * 100)
+            return found
+        raise unreadable(name, str(error), path) from error
     _check_pixels(name, width, height, MOST_PIXELS * 100)
     details = of_openslide(properties)
     return Found(

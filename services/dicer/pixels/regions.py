@@ -7,33 +7,34 @@ import openslide
 import pyvips
 from PIL import ImageCms
 
-from services.dicer.pixels.encoding import cut_tiles
+from services.dicer.pixels.folding import cut_square
 from services.dicer.pixels.opening import OPAQUE, PROFILE, as_srgb, unreadable
+from services.dicer.pixels.slides import opened
 from shared.store.documents import Recipe
-from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.pixels import Pixels
+from shared.tiles.geometry import Geometry, Rect
+from shared.tiles.pixels import Made, Pixels
 
 
 def cut_openslide(
-    path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe
-) -> Iterator[tuple[Position, bytes]]:
-    """The tiles of a square block, read by OpenSlide in one region."""
+    path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe, climb: int | None
+) -> Iterator[Made]:
+    """The tiles of a square block, read by OpenSlide in one region; with a `climb` the levels above it too."""
     left, top = rect.left * geometry.tile, rect.top * geometry.tile
     width = min(rect.right * geometry.tile, geometry.width) - left
     height = min(rect.bottom * geometry.tile, geometry.height) - top
     try:
-        with openslide.OpenSlide(path) as slide:
+        with opened(path) as slide:
             region = np.asarray(slide.read_region((left, top), 0, (width, height)))
             profile = _profile(slide)
             background = slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
     except openslide.OpenSlideError as error:
-        raise unreadable(name, str(error)) from error
+        raise unreadable(name, str(error), path) from error
     pixels = _over(region, background)
     if profile is not None:
         image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
         image.set_type(pyvips.GValue.blob_type, PROFILE, profile)
         pixels = as_srgb(image).numpy()
-    yield from cut_tiles(pixels, rect, geometry, recipe)
+    yield from cut_square(pixels, rect, geometry, recipe, climb)
 
 
 def _profile(slide: openslide.OpenSlide) -> bytes | None:

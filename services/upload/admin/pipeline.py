@@ -73,7 +73,8 @@ class Overview:
 
     async def _oldest(self, stage: str) -> dict[str, Any] | None:
         if stage == "upload":
-            upload = _first(await self._store.uploads.find({"state": "receiving"}, sort="updated", limit=1))
+            under_way = {"state": In(("receiving", "importing"))}
+            upload = _first(await self._store.uploads.find(under_way, sort="updated", limit=1))
             return _oldest_upload(upload) if upload is not None and upload.session else None
         states = tuple(state for state, its in STAGE_OF_STATE.items() if its == stage)
         if not states:

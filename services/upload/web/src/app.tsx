@@ -16,7 +16,7 @@ import { ConfirmDialog } from "./parts/confirm";
 import { Mark } from "./parts/mark";
 import { complain, Toasts } from "./parts/toasts";
 import { PIPELINE, route, STORES } from "./router";
-import { underWay } from "./upload/uploads";
+import { underWay } from "./upload/entries";
 
 export function App() {
   return (

@@ -12,6 +12,7 @@ function upload(name: string, phase: Phase, imageId: string | null = null): Uplo
     key: nextKey++,
     session: "s1",
     file: new File([], name),
+    sendable: true,
     phase: signal(phase),
     sent: signal(0),
     rate: signal<number | null>(null),

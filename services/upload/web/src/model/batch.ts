@@ -2,7 +2,7 @@ import { formatBytes, formatCount, formatRate, formatRemaining } from "./format"
 
 /** One file of those that are sent together. */
 export interface Part {
-  state: "waiting" | "sending" | "paused" | "retrying" | "stored" | "failed";
+  state: "reading" | "waiting" | "sending" | "paused" | "retrying" | "stored" | "failed";
   size: number;
   sent: number;
   rate: number | null;

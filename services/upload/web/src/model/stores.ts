@@ -14,6 +14,7 @@ const REASONS: Record<string, string> = {
   duplicate: "known already",
   "too-large": "too large",
   "no-room": "no room",
+  "account-full": "no room in the account",
   excluded: "excluded",
 };
 

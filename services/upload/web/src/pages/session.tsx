@@ -12,11 +12,12 @@ import { Menu } from "../parts/menu";
 import { complain } from "../parts/toasts";
 import { navigate } from "../router";
 import { ended, missing } from "../upload/drops";
+import { uploads } from "../upload/entries";
 import { type Interrupted, interrupted } from "../upload/notes";
 import { removed } from "../upload/removal";
 import { type Kind, kindOf, type Row, rowsOf } from "../upload/rows";
 import { isOpen, type Upload } from "../upload/upload";
-import { cancel, enqueue, lookBack, uploads } from "../upload/uploads";
+import { cancel, enqueue, lookBack } from "../upload/uploads";
 import { Nowhere } from "./standing";
 import { useSessionImages } from "./use-session-images";
 
@@ -109,7 +110,10 @@ function Contents({ session, images, live }: ContentsProps) {
           <span class="for-mouse">Drop slides or folders here</span>
           <span class="for-touch">Add slides</span>
         </p>
-        <p class="quiet">Aperio, Hamamatsu, Philips and other scanner files, TIFF, JPEG, PNG.</p>
+        <p class="quiet">
+          Aperio, Hamamatsu, Philips and other scanner files, TIFF, JPEG, PNG. A slide of several files, such
+          as MRXS, with the folder that it lies in.
+        </p>
       </DropTarget>
       <LeftBehind session={session.id} halfSent={halfSent} />
       <BatchStrip uploads={mine} />

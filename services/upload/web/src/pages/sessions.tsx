@@ -9,6 +9,7 @@ import { ForwardIcon, PlusIcon } from "../parts/icons";
 import { Mark } from "../parts/mark";
 import { complain } from "../parts/toasts";
 import { navigate, sessionHref } from "../router";
+import type { Found } from "../upload/slides";
 import { enqueue } from "../upload/uploads";
 
 const REFRESH_MS = 4000;
@@ -72,7 +73,7 @@ export function SessionsPage() {
   );
 }
 
-async function startWith(files: File[]): Promise<void> {
+async function startWith(files: Found[]): Promise<void> {
   try {
     const session = await createSession(sessionTitle(new Date()));
     enqueue(session.id, files);

@@ -1,7 +1,8 @@
 import type { ComponentChildren, Ref } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { asProblem } from "../api/problem";
-import { droppedFiles, filesOfFolder } from "../upload/dropped-files";
+import { chosenFiles, droppedFiles, filesOfFolder } from "../upload/dropped-files";
+import type { Found } from "../upload/slides";
 import { UploadIcon } from "./icons";
 import { complain } from "./toasts";
 
@@ -11,7 +12,7 @@ interface DropTargetProps {
   /** True where there is nothing else to see: then it is large. */
   empty: boolean;
   children: ComponentChildren;
-  onFiles(files: File[]): void;
+  onFiles(files: Found[]): void;
 }
 
 let picker: HTMLInputElement | null = null;
@@ -111,7 +112,7 @@ interface PickerProps {
   label: string;
   testid: string;
   folder?: boolean;
-  onFiles(files: File[]): void;
+  onFiles(files: Found[]): void;
 }
 
 const Picker = ({
@@ -131,7 +132,7 @@ const Picker = ({
     data-testid={testid}
     onChange={(event) => {
       const chosen = Array.from(event.currentTarget.files ?? []);
-      const files = folder ? filesOfFolder(chosen) : chosen;
+      const files = folder ? filesOfFolder(chosen) : chosenFiles(chosen);
       event.currentTarget.value = "";
       if (files.length > 0) onFiles(files);
     }}

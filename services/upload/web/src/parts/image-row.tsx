@@ -2,7 +2,7 @@ import { useRef, useState } from "preact/hooks";
 import { operates } from "../api/account";
 import { picturePath } from "../api/client";
 import type { ImageState, SlideImage } from "../api/types";
-import { formatBytes, formatPercent, formatRate, formatRemaining, formatWhen } from "../model/format";
+import { formatBytes, formatPercent, formatRate, formatRemaining, formatWhen, plural } from "../model/format";
 import { isWorking, ratio, stagesBefore, stagesOf, statusLine } from "../model/progress";
 import { storeSource } from "../model/stores";
 import { imageHref } from "../router";
@@ -15,7 +15,7 @@ import { Mark } from "./mark";
 import { RowActions } from "./row-actions";
 import { StageTrack } from "./stage-track";
 
-export type RowState = ImageState | "waiting" | "paused" | "interrupted";
+export type RowState = ImageState | "reading" | "waiting" | "paused" | "interrupted";
 
 export function ImageRow({ row }: { row: Row }) {
   const { image, upload } = row;
@@ -85,7 +85,7 @@ function stateOf({ image, upload, interrupted }: Row): RowState {
   const phase = upload?.phase.value.kind;
   if (phase === "failed") return "failed";
   if (image !== null && image.state !== "uploading") return image.state;
-  if (phase === "waiting" || phase === "paused") return phase;
+  if (phase === "reading" || phase === "waiting" || phase === "paused") return phase;
   return interrupted === null ? "uploading" : "interrupted";
 }
 
@@ -104,6 +104,10 @@ function sendingLine(upload: Upload): string {
   const { size } = upload.file;
   const sent = upload.sent.value;
   switch (phase.kind) {
+    case "reading":
+      return phase.fraction > 0
+        ? `Reading its ${plural(phase.files, "file")}, ${formatPercent(phase.fraction)} of ${formatBytes(size)}`
+        : `Waiting, ${plural(phase.files, "file")}, ${formatBytes(size)}`;
     case "waiting":
       return sent > 0
         ? `Waiting, ${formatBytes(sent)} of ${formatBytes(size)}`
@@ -131,7 +135,9 @@ const share = (sent: number, size: number): string =>
 function Thumbnail({ image, state }: { image: SlideImage | null; state: RowState }) {
   const [broken, setBroken] = useState(false);
   if (image === null || broken || state !== "ready") {
-    const turning = state !== "waiting" && state !== "paused" && state !== "interrupted" && isWorking(state);
+    const turning =
+      state === "reading" ||
+      (state !== "waiting" && state !== "paused" && state !== "interrupted" && isWorking(state));
     return (
       <div class={state === "failed" ? "thumbnail thumbnail-failed" : "thumbnail"}>
         <Mark size={22} turning={turning} />

@@ -78,7 +78,7 @@ function UploadActions({ upload, name }: { upload: Upload; name: string }) {
           <PlayIcon />
         </button>
       )}
-      {phase === "failed" && (
+      {phase === "failed" && upload.sendable && (
         <button
           type="button"
           class="icon-button"
@@ -110,7 +110,7 @@ function ImageMenu({ image }: { image: SlideImage }) {
   return (
     <Menu label={`More about ${image.name}`}>
       {image.stages.upload.ended !== null && (
-        <a href={imagePath(image.id, "/file")} download={image.name} data-testid="download">
+        <a href={imagePath(image.id, "/file")} download="" data-testid="download">
           <DownloadIcon />
           Download the original
         </a>

@@ -1,28 +1,38 @@
+import type { Found } from "./slides";
+
 /** True for what operating systems leave in folders and nobody means to upload. */
 export const isLitter = (name: string): boolean =>
   name.startsWith(".") || ["thumbs.db", "desktop.ini"].includes(name.toLowerCase());
 
 /** All files of a drop, folders read to the bottom, in the order of their names. */
-export async function droppedFiles(transfer: DataTransfer): Promise<File[]> {
+export async function droppedFiles(transfer: DataTransfer): Promise<Found[]> {
   // The list empties itself once the event handler has returned, so entries are taken before any await.
   const entries = Array.from(transfer.items, (item) =>
     item.kind === "file" ? item.webkitGetAsEntry() : null,
   );
-  if (entries.every((entry) => entry === null)) return Array.from(transfer.files);
+  if (entries.every((entry) => entry === null)) return chosenFiles(Array.from(transfer.files));
   const nested = await Promise.all(
     entries.filter((entry) => entry !== null).map((entry) => filesUnder(entry)),
   );
   return nested.flat();
 }
 
-/** The files of a chosen folder, without litter, in the order of their names: the browser gives them in the disk's. */
-export const filesOfFolder = (files: readonly File[]): File[] =>
-  files
-    .filter((file) => !file.webkitRelativePath.split("/").some(isLitter))
-    .sort((a, b) => a.webkitRelativePath.localeCompare(b.webkitRelativePath, "en", { numeric: true }));
+/** Files that were chosen one by one. */
+export const chosenFiles = (files: readonly File[]): Found[] =>
+  files.map((file) => ({ path: file.name, file }));
 
-async function filesUnder(entry: FileSystemEntry): Promise<File[]> {
-  if (entry.isFile) return [await fileOf(entry as FileSystemFileEntry)];
+/** The files of a chosen folder, without litter, in the order of their names: the browser gives them in the disk's. */
+export const filesOfFolder = (files: readonly File[]): Found[] =>
+  files
+    .map((file) => ({ path: file.webkitRelativePath, file }))
+    .filter(({ path }) => !path.split("/").some(isLitter))
+    .sort((a, b) => a.path.localeCompare(b.path, "en", { numeric: true }));
+
+async function filesUnder(entry: FileSystemEntry): Promise<Found[]> {
+  if (entry.isFile) {
+    const file = await fileOf(entry as FileSystemFileEntry);
+    return [{ path: entry.fullPath.replace(/^\//, ""), file }];
+  }
   const children = (await childrenOf(entry as FileSystemDirectoryEntry)).filter(
     (child) => !isLitter(child.name),
   );

@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import type { Named } from "./slides";
 
 /**
  * What of a drop has arrived, in the browser's storage until all of it has. After a reload the same files are dropped
@@ -11,7 +12,7 @@ const ARRIVED = "slidemill::arrived::";
 /** Files of earlier drops that never arrived, by session, as far as `lookForMissing` has looked. */
 export const missing = signal<ReadonlyMap<string, number>>(new Map());
 
-const arrivedKey = (session: string, file: File): string =>
+const arrivedKey = (session: string, file: Named): string =>
   `${ARRIVED}${session}::${file.size}-${file.lastModified}-${file.name}`;
 
 function arrivedKeys(session: string): string[] {
@@ -47,9 +48,9 @@ export function gaveUp(session: string, files: number): void {
   write(COUNT + session, String(Number(storage()?.getItem(COUNT + session) ?? 0) - files));
 }
 
-export const arrived = (session: string, file: File): void => write(arrivedKey(session, file), "");
+export const arrived = (session: string, file: Named): void => write(arrivedKey(session, file), "");
 
-export const hasArrived = (session: string, file: File): boolean =>
+export const hasArrived = (session: string, file: Named): boolean =>
   (storage()?.getItem(arrivedKey(session, file)) ?? null) !== null;
 
 /** Forgets a session's drops: all that will arrive has. */

@@ -2,6 +2,7 @@ import { signal } from "@preact/signals";
 import { getUpload } from "../api/client";
 import { asProblem } from "../api/problem";
 import { type Noted, notedIn } from "../model/interrupted";
+import type { Named } from "./slides";
 
 /** A half-sent file that goes on as soon as it is chosen again. */
 export interface Interrupted extends Noted {
@@ -45,7 +46,7 @@ async function resumable(note: Noted): Promise<Interrupted | null> {
 }
 
 /** Takes the half-sent file that this one is off the list; null if there is none. */
-export function takeUp(session: string, file: File): Interrupted | null {
+export function takeUp(session: string, file: Named): Interrupted | null {
   const match = interrupted
     .peek()
     .find((one) => one.session === session && one.name === file.name && one.size === file.size);

@@ -5,6 +5,7 @@ import { API, refuse } from "../api/client";
 import { Problem, unreachable } from "../api/problem";
 import { uploadIdOf } from "../model/interrupted";
 import { mayPass, RETRY_DELAYS_MS } from "../model/retrying";
+import { missingIn, unreadable } from "./packed-file";
 
 /** Files that are sent at the same time, over all sessions. */
 const AT_ONCE = 3;
@@ -112,15 +113,9 @@ export class Sender {
     this.events.sending(file.id);
     if (request.getMethod() === "POST") request.setHeader("Idempotency-Key", this.keyOf(file.id));
     if (request.getMethod() !== "PATCH" || !(file.data instanceof Blob)) return;
-    try {
-      await file.data.slice(0, 1).arrayBuffer();
-    } catch {
-      throw new Problem(
-        -1,
-        `${file.name} can no longer be read from disk.`,
-        "It was moved or changed: drop it again.",
-      );
-    }
+    const start = Number(request.getHeader("Upload-Offset") ?? 0);
+    const missing = await missingIn(file.data, start, start + CHUNK_BYTES);
+    if (missing !== null) throw unreadable(missing.name);
   };
 
   /** Makes a creation that is repeated, because its answer was lost, the same upload. */

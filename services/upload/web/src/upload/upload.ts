@@ -1,7 +1,10 @@
 import type { Signal } from "@preact/signals";
 import type { Problem } from "../api/problem";
+import type { Named } from "./slides";
 
 export type Phase =
+  /** A slide of several files is read before it is sent; `fraction` tells how far. */
+  | { kind: "reading"; files: number; fraction: number }
   | { kind: "waiting" }
   | { kind: "sending" }
   | { kind: "paused" }
@@ -9,11 +12,13 @@ export type Phase =
   | { kind: "stored" }
   | { kind: "failed"; problem: Problem };
 
-/** A file that this browser is sending. It lives as long as the page, whatever view is open. */
+/** A file, or a slide of several, that this browser is sending. It lives as long as the page, whatever view is open. */
 export interface Upload {
   key: number;
   session: string;
-  file: File;
+  file: Named;
+  /** False for a slide that lacks files: then there is nothing to send. */
+  sendable: boolean;
   phase: Signal<Phase>;
   sent: Signal<number>;
   rate: Signal<number | null>;

@@ -1,163 +1,108 @@
-import { computed, signal } from "@preact/signals";
-import { getUpload } from "../api/client";
 import { asProblem } from "../api/problem";
 import { plural } from "../model/format";
-import { RateMeter } from "../model/rate";
 import { canGoOn } from "../model/retrying";
 import { announce, complain, mention } from "../parts/toasts";
-import { arrived, began, ended, gaveUp, hasArrived, lookForMissing } from "./drops";
-import { forget, lookForInterrupted, takeUp } from "./notes";
+import { began, ended, gaveUp, hasArrived, lookForMissing } from "./drops";
+import { add, type Entry, enter, entries, entryFor, isGoing, latestOf, settle, underWay } from "./entries";
+import { forget, lookForInterrupted } from "./notes";
 import { answerWith, sentElsewhere } from "./other-tabs";
 import { remove, setRemoved } from "./removal";
-import type { Sender, SenderEvents } from "./sender";
-import { isOpen, type Phase, type Upload } from "./upload";
+import type { Sender } from "./sender";
+import { entryOf, fail, packedFor, senderOf, senders } from "./senders";
+import { type Found, gather, type Lacking, type Named, type SlideFiles } from "./slides";
+import { isOpen, type Upload } from "./upload";
 
-interface Entry extends Upload {
-  /** The sender's name for the file. */
-  id: string;
-  /** The upload's id at the gateway, once there is one. */
-  upload: string | null;
-  meter: RateMeter;
-}
+/** Slides are read one after the other: a disk is no quicker when several pull at it. */
+let reading: Promise<void> = Promise.resolve();
 
-const entries = signal<readonly Entry[]>([]);
-const senders = new Map<string, Promise<Sender>>();
-let nextKey = 1;
-
-export const uploads = computed<readonly Upload[]>(() => entries.value);
-
-/** What is still under way, over all sessions. */
-export const underWay = computed(() => {
-  const open = entries.value.filter(isOpen);
-  return {
-    files: open.length,
-    sent: open.reduce((sum, entry) => sum + entry.sent.value, 0),
-    total: open.reduce((sum, entry) => sum + entry.file.size, 0),
-  };
-});
-
-export function enqueue(session: string, files: readonly File[]): void {
-  const fresh = files.filter((file) => !hasArrived(session, file));
-  const left = files.length - fresh.length;
-  if (left > 0)
-    mention(`${plural(left, "file")} left out`, "What arrived before the reload is not sent twice.");
-  if (fresh.length === 0) {
-    // Who drops the same once more means it.
-    if (!isGoing(session)) ended(session);
-    return;
-  }
-  senderOf(session)
-    .then((sender) => {
-      const known = sender.add(fresh).flatMap((id) => entryOf(session, id) ?? []);
-      const failed = known.filter((entry) => entry.phase.peek().kind === "failed");
-      failed.forEach(retry);
-      const doubles = known.length - failed.length;
-      if (doubles > 0)
-        mention(`${plural(doubles, "file")} already on the list`, "What is on its way is not sent twice.");
+/** Sends what was dropped or chosen: files by themselves, and of a slide's several files one. */
+export function enqueue(session: string, found: readonly Found[]): void {
+  gather(found)
+    .then(({ files, slides, lacking }) => {
+      const isFresh = (file: File | SlideFiles): boolean => !hasArrived(session, file);
+      const fresh = { files: files.filter(isFresh), slides: slides.filter(isFresh) };
+      const left = files.length + slides.length - fresh.files.length - fresh.slides.length;
+      if (left > 0)
+        mention(`${plural(left, "file")} left out`, "What arrived before the reload is not sent twice.");
+      for (const slide of lacking) showLacking(session, slide);
+      // Who drops the same once more means it.
+      if (left > 0 && fresh.files.length + fresh.slides.length === 0 && !isGoing(session)) ended(session);
+      for (const slide of fresh.slides) readAndSend(session, slide);
+      if (fresh.files.length > 0) send(session, fresh.files);
     })
     .catch((error: unknown) => complain(asProblem(error), "Nothing was uploaded"));
 }
 
-/** Uppy is a good part of the script: it is loaded with the first file. */
-function senderOf(session: string): Promise<Sender> {
-  let sender = senders.get(session);
-  if (sender === undefined) {
-    sender = import("./sender").then((module) => new module.Sender(session, eventsOf(session)));
-    sender.catch(() => senders.delete(session));
-    senders.set(session, sender);
-  }
-  return sender;
+function send(session: string, files: readonly File[]): void {
+  senderOf(session)
+    .then((sender) => {
+      const known = sender.add(files).flatMap((id) => entryOf(session, id) ?? []);
+      goOnWith(known);
+    })
+    .catch((error: unknown) => complain(asProblem(error), "Nothing was uploaded"));
 }
 
-function eventsOf(session: string): SenderEvents {
-  const tell = (id: string, then: (entry: Entry) => void): void => {
-    const entry = entryOf(session, id);
-    if (entry !== undefined) then(entry);
-  };
-  return {
-    added: (files) => {
-      began(session, files.length, isGoing(session));
-      entries.value = [...entries.peek(), ...files.map(({ id, file }) => entryFor(session, id, file))];
-    },
-    sending: (id) =>
-      tell(id, (entry) => {
-        if (entry.phase.peek().kind === "waiting") entry.phase.value = { kind: "sending" };
-      }),
-    sent: (id, bytes, upload) =>
-      tell(id, (entry) => {
-        if (entry.upload !== upload) {
-          entry.upload = upload;
-          void findImage(entry, upload);
-        }
-        entry.sent.value = bytes;
-        if (entry.phase.peek().kind === "retrying") entry.phase.value = { kind: "sending" };
-        if (entry.phase.peek().kind === "sending")
-          entry.rate.value = entry.meter.record(bytes, performance.now());
-      }),
-    retrying: (id, problem) => tell(id, (entry) => enter(entry, { kind: "retrying", problem })),
-    stored: (id) =>
-      tell(id, (entry) => {
-        arrived(session, entry.file);
-        enter(entry, { kind: "stored" });
-        settle(session);
-      }),
-    failed: (id, problem) =>
-      tell(id, (entry) => {
-        // A refused file is kept as a failed image: it is shown once, and taken away with its upload.
-        entry.upload ??= problem.about?.upload ?? null;
-        entry.image.value ??= problem.about?.image ?? null;
-        enter(entry, { kind: "failed", problem });
-        gaveUp(session, 1);
-        settle(session);
-        announce(`${entry.file.name} failed. ${problem.message}`);
-      }),
-  };
+/** Files that are on the list and come once more: those that failed are tried again. */
+function goOnWith(known: readonly Entry[]): void {
+  const failed = known.filter((entry) => entry.phase.peek().kind === "failed");
+  failed.forEach(retry);
+  const doubles = known.length - failed.length;
+  if (doubles > 0)
+    mention(`${plural(doubles, "file")} already on the list`, "What is on its way is not sent twice.");
 }
 
-const isGoing = (session: string): boolean =>
-  entries.peek().some((entry) => entry.session === session && isOpen(entry));
-
-function settle(session: string): void {
-  if (!isGoing(session)) ended(session);
+function showLacking(session: string, slide: Lacking): void {
+  withdrawLacking(session, slide.name);
+  add([entryFor(session, slide, null, { kind: "failed", problem: slide.problem })]);
+  announce(`${slide.name} failed. ${slide.problem.message}`);
 }
 
-function enter(entry: Entry, phase: Phase): void {
-  entry.phase.value = phase;
-  entry.rate.value = null;
-}
-
-function entryOf(session: string, id: string): Entry | undefined {
-  // The latest: a file that was sent before may be sent again.
-  return entries
+/** A slide that comes again, with or without its files, takes the place of the one that lacked some. */
+function withdrawLacking(session: string, name: string): void {
+  entries.value = entries
     .peek()
-    .filter((entry) => entry.session === session && entry.id === id)
-    .at(-1);
+    .filter((entry) => entry.session !== session || entry.content !== null || entry.file.name !== name);
 }
 
-function entryFor(session: string, id: string, file: File): Entry {
-  return {
-    key: nextKey++,
+/** Packs a slide of several files and sends that. */
+function readAndSend(session: string, slide: SlideFiles): void {
+  withdrawLacking(session, slide.name);
+  const content = { slide, stop: new AbortController() };
+  const same = latestOf(
     session,
-    id,
-    file,
-    phase: signal<Phase>({ kind: "waiting" }),
-    sent: signal(0),
-    rate: signal<number | null>(null),
-    image: signal(takeUp(session, file)?.image ?? null),
-    upload: null,
-    meter: new RateMeter(),
-  };
+    (entry) => isSame(entry.file, slide) && entry.phase.peek().kind !== "stored",
+  );
+  if (same !== undefined) {
+    // It may have been moved since.
+    if (same.phase.peek().kind === "failed") same.content = content;
+    goOnWith([same]);
+    return;
+  }
+  const files = slide.members.length;
+  const entry = entryFor(session, slide, content, { kind: "reading", files, fraction: 0 });
+  began(session, 1, isGoing(session));
+  add([entry]);
+  reading = reading.then(() => read(entry, slide, content.stop.signal));
 }
 
-/** The image comes with the first stored bytes; until then the file stands on its own in the list. */
-async function findImage(entry: Entry, upload: string): Promise<void> {
+async function read(entry: Entry, slide: SlideFiles, stop: AbortSignal): Promise<void> {
   try {
-    entry.image.value = (await getUpload(entry.session, upload)).image;
-  } catch {
-    // The next progress asks again.
-    entry.upload = null;
+    stop.throwIfAborted();
+    const { packed } = await import("./packed-file");
+    const files = slide.members.length;
+    const file = await packed(slide, stop, (fraction) => enter(entry, { kind: "reading", files, fraction }));
+    const sender = await senderOf(entry.session);
+    stop.throwIfAborted();
+    packedFor.set(file, entry);
+    enter(entry, { kind: "waiting" });
+    sender.add([file]);
+  } catch (error) {
+    if (!stop.aborted) fail(entry, asProblem(error));
   }
 }
+
+const isSame = (one: Named, other: Named): boolean =>
+  one.name === other.name && one.size === other.size && one.lastModified === other.lastModified;
 
 /** Looks what of a session's files an earlier life of the page left behind, half sent or not at all. */
 export async function lookBack(session: string): Promise<void> {
@@ -176,7 +121,7 @@ const act = (upload: Upload, then: (sender: Sender, entry: Entry) => void): void
 
 export function pause(upload: Upload): void {
   act(upload, (sender, entry) => {
-    if (!isOpen(entry)) return;
+    if (!isOpen(entry) || entry.id === null) return;
     sender.pause(entry.id, true);
     enter(entry, { kind: "paused" });
   });
@@ -184,7 +129,7 @@ export function pause(upload: Upload): void {
 
 export function resume(upload: Upload): void {
   act(upload, (sender, entry) => {
-    if (entry.phase.peek().kind !== "paused") return;
+    if (entry.phase.peek().kind !== "paused" || entry.id === null) return;
     enter(entry, { kind: "waiting" });
     sender.pause(entry.id, false);
   });
@@ -192,20 +137,26 @@ export function resume(upload: Upload): void {
 
 /** Goes on with a failed file where that is possible, else sends it as a new upload in place of the failed one. */
 export function retry(upload: Upload): void {
-  const phase = upload.phase.peek();
-  if (phase.kind !== "failed") return;
-  if (canGoOn(phase.problem.status)) {
+  const { session, content, phase } = upload as Entry;
+  const { kind, problem } = { problem: null, ...phase.peek() };
+  if (kind !== "failed" || problem === null || content === null) return;
+  if (canGoOn(problem.status)) {
     act(upload, (sender, entry) => {
-      began(entry.session, 1, isGoing(entry.session));
+      if (entry.id === null) return;
+      began(session, 1, isGoing(session));
       enter(entry, { kind: "waiting" });
       sender.retry(entry.id);
     });
-  } else void cancel([upload]).then(() => enqueue(upload.session, [upload.file]));
+  } else
+    void cancel([upload]).then(() =>
+      "slide" in content ? readAndSend(session, content.slide) : send(session, [content.file]),
+    );
 }
 
 /** Stops files of one session and takes them off the list; what the gateway has of them is deleted there. */
 export async function cancel(cancelled: readonly Upload[]): Promise<void> {
   const going = cancelled as readonly Entry[];
+  for (const { content } of going) if (content !== null && "stop" in content) content.stop.abort();
   const sender = await senders.get(going[0]?.session ?? "");
   setRemoved(
     going.flatMap((entry) => entry.image.peek() ?? []),
@@ -216,7 +167,7 @@ export async function cancel(cancelled: readonly Upload[]): Promise<void> {
     gaveUp(session, going.filter((entry) => entry.session === session && isOpen(entry)).length);
     settle(session);
   }
-  sender?.remove(going.map((entry) => entry.id));
+  sender?.remove(going.flatMap((entry) => entry.id ?? []));
   // What is under way is deleted by the sender; a failed file left an image behind that nobody sends to.
   for (const entry of going) {
     if (entry.phase.peek().kind !== "failed") continue;

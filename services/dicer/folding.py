@@ -1,0 +1,120 @@
+"""Folding what is being cut: each square of tiles goes to a decoder child as soon as its tiles are there."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Literal, NamedTuple
+
+from shared.decoding import Decoders
+from shared.store.documents import Block
+from shared.tiles.geometry import Position, Rect
+from shared.tiles.keys import tile_key
+from shared.tiles.writer import TileWriter
+
+SQUARE_SECONDS = 120.0
+
+Made = tuple[Position | Literal["root"], bytes]
+
+
+class Folded(NamedTuple):
+    """A square whose levels above are stored, and its root (see `shared.tiles.pixels.fold`)."""
+
+    rect: Rect
+    root: bytes | None
+
+
+async def store_made(batches: AsyncGenerator[Sequence[Made], None], block: Block, writer: TileWriter) -> bytes | None:
+    """Gives what a decoder child makes to the writer; returns the root, None where there is none."""
+    root: bytes | None = None
+    async with aclosing(batches):
+        async for batch in batches:
+            for position, data in batch:
+                if position == "root":
+                    root = data
+                else:
+                    await writer.add(tile_key(block.id.image, block.id.version, position), data)
+    return root
+
+
+class Turns:
+    """Who of all blocks that are cut at once may go on, in order of their coming.
+
+    `held`: two blocks' tiles are in memory, one being folded while the next one comes. `reading`: one block's file is
+    read at a time, so that there is something to fold as soon as can be. `folding`: few squares are with the decoder
+    children or next in line, one more than `children`, so that others who want a decoder wait for few.
+    """
+
+    def __init__(self, children: int) -> None:
+        self.held = asyncio.Semaphore(2)
+        self.reading = asyncio.Lock()
+        self.folding = asyncio.Semaphore(children + 1)
+
+
+class Folding:
+    """The squares of one block: `counts` says of each how many tiles it has in the source.
+
+    As an async context manager: leaving it without an error means that all are folded, `squares` says into what.
+    """
+
+    def __init__(
+        self,
+        block: Block,
+        climb: int,
+        counts: dict[Rect, int],
+        writer: TileWriter,
+        decoders: Decoders,
+        turns: Turns,
+        function: Callable[..., Iterator[Made]],
+        *args: Any,
+    ) -> None:
+        self.squares = [Folded(rect, None) for rect, count in counts.items() if not count]
+        self._block = block
+        self._climb = climb
+        self._open = {self._corner(rect.top, rect.left): (rect, count) for rect, count in counts.items() if count}
+        self._tiles: dict[tuple[int, int], list[tuple[Position, bytes]]] = {corner: [] for corner in self._open}
+        self._writer = writer
+        self._decoders = decoders
+        self._turns = turns
+        self._function = function
+        self._args = args
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _corner(self, row: int, col: int) -> tuple[int, int]:
+        return row >> self._climb, col >> self._climb
+
+    def add(self, position: Position, data: bytes) -> None:
+        """Takes one tile of the source."""
+        corner = self._corner(position.row, position.col)
+        tiles = self._tiles[corner]
+        tiles.append((position, data))
+        rect, count = self._open[corner]
+        if len(tiles) == count:
+            del self._tiles[corner]
+            self._tasks.append(asyncio.create_task(self._fold(rect, tiles)))
+
+    async def _fold(self, rect: Rect, tiles: Sequence[tuple[Position, bytes]]) -> None:
+        async with self._turns.folding:
+            batches = self._decoders.stream(
+                self._function,
+                rect,
+                [position for position, _ in tiles],
+                *self._args,
+                inputs=[data for _, data in tiles],
+                seconds=SQUARE_SECONDS,
+            )
+            self.squares.append(Folded(rect, await store_made(batches, self._block, self._writer)))
+
+    async def __aenter__(self) -> "Folding":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                await asyncio.gather(*self._tasks)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)

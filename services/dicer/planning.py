@@ -1,0 +1,170 @@
+"""How a slide's base level is divided into blocks. Pure arithmetic.
+
+A block is one message's work: seconds of time and bounded memory. Its shape follows how the source is read, so that
+no block makes another one read the same bytes again, and where it can be it is made of squares whose levels above are
+folded while their tiles are at hand.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import pairwise
+
+from services.dicer.core import BY_TILE, COPYING, Found, extents_of
+from shared.store.documents import Block, BlockId, Version
+from shared.tiles.geometry import Geometry, Rect
+from shared.tiles.squares import fold_block, rounds, steps
+
+COPIED_BYTES = 32 * 2**20
+# A slide that is shorter than a few such blocks is cut finer, so that all workers find some of it to do.
+LEAST_COPIED_BYTES = 8 * 2**20
+SHARES = 4
+LEAST_STRIPS = 4
+# Smaller squares than 2 to this power of tiles have roots that take more room than their tiles.
+LEAST_CLIMB = 3
+# JPEG 2000 tiles take a hundred times as long to decode as to read: half a second of work.
+JPEG2000_BYTES = 2 * 2**20
+DECODED_SIDE = 2048
+FEW_BLOCKS = 4
+
+
+def climb(found: Found, block_bytes: int) -> int | None:
+    """How many levels the dicer folds the squares that it cuts; None where that is left to the pyramid service.
+
+    A copied slide is folded where strips of squares are no more than `block_bytes` of file: they are held in memory.
+    """
+    geometry = found.geometry
+    most = steps(geometry)
+    if geometry.levels == 1 or found.reader == "vips-sequential":
+        return None
+    if found.reader not in COPYING:
+        return min(most, LEAST_CLIMB)
+    cols = geometry.grid(0)[0]
+    fitting = [
+        climb
+        for climb in sorted({most, max(most - 1, min(most, LEAST_CLIMB))}, reverse=True)
+        if max(_held(strip, cols, found.lengths) for strip in strip_rects(geometry, climb)) <= block_bytes
+    ]
+    many = [climb for climb in fitting if len(strip_rects(geometry, climb)) >= LEAST_STRIPS]
+    return next(iter(many or fitting[-1:]), None)
+
+
+def plan(version: Version, found: Found, climb: int | None, issued: datetime, block_bytes: int) -> list[Block]:
+    """Every block of a slide's base level, numbered from 0: a pure function of the version and what was found.
+
+    With a `climb` each is made of whole squares of it.
+    """
+    geometry = found.geometry
+    rects = _rects(found, climb, block_bytes)
+    extents: list[bytes | None] = [None] * len(rects)
+    if found.reader in BY_TILE:
+        cols = geometry.grid(0)[0]
+        extents = [extents_of(rect, cols, found.offsets, found.lengths) for rect in rects]
+    return [
+        Block(
+            id=BlockId(image=version.id.image, version=version.id.n, stage="dice", n=n),
+            rect=rect,
+            tiles=rect.tiles,
+            issued=issued,
+            extents=packed,
+        )
+        for n, (rect, packed) in enumerate(zip(rects, extents, strict=True))
+    ]
+
+
+def _rects(found: Found, climb: int | None, block_bytes: int) -> list[Rect]:
+    geometry = found.geometry
+    if found.reader == "vips-sequential":
+        return [whole_rect(geometry)]
+    if found.reader not in BY_TILE:
+        return square_rects(geometry)
+    if found.reader not in COPYING:
+        target = min(block_bytes, JPEG2000_BYTES)
+        if climb is not None:
+            return span_rects(geometry, found.lengths, climb, target)
+        return copied_rects(geometry, found.lengths, target)
+    if climb is not None:
+        return strip_rects(geometry, climb)
+    share = max(LEAST_COPIED_BYTES, sum(found.lengths) // SHARES)
+    return copied_rects(geometry, found.lengths, min(block_bytes, share))
+
+
+def copied_rects(geometry: Geometry, lengths: Sequence[int], target: int) -> list[Rect]:
+    """Consecutive tile rows of about `target` bytes of file; a row that alone is far longer is cut into spans.
+
+    `lengths` are the byte counts of all tiles, row by row.
+    """
+    cols, rows = geometry.grid(0)
+    rects = []
+    top, held = 0, 0
+    for row in range(rows):
+        size = sum(lengths[row * cols : (row + 1) * cols])
+        # Rows before this one that hold nothing still belong to some block.
+        if top < row and held + size > target and (held or size > 2 * target):
+            rects.append(Rect(level=0, top=top, left=0, bottom=row, right=cols))
+            top, held = row, 0
+        if size > 2 * target:
+            rects.extend(_spans(row, cols, lengths[row * cols : (row + 1) * cols], target))
+            top = row + 1
+        else:
+            held += size
+    if top < rows:
+        rects.append(Rect(level=0, top=top, left=0, bottom=rows, right=cols))
+    return rects
+
+
+def _spans(row: int, cols: int, lengths: Sequence[int], target: int) -> list[Rect]:
+    spans = []
+    left, held = 0, 0
+    for col in range(cols):
+        if held and held + lengths[col] > target:
+            spans.append(Rect(level=0, top=row, left=left, bottom=row + 1, right=col))
+            left, held = col, 0
+        held += lengths[col]
+    return [*spans, Rect(level=0, top=row, left=left, bottom=row + 1, right=cols)]
+
+
+def strip_rects(geometry: Geometry, climb: int) -> list[Rect]:
+    """Aligned strips of 2 to the power `climb` tile rows."""
+    cols, rows = geometry.grid(0)
+    side = 1 << climb
+    return [Rect(level=0, top=top, left=0, bottom=min(top + side, rows), right=cols) for top in range(0, rows, side)]
+
+
+def span_rects(geometry: Geometry, lengths: Sequence[int], climb: int, target: int) -> list[Rect]:
+    """The strips of `climb`, those of more than `target` bytes of file in spans of whole squares."""
+    cols = geometry.grid(0)[0]
+    across = -(-cols >> climb)
+    rects = []
+    for strip in strip_rects(geometry, climb):
+        count = min(across, max(1, -(-_held(strip, cols, lengths) // target)))
+        # As even as whole squares allow.
+        edges = [min(cols, (across * n // count) << climb) for n in range(count + 1)]
+        rects += [strip.model_copy(update={"left": left, "right": right}) for left, right in pairwise(edges)]
+    return rects
+
+
+def _held(strip: Rect, cols: int, lengths: Sequence[int]) -> int:
+    return sum(lengths[strip.top * cols : strip.bottom * cols])
+
+
+def square_rects(geometry: Geometry, side: int = DECODED_SIDE) -> list[Rect]:
+    """Squares of at most `side` pixels, for sources that can be read anywhere."""
+    cols, rows = geometry.grid(0)
+    step = max(1, side // geometry.tile)
+    return [
+        Rect(level=0, top=top, left=left, bottom=min(top + step, rows), right=min(left + step, cols))
+        for top in range(0, rows, step)
+        for left in range(0, cols, step)
+    ]
+
+
+def whole_rect(geometry: Geometry) -> Rect:
+    """The whole grid, for sources that can only be read from top to bottom."""
+    cols, rows = geometry.grid(0)
+    return Rect(level=0, top=0, left=0, bottom=rows, right=cols)
+
+
+def folded_block(version: Version, geometry: Geometry, rect: Rect, root: bytes | None, by: str, now: datetime) -> Block:
+    """The block of the pyramid's plan that is done with this square, cut and folded here."""
+    block = fold_block(version.id, geometry, 0, rounds(geometry, version.climb)[0], rect, now)
+    return block.model_copy(update={"done": True, "root": root, "by": by})

@@ -1,0 +1,124 @@
+import { Problem } from "../api/problem";
+import { baseOf, group, indexOf, lack, nameInSlide, type Slide } from "../model/companions";
+import { isDicom, SERIES_BYTES, seriesOf } from "../model/dicom-series";
+import { lengthOf } from "../model/packing";
+
+/** A file, and the path under which it was dropped or chosen. */
+export interface Found {
+  path: string;
+  file: File;
+}
+
+/** What the page tells files apart by. */
+export type Named = Pick<File, "name" | "size" | "lastModified">;
+
+/** A slide of several files, with their names in the zip as which it is sent; `size` is the zip's. */
+export interface SlideFiles extends Named {
+  members: readonly { name: string; file: File }[];
+}
+
+/** A slide that is not sent, because some of its files are not there. */
+export interface Lacking extends Named {
+  problem: Problem;
+}
+
+export interface Gathered {
+  files: File[];
+  slides: SlideFiles[];
+  lacking: Lacking[];
+}
+
+/** An index is a text of some kilobytes. */
+const MOST_INDEX_BYTES = 4 * 1024 * 1024;
+const AT_ONCE = 32;
+
+/** Finds out which of some files are slides by themselves, and which of them are one slide together. */
+export async function gather(found: readonly Found[]): Promise<Gathered> {
+  const there = new Map(found.map(({ path, file }) => [path, file]));
+  const indexes = await indexTexts(there);
+  const alone = group(there.keys(), indexes, new Map()).filter(({ members }) => members.length === 1);
+  const slides = group(there.keys(), indexes, await seriesAmong(alone, there));
+  const slideAt = new Map(slides.flatMap((slide) => slide.members.map((member) => [member, slide])));
+  const gathered: Gathered = { files: [], slides: [], lacking: [] };
+  for (const { path, file } of found) {
+    const slide = slideAt.get(path);
+    if (slide === undefined || (slide.members.length === 1 && slide.missing.length === 0))
+      gathered.files.push(file);
+    else if (slide.main === path) {
+      if (slide.missing.length > 0) gathered.lacking.push(lackingOf(slide, file));
+      else gathered.slides.push(filesOf(slide, there));
+    }
+  }
+  return gathered;
+}
+
+function lackingOf(slide: Slide, { name, size, lastModified }: File): Lacking {
+  const remedy = "Drop or choose the folder that it lies in, with every file that belongs to it.";
+  const reason = lack(
+    name,
+    slide.missing.map((path) => nameInSlide(slide, path)),
+  );
+  return { name, size, lastModified, problem: new Problem(-1, reason, remedy) };
+}
+
+function filesOf(slide: Slide, there: ReadonlyMap<string, File>): SlideFiles {
+  const members = slide.members.flatMap((path) => {
+    const file = there.get(path);
+    return file === undefined ? [] : [{ name: nameInSlide(slide, path), file }];
+  });
+  return {
+    name: baseOf(slide.main),
+    size: lengthOf(members.map(({ name, file }) => ({ name, length: file.size }))),
+    lastModified: Math.max(...members.map(({ file }) => file.lastModified)),
+    members,
+  };
+}
+
+async function indexTexts(there: ReadonlyMap<string, File>): Promise<Map<string, string>> {
+  const texts = new Map<string, string>();
+  for (const path of there.keys()) {
+    const index = indexOf(path);
+    const file = index === null ? undefined : there.get(index);
+    // What can't be read is told when it is sent.
+    if (index !== null && file !== undefined)
+      texts.set(
+        index,
+        await file
+          .slice(0, MOST_INDEX_BYTES)
+          .text()
+          .catch(() => ""),
+      );
+  }
+  return texts;
+}
+
+/** The series of each DICOM file that shares a folder with others. */
+async function seriesAmong(
+  alone: readonly Slide[],
+  there: ReadonlyMap<string, File>,
+): Promise<Map<string, string>> {
+  const folders = new Map<string, number>();
+  const folderOf = ({ main }: Slide): string => main.slice(0, main.length - baseOf(main).length);
+  for (const slide of alone) folders.set(folderOf(slide), (folders.get(folderOf(slide)) ?? 0) + 1);
+  const together = alone.filter((slide) => (folders.get(folderOf(slide)) ?? 0) > 1);
+  const series = new Map<string, string>();
+  for (let at = 0; at < together.length; at += AT_ONCE) {
+    const heads = together.slice(at, at + AT_ONCE).map(async ({ main }) => {
+      const file = there.get(main);
+      const uid = file === undefined ? null : await seriesIn(file);
+      if (uid !== null) series.set(main, uid);
+    });
+    await Promise.all(heads);
+  }
+  return series;
+}
+
+async function seriesIn(file: File): Promise<string | null> {
+  const head = async (bytes: number): Promise<Uint8Array> =>
+    new Uint8Array(await file.slice(0, bytes).arrayBuffer());
+  try {
+    return isDicom(await head(132)) ? seriesOf(await head(SERIES_BYTES)) : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,87 @@
+"""How a TIFF page's pixels are stored, and why its tiles can't be copied as they are, or not even be decoded. Pure.
+
+Source: TIFF 6.0 and its supplements; what libvips reads was tried.
+"""
+
+from shared.slides.directories import Directory
+
+_JPEG = 7
+_COMPRESSIONS = {
+    1: "not at all",
+    5: "with LZW",
+    6: "as old-style JPEG",
+    8: "with Deflate",
+    32773: "with PackBits",
+    32946: "with Deflate",
+    33003: "as JPEG 2000",
+    33005: "as JPEG 2000",
+    34712: "as JPEG 2000",
+    34887: "with LERC",
+    34892: "as JPEG",
+    34925: "with LZMA",
+    34933: "as PNG",
+    34934: "as JPEG XR",
+    50000: "with Zstandard",
+    50001: "as WebP",
+    50002: "as JPEG XL",
+}
+# What libvips reads of pictures that are no slide of a known maker; 2 to 4 are facsimile.
+_READ_COMPRESSIONS = (1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50001)
+_READ_COLOURS = (0, 1, 2, 3, 5, 6)
+_READ_BITS = (1, 2, 4, 8, 16)
+_COLOURS = {0: "grey", 1: "grey", 3: "a palette", 5: "CMYK", 8: "CIE Lab"}
+_NUMBERS = {2: "numbers with a sign", 3: "floating-point numbers"}
+_RGB, _YCBCR = 2, 6
+ADOBE_TRANSFORM = {_RGB: 0, _YCBCR: 1}
+
+
+def unlike_ours(page: Directory, tile_width: int, tile_height: int) -> str | None:
+    """Why the tag values rule out copying, or None."""
+    compression = page.number(259, 1)
+    if tile_width and compression != _JPEG:
+        return (
+            f"its tiles are compressed {_how(page)}, not as JPEG" if compression > 1 else "its tiles are not compressed"
+        )
+    return odd_tiles(page, tile_width, tile_height)
+
+
+def _how(page: Directory) -> str:
+    compression = page.number(259, 1)
+    return _COMPRESSIONS.get(compression, f"with method {compression}")
+
+
+def undecodable(page: Directory) -> str | None:
+    """Why libvips would not show the picture, or not as it is meant, or None."""
+    if page.number(259, 1) not in _READ_COMPRESSIONS:
+        return f"its pixels are compressed {_how(page)}"
+    if page.number(262, 1) not in _READ_COLOURS:
+        return f"its colours are stored as {_COLOURS.get(page.number(262), f'kind {page.number(262)}')}"
+    if page.number(339, 1) != 1:
+        # What counts as black and as white is nowhere said.
+        return f"its pixels are {_NUMBERS.get(page.number(339), 'no plain numbers')}"
+    if any(bits not in _READ_BITS for bits in page.numbers(258)):
+        return f"its channels have {max(page.numbers(258))} bits"
+    return None
+
+
+def odd_tiles(page: Directory, tile_width: int, tile_height: int) -> str | None:
+    """Why tiles of this shape and with these pixels can't be ours, or None."""
+    if not tile_width:
+        return "its image is stored in strips, not in tiles"
+    if tile_width != tile_height:
+        return f"its tiles of {tile_width} x {tile_height} pixels are not square"
+    if tile_width % 16 or not 128 <= tile_width <= 1024:
+        return f"its tiles' side of {tile_width} pixels is not a multiple of 16 between 128 and 1024"
+    photometric = page.number(262, -1)
+    if any(bits != 8 for bits in page.numbers(258)) or not page.count(258):
+        return f"its channels have {max(page.numbers(258), default=1)} bits, not 8"
+    if photometric not in ADOBE_TRANSFORM or page.number(277, 1) != 3:
+        colours = _COLOURS.get(photometric, f"{page.number(277, 1)} channels")
+        return f"its colours are stored as {colours}, neither as RGB nor as YCbCr"
+    if page.number(284, 1) != 1:
+        return "its colour channels are stored apart from each other"
+    if page.number(274, 1) != 1:
+        return f"its image is stored turned or mirrored (orientation {page.number(274)})"
+    if page.number(32997, 1) != 1:
+        return "its tiles are several layers deep"
+    return None

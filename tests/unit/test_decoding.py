@@ -509,11 +509,10 @@ async def test_a_feed_that_breaks_off_is_not_taken_for_one_that_ends(decoders: D
     assert await decoders.call(functions.add, 2, 3) == 5
 
 
-async def test_a_feed_that_nobody_reads_any_more_is_given_up(decoders: Decoders) -> None:
-    await decoders.call(functions.process_id)
-    before = len(os.listdir("/proc/self/fd"))
-
-    async with asyncio.timeout(20):
+async def test_a_feed_that_nobody_reads_any_more_is_given_up() -> None:
+    async with asyncio.timeout(30), Decoders(PRELOAD, children=1, memory=MEMORY) as decoders:
+        await decoders.call(functions.process_id)
+        before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
             found = await all_of(decoders.stream(functions.beginning_of_feed, 5, feed=without_end()))
             assert found == [(5, bytes(5))]

@@ -34,6 +34,8 @@ from shared.unpacking import opened
 BLOCK_SECONDS = 120.0
 # Under the broker's 30 minutes for one delivery.
 WHOLE_IMAGE_SECONDS = 20 * 60.0
+# To turn a picture, libvips decodes it into a file first: colours and alpha of 16 bits, and room for its metadata.
+_PIXEL_BYTES = 9
 
 
 class Cut(NamedTuple):
@@ -116,6 +118,7 @@ async def _regions(block: Block, plan: _Plan, writer: TileWriter, blobs: Blobs, 
                 whole,
                 version.climb,
                 seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
+                writes=geometry.width * geometry.height * _PIXEL_BYTES if whole else 0,
             )
         root = await store_made(batches, block, writer)
     return [] if version.climb is None else [Folded(block.rect, root)]

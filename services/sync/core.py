@@ -126,6 +126,9 @@ def step(entry: Entry, look: Look | None, *, now: datetime, stable: timedelta, r
     if look is None:
         return _gone(entry, now, run)
     changed = look != (entry.size, entry.mtime_ns)
+    if entry.state == "waiting" and entry.looked > now:
+        # It was looked at before the clock was set back.
+        changed = True
     # From the beginning: what was tried in vain before was tried with another file.
     anew = {
         "state": "waiting",

@@ -34,14 +34,13 @@ A service of another kind is a coroutine that works until `stop` is set, made of
 """
 
 import asyncio
-import ctypes
 import gc
 import logging
 import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
@@ -54,6 +53,7 @@ from shared.bus.rabbit import RabbitBus
 from shared.bus.runner import Runner
 from shared.clock import Clock, SystemClock
 from shared.errors import SlidemillError, Unavailable
+from shared.heap import keep_heap
 from shared.http.health import Check, add_health, served
 from shared.http.metrics import add_metrics
 from shared.metrics import Source
@@ -71,10 +71,8 @@ Builder = Callable[[Settings, Clock, Bus], AbstractAsyncContextManager[Consumer]
 GRACE_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 DEPLOYMENT = "deployment"
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
-_KEPT_BYTES = 32 * 2**20
+# One for the event loop, one for the threads of the database's driver.
+_HEAPS = 2
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -123,23 +121,13 @@ def run(settings: Settings, work: Callable[[Settings, asyncio.Event], Coroutine[
     Exit status 0 after an ordered stop; 1, with one sentence in the log, if it can't go on or ended by itself.
     """
     set_up_logging(settings.service, settings.log)
-    _share_memory_between_threads()
+    keep_heap(_HEAPS)
     # What is loaded by now stays: the collector need not look through it whenever it looks at everything.
     gc.freeze()
     for client in ("aiormq", "aio_pika"):
         # The bus says itself, in one line each, what becomes of a connection.
         logging.getLogger(client).setLevel(logging.CRITICAL)
     sys.exit(asyncio.run(_status(settings, work)))
-
-
-def _share_memory_between_threads() -> None:
-    """Keeps glibc from giving each thread of the database's driver a heap of its own, and from giving memory back."""
-    with suppress(AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_ARENA_MAX, 2)
-        # Chunks and batches come and go by the megabyte: fresh pages for each cost as much as moving their bytes.
-        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 async def _status(settings: Settings, work: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> int:

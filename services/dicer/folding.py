@@ -37,12 +37,22 @@ async def store_made(batches: AsyncGenerator[Sequence[Made], None], block: Block
     return root
 
 
+class Turns:
+    """Who of all blocks that are cut at once may go on, in order of their coming.
+
+    `held`: two blocks' tiles are in memory, one being folded while the next one comes. `reading`: one block's file is
+    read at a time, so that there is something to fold as soon as can be. `folding`: few squares are with the decoder
+    children or next in line, one more than `children`, so that others who want a decoder wait for few.
+    """
+
+    def __init__(self, children: int) -> None:
+        self.held = asyncio.Semaphore(2)
+        self.reading = asyncio.Lock()
+        self.folding = asyncio.Semaphore(children + 1)
+
+
 class Folding:
     """The squares of one block: `counts` says of each how many tiles it has in the source.
-
-    `turns` bounds how many squares are with the decoder children or next in line, over all blocks that are cut at once:
-    in order of their coming, so that one block is done while the next one is read, and others who want a decoder wait
-    for few.
 
     As an async context manager: leaving it without an error means that all are folded, `squares` says into what.
     """
@@ -54,7 +64,7 @@ class Folding:
         counts: dict[Rect, int],
         writer: TileWriter,
         decoders: Decoders,
-        turns: asyncio.Semaphore,
+        turns: Turns,
         function: Callable[..., Iterator[Made]],
         *args: Any,
     ) -> None:
@@ -84,7 +94,7 @@ class Folding:
             self._tasks.append(asyncio.create_task(self._fold(rect, tiles)))
 
     async def _fold(self, rect: Rect, tiles: Sequence[tuple[Position, bytes]]) -> None:
-        async with self._turns:
+        async with self._turns.folding:
             batches = self._decoders.stream(
                 self._function,
                 rect,

@@ -77,7 +77,7 @@ async def status_command(given: argparse.Namespace) -> int:
 
 
 async def upload_command(given: argparse.Namespace) -> int:
-    """Send files; with --wait until each is ready or failed."""
+    """Send slides, those of several files (MRXS, VMS, DICOM) as one; with --wait until each is ready or failed."""
     from services.ops.gateway import PATIENCE, Gateway
     from services.ops.gathering import gather
     from services.ops.progress import UploadProgress
@@ -168,8 +168,14 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--detach", action="store_true", help="return once every service is ready")
     add("down", down_command, "down")
     add("status", status_command, "status --json")
-    sending = add("upload", upload_command, "upload scans/ --session 'Case 12' --wait")
-    sending.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="slides, or folders of slides")
+    sending = add("upload", upload_command, "upload scans/ slide.mrxs --session 'Case 12' --wait")
+    sending.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="FILE_OR_FOLDER",
+        help="slides, or folders of slides; what belongs to a slide goes with it",
+    )
     sending.add_argument(
         "--session", required=True, metavar="TITLE", help="your newest session of this title, or a new one"
     )

@@ -14,12 +14,15 @@ from shared.clock import Clock
 from shared.errors import Reject, Unavailable
 from shared.http.identity import principal_of
 from shared.http.problems import Problem, not_found, require
+from shared.slides.sniff import sniff
 from shared.store import Store
 
 # A client that takes nothing for so long is gone, whatever its connection says.
 STALLED_SECONDS = 300.0
 # What the connection can't take at once is copied into its buffer: that shall not be a whole chunk for each client.
 WRITTEN = 128 * 1024
+# Enough to know a zip.
+ZIP_BYTES = 4
 
 log = structlog.get_logger()
 
@@ -40,7 +43,7 @@ class Originals:
         headers = {
             "Accept-Ranges": "bytes",
             "Cache-Control": core.REVALIDATED,
-            "Content-Disposition": core.attachment(slide.image.name),
+            "Content-Disposition": core.attachment(await self._saved_as(slide.image.name, info)),
             "Content-Security-Policy": "default-src 'none'; sandbox",
             "ETag": etag,
             "Repr-Digest": core.repr_digest(info.sha256 or ""),
@@ -79,6 +82,12 @@ class Originals:
         if info is None or not info.complete or info.sha256 is None:
             raise Problem(404, f"The file of {slide.image.name} is no longer stored.", "Upload it again.")
         return info
+
+    async def _saved_as(self, name: str, info: BlobInfo) -> str:
+        """A slide of several files goes by the name of one of them, and what is stored of it is a zip."""
+        async with aclosing(self._blobs.stream(info.file, 0, min(ZIP_BYTES, info.length))) as pieces:
+            head = b"".join([piece async for piece in pieces])
+        return f"{name}.zip" if sniff(head) == "zip" and not name.lower().endswith(".zip") else name
 
     @staticmethod
     def _part(request: web.Request, info: BlobInfo, etag: str) -> range | None:

@@ -9,7 +9,7 @@ import ctypes
 import gc
 import importlib
 import os
-import resource
+import pkgutil
 import select
 import signal
 import socket
@@ -20,15 +20,13 @@ from typing import NamedTuple
 
 from shared.decoding import wire
 from shared.decoding.child import Arenas, serve
+from shared.decoding.limits import PACKED_BYTES, Limits
+from shared.heap import keep_heap
 
 _REQUEST_FDS = 5
 _PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
-# The most that glibc takes.
-_KEPT_BYTES = 32 * 2**20
+# One thread at a time makes most of what a decoder holds.
+_HEAPS = 1
 # The kernel should end a decoder, which is replaced in milliseconds, before it ends a service.
 _OOM_SCORE = b"500"
 
@@ -45,7 +43,7 @@ def main(control: socket.socket, preload: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     try:
-        importlib.import_module(preload)
+        _load(preload)
         if len(os.listdir("/proc/self/task")) > 1:
             raise RuntimeError(f"importing {preload} starts threads, which forked children would be without")
     except Exception:
@@ -60,12 +58,12 @@ def main(control: socket.socket, preload: str) -> None:
     while True:
         for fd, _ in poll.poll():
             if fd == control.fileno():
-                request, fds, _, _ = socket.recv_fds(control, wire.NUMBER.size, _REQUEST_FDS)
+                request, fds, _, _ = socket.recv_fds(control, PACKED_BYTES, _REQUEST_FDS)
                 if len(fds) != _REQUEST_FDS:
                     for pidfd in living:
                         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                     return
-                born = _fork(control, living, wire.NUMBER.unpack(request)[0], fds)
+                born = _fork(control, living, Limits.unpack(request), fds)
                 if born is not None:
                     poll.register(born, select.POLLIN)
             else:
@@ -73,7 +71,14 @@ def main(control: socket.socket, preload: str) -> None:
                 _bury(fd, living.pop(fd))
 
 
-def _fork(control: socket.socket, living: dict[int, _Living], memory: int, fds: list[int]) -> int | None:
+def _load(preload: str) -> None:
+    """Imports the module, and where it is a package all modules of it."""
+    loaded = importlib.import_module(preload)
+    for found in pkgutil.iter_modules(getattr(loaded, "__path__", ())):
+        importlib.import_module(f"{preload}.{found.name}")
+
+
+def _fork(control: socket.socket, living: dict[int, _Living], limits: Limits, fds: list[int]) -> int | None:
     fate = socket.socket(fileno=fds[0])
     server = os.getpid()
     try:
@@ -84,7 +89,7 @@ def _fork(control: socket.socket, living: dict[int, _Living], memory: int, fds: 
         fate.close()
         return None
     if pid == 0:
-        _be_child(server, control, living, fate, memory, fds)
+        _be_child(server, control, living, fate, limits, fds)
     for fd in fds[1:]:
         os.close(fd)
     pidfd = os.pidfd_open(pid)
@@ -103,13 +108,12 @@ def _bury(pidfd: int, child: _Living) -> None:
 
 
 def _be_child(
-    server: int, control: socket.socket, living: dict[int, _Living], fate: socket.socket, memory: int, fds: list[int]
+    server: int, control: socket.socket, living: dict[int, _Living], fate: socket.socket, limits: Limits, fds: list[int]
 ) -> None:
     code = 1
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         if os.getppid() != server:
             return
         control.close()
@@ -119,12 +123,8 @@ def _be_child(
             sibling.fate.close()
         with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:
             score.write(_OOM_SCORE)
-        # A decoder frees and wants the same megabytes all day: fresh pages each time cost more than decoding does.
-        libc.mallopt(_M_ARENA_MAX, 1)
-        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+        keep_heap(_HEAPS)
+        limits.apply()
         _, call, inputs, first, second = fds
         serve(socket.socket(fileno=call), Arenas(inputs, (first, second)))
         code = 0

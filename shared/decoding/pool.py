@@ -21,9 +21,9 @@ K = TypeVar("K")
 class Decoders:
     """Persistent child processes that run functions which touch images; use it with `async with`.
 
-    `preload` is the module whose functions are run, loaded once before the children are forked. `children` is how
-    many calls run at once, `memory` each child's limit in bytes of private memory, libraries included. A child is
-    replaced after `units` calls, and whenever it died or was interrupted.
+    `preload` is the module or package whose functions are run, loaded once before the children are forked. `children`
+    is how many calls run at once, `memory` each child's limit in bytes of private memory, libraries included. A child
+    is replaced after `units` calls, and whenever it died or was interrupted.
     """
 
     def __init__(self, preload: str, children: int, memory: int, units: int = 200) -> None:
@@ -65,19 +65,21 @@ class Decoders:
         reader: Reader | None = None,
         length: int | None = None,
         seconds: float = 60.0,
+        writes: int = 0,
     ) -> R:
         """Runs `function(*args)` in a child and returns what it returned: plain data or value classes of ours.
 
         With `inputs` the function gets a keyword `inputs` with read-only views of their bytes. With `reader`, called
         here with (offset, length) in bytes, it gets a keyword `source`: a seekable binary file, whose end is looked
-        for by reading unless `length` says it. `seconds` bounds the child's own time.
+        for by reading unless `length` says it. `seconds` bounds the child's own time. A function that `writes` files
+        of up to so many bytes each gets a child of its own.
 
         Raises `Reject` as the function did, RuntimeError with the traceback for anything else it raised, `DecoderDied`
         if the child did not survive it, and whatever `reader` raised.
         """
         call = _call_of(function, args, False, inputs, reader, length, None)
         slot = await self._idle.get()
-        with self._talk(slot, call, inputs or (), reader, seconds) as talk:
+        with self._talk(slot, call, inputs or (), reader, seconds, writes) as talk:
             reply = await talk.next()
             if isinstance(reply, wire.Done):
                 result: R = reply.value
@@ -93,6 +95,7 @@ class Decoders:
         length: int | None = None,
         feed: Feed | None = None,
         seconds: float = 60.0,
+        writes: int = 0,
     ) -> AsyncGenerator[list[tuple[K, bytes]], None]:
         """Runs a generator of (key, bytes) in a child and yields its results in order, in batches of a few MiB.
 
@@ -106,7 +109,7 @@ class Decoders:
         """
         call = _call_of(function, args, True, inputs, reader, length, feed)
         slot = await self._idle.get()
-        with self._talk(slot, call, inputs or (), reader, seconds) as talk:
+        with self._talk(slot, call, inputs or (), reader, seconds, writes) as talk:
             async with fed(feed, self._feeders) as talk.feed:
                 while not isinstance(reply := await talk.next(), wire.Done):
                     yield reply
@@ -119,13 +122,14 @@ class Decoders:
         inputs: Sequence[Buffer],
         reader: Reader | None,
         seconds: float,
+        writes: int,
     ) -> Iterator[Talk]:
-        talk = Talk(slot, call, inputs, reader, seconds, self._server, self._threads)
+        talk = Talk(slot, call, inputs, reader, seconds, writes, self._server, self._threads)
         loop = asyncio.get_running_loop()
         try:
             yield talk
         finally:
-            if talk.ended and slot.child is not None and slot.child.calls < self._units:
+            if talk.ended and slot.child is not None and slot.child.calls < self._units and not writes:
                 slot.child.rest()
                 self._idle.put_nowait(slot)
             else:

@@ -100,6 +100,8 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
     photometric = page.number(262, -1)
     tables = page.data(347) or None
     details = vendors.details(pages, page, vendor)
+    if said := vendors.not_one_picture(pages, page, vendor):
+        raise Reject(f"{name} {said[0]}.", said[1])
     if vendor in vendors.NO_MAKER and (clause := coding.undecodable(page)):
         raise Reject(
             f"{name} can't be read: {clause}.",

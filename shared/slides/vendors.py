@@ -79,6 +79,27 @@ def not_copyable(pages: Sequence[Directory], vendor: str) -> str | None:
     return None
 
 
+def not_one_picture(pages: Sequence[Directory], base: Directory, vendor: str) -> tuple[str, str] | None:
+    """A clause that says why one page does not show the whole slide, and a remedy; None where it does."""
+    if vendor != "ome-tiff":
+        return None
+    stated = max(
+        map(_attributes, re.findall(r"<Pixels\b[^>]*>", pages[0].text(_DESCRIPTION, _XML_BYTES))), key=_area, default={}
+    )
+    channels, planes = _whole(stated, "SizeC"), _whole(stated, "SizeZ") * _whole(stated, "SizeT")
+    if base.number(277, 1) == 1 and channels > 1:
+        return (
+            f"holds {channels} channels apart from each other, as of fluorescence",
+            "Export it as one picture in colour, such as OME-TIFF in RGB, and upload that.",
+        )
+    if planes > 1:
+        return (
+            f"holds {planes} planes or moments, of which only one could be shown",
+            "Export the one to be seen as a file of its own, and upload that.",
+        )
+    return None
+
+
 def details(pages: Sequence[Directory], base: Directory, vendor: str) -> Details:
     """What the file says of how the slide was scanned."""
     found = Details(mpp=_mpp_of_tags(base))
@@ -164,6 +185,15 @@ def _ome(xml: str, found: Details) -> None:
         found.objective = positive(_attributes(objective[0]).get("NominalMagnification"))
     if match := re.search(r"<AcquisitionDate>\s*([^<\s]+)\s*</AcquisitionDate>", xml):
         found.scanned = match[1][:VALUE_CHARACTERS]
+
+
+def _area(pixels: dict[str, str]) -> int:
+    return _whole(pixels, "SizeX") * _whole(pixels, "SizeY")
+
+
+def _whole(stated: dict[str, str], key: str) -> int:
+    """1 where it is not said."""
+    return int(stated[key]) if stated.get(key, "").isdecimal() else 1
 
 
 def _attributes(element: str) -> dict[str, str]:

@@ -13,6 +13,8 @@ from shared.decoding import Decoders
 from tests.pipeline.mill import Mill
 from tests.pipeline.viewing import seen, shown_by_openslide
 from tests.slides import vendors, zeiss
+from tests.slides.jpeg2000 import write_jpeg2000_svs
+from tests.slides.ome import write_ome
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,11 +31,34 @@ OFF_GRID = (AREAS[0], AREAS[1]._replace(left=1030, below=240))
 # What writes the slide, the ending of its name, OpenSlide's name for its maker, and how full resolution is made.
 SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     "leica": (vendors.write_leica, ".scn", "leica", "encoded"),
+    "leica-areas": (
+        partial(vendors.write_leica, areas=((400_000, 400_000), (900_000, 1_000_000))),
+        ".scn",
+        "leica",
+        "encoded",
+    ),
     "hamamatsu": (vendors.write_hamamatsu, ".ndpi", "hamamatsu", "encoded"),
     "hamamatsu-restarts": (partial(vendors.write_hamamatsu, restart=32), ".ndpi", "hamamatsu", "encoded"),
+    "hamamatsu-420": (partial(vendors.write_hamamatsu, subsampling="4:2:0"), ".ndpi", "hamamatsu", "encoded"),
+    "hamamatsu-422-restarts": (
+        partial(vendors.write_hamamatsu, restart=16, subsampling="4:2:2"),
+        ".ndpi",
+        "hamamatsu",
+        "encoded",
+    ),
+    "hamamatsu-levels": (partial(vendors.write_hamamatsu, restart=32, levels=3), ".ndpi", "hamamatsu", "encoded"),
     "trestle": (vendors.write_trestle, ".tif", "trestle", "copied"),
     "trestle-overlapping": (partial(vendors.write_trestle, overlap=16), ".tif", "trestle", "encoded"),
     "philips": (vendors.write_philips, ".tiff", "philips", "copied"),
+    "philips-sparse": (partial(vendors.write_philips, sparse={1, 3, 6}), ".tiff", "philips", "copied"),
+    "ome": (write_ome, ".ome.tiff", "generic-tiff", "copied"),
+    "ome-deflate": (partial(write_ome, compression="zlib"), ".ome.tiff", "generic-tiff", "encoded"),
+    "aperio-jpeg2000-ycbcr": (
+        partial(write_jpeg2000_svs, width=700, height=530, ycbcr=True),
+        ".svs",
+        "aperio",
+        "encoded",
+    ),
     "ventana": (vendors.write_ventana, ".bif", "ventana", "copied"),
     "ventana-areas": (partial(vendors.write_ventana, areas=AREAS), ".bif", "ventana", "copied"),
     "ventana-areas-off-the-grid": (partial(vendors.write_ventana, areas=OFF_GRID), ".bif", "ventana", "encoded"),
@@ -71,14 +96,16 @@ async def test_a_scanners_slide_is_seen_as_openslide_shows_it(decoders: Decoders
     async with seen(mill) as browser:
         shown = await browser.base(image)
     if base == "copied":
-        assert np.array_equal(shown, expected)
+        # Tiles that the slide's edge cuts are cropped and encoded again.
+        height, width = (length // geometry.tile * geometry.tile for length in expected.shape[:2])
+        assert np.array_equal(shown[:height, :width], expected[:height, :width])
     tissue = (expected != 255).any(axis=2)
     difference = shown.astype(int) - expected
     # What JPEG at quality 80 costs; a shift by a pixel or swapped channels cost far more.
     assert np.abs(difference[tissue]).mean() < 2.4
     assert np.abs(difference[tissue].mean(0)).max() < 1.0
     # Bare glass stays bare, but for the ringing of JPEG along an area's edge.
-    assert tissue.all() or np.abs(difference[~tissue]).mean() < 0.3
+    assert (~tissue).mean() < 0.01 or np.abs(difference[~tissue]).mean() < 0.3
 
 
 @pytest.mark.parametrize(
@@ -111,7 +138,7 @@ async def test_czi_that_openslide_does_not_read_is_seen_as_it_was_drawn(
 
 
 @pytest.mark.parametrize("compression", ["zstd1", "jpegxr"])
-async def test_a_zeiss_slides_label_macro_and_details_are_shown(
+async def test_what_a_zeiss_slide_says_of_itself_is_known(
     decoders: Decoders, tmp_path: Path, compression: zeiss.Compression
 ) -> None:
     path = tmp_path / "slide.czi"
@@ -124,10 +151,66 @@ async def test_a_zeiss_slides_label_macro_and_details_are_shown(
     assert source is not None
     assert (source.mpp, source.objective, source.barcode) == (0.25, 20, zeiss.BARCODE)
     assert source.scanned == "2026-01-02T03:04:05+00:00"
+
+
+@pytest.mark.parametrize(
+    ("write", "suffix", "kind", "size"),
+    [
+        (zeiss.write_czi, ".czi", "label", zeiss.LABEL),
+        (zeiss.write_czi, ".czi", "macro", zeiss.MACRO),
+        (partial(zeiss.write_czi, compression="jpegxr"), ".czi", "label", zeiss.LABEL),
+        (partial(zeiss.write_czi, compression="jpegxr"), ".czi", "macro", zeiss.MACRO),
+        (vendors.write_hamamatsu, ".ndpi", "macro", (240, 120)),
+        (vendors.write_ventana, ".bif", "macro", (200, 300)),
+    ],
+)
+async def test_a_slides_label_and_macro_are_shown(
+    decoders: Decoders, tmp_path: Path, write: Callable[[Path], None], suffix: str, kind: str, size: tuple[int, int]
+) -> None:
+    path = tmp_path / f"slide{suffix}"
+    write(path)
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(path)
+    await mill.run()
+
     async with seen(mill) as browser:
-        for kind, size in (("label", zeiss.LABEL), ("macro", zeiss.MACRO)):
-            picture = await browser.associated(image, kind)
-            assert np.abs(picture.astype(int) - vendors.glass(*size)).mean() < 3
+        picture = await browser.associated(image, kind)
+    assert np.abs(picture.astype(int) - vendors.glass(*size)).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "reason"),
+    [
+        (
+            partial(write_ome, channels=3),
+            "slide.ome.tif",
+            "slide.ome.tif holds 3 channels apart from each other, as of fluorescence.",
+        ),
+        (
+            partial(write_ome, planes=2),
+            "slide.ome.tif",
+            "slide.ome.tif holds 2 planes or moments, of which only one could be shown.",
+        ),
+        (
+            # libjpeg looks at the blocks below for this chroma, where OpenSlide hands it one span between markers.
+            partial(vendors.write_hamamatsu, restart=16, subsampling="4:2:0"),
+            "slide.ndpi",
+            "The file slide.ndpi can't be read as a slide (Corrupt JPEG data: found marker 0xd9 instead of RST0).",
+        ),
+    ],
+)
+async def test_what_would_not_be_shown_right_is_refused(
+    decoders: Decoders, tmp_path: Path, write: Callable[[Path], None], name: str, reason: str
+) -> None:
+    path = tmp_path / name
+    write(path)
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(path)
+    await mill.run()
+
+    failure = (await mill.version(image)).failure
+    assert failure is not None
+    assert failure.reason == reason
 
 
 async def test_a_damaged_tile_of_a_zeiss_slide_is_named(decoders: Decoders, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import openslide
 import pydicom
 import pytest
 import pytest_asyncio
+from pydicom.uid import generate_uid
 
 from shared.decoding import Decoders
 from tests.pipeline.mill import Mill
@@ -246,6 +247,23 @@ async def test_of_several_slides_in_a_zip_none_is_guessed(decoders: Decoders, tm
     said = await failure(decoders, tmp_path, zipped(folder, tmp_path / "slides.zip"))
 
     assert "holds 2 slides, such as slides/a.svs and slides/b.vms" in said
+
+
+async def test_a_series_that_shows_the_slide_twice_is_refused_without_telling_where_it_lay(
+    decoders: Decoders, tmp_path: Path
+) -> None:
+    """Such as two focal planes."""
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    write_series(folder / "a.dcm")
+    again = pydicom.dcmread(folder / "b.dcm")
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    again.save_as(folder / "d.dcm", enforce_file_format=True)
+
+    said = await failure(decoders, tmp_path, zipped(folder, tmp_path / "slide.zip"))
+
+    assert said.startswith("The file slide.zip/slides/a.dcm can't be read as a slide (Reading d.dcm: Slide contains")
+    assert str(tmp_path) not in said
 
 
 async def test_more_than_may_be_unpacked_is_refused(decoders: Decoders, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Small slides as other scanners' TIFF files hold them, after OpenSlide's notes on each format."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -21,18 +21,20 @@ def glass(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     return np.stack(waves, axis=2).astype(np.uint8)
 
 
-def write_leica(path: Path) -> None:
-    """Leica SCN: BigTIFF, a macro of the whole glass and one scanned area whose place the XML tells."""
+def write_leica(path: Path, areas: Sequence[tuple[int, int]] = ((400_000, 400_000),)) -> None:
+    """Leica SCN: BigTIFF, a macro of the whole glass and areas at the places, in nanometres, that the XML tells."""
     glass_nm = (2_000_000, 1_600_000)
     area_nm = (WIDTH * 500, HEIGHT * 500)
     macro = (250, 200)
 
-    def image(size_nm: tuple[int, int], offset: int, ifds: list[tuple[int, int, int]], objective: float) -> str:
+    def image(
+        size_nm: tuple[int, int], offset: tuple[int, int], ifds: list[tuple[int, int, int]], objective: float
+    ) -> str:
         pixels = "".join(f'<dimension sizeX="{w}" sizeY="{h}" r="{n}" ifd="{i}"/>' for n, (i, w, h) in enumerate(ifds))
         return (
             '<image><creationDate>2026-01-02T03:04:05Z</creationDate><device model="Leica SCN400" version="1"/>'
             f'<pixels sizeX="{ifds[0][1]}" sizeY="{ifds[0][2]}">{pixels}</pixels>'
-            f'<view sizeX="{size_nm[0]}" sizeY="{size_nm[1]}" offsetX="{offset}" offsetY="{offset}"/>'
+            f'<view sizeX="{size_nm[0]}" sizeY="{size_nm[1]}" offsetX="{offset[0]}" offsetY="{offset[1]}"/>'
             f"<scanSettings><objectiveSettings><objective>{objective}</objective></objectiveSettings>"
             "<illuminationSettings><numericalAperture>0.4</numericalAperture>"
             "<illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings></image>"
@@ -41,13 +43,21 @@ def write_leica(path: Path) -> None:
     xml = (
         f'<?xml version="1.0"?><scn xmlns="{_SCN}">'
         f'<collection sizeX="{glass_nm[0]}" sizeY="{glass_nm[1]}"><barcode>QTIz</barcode>'
-        + image(glass_nm, 0, [(0, *macro)], 0.6)
-        + image(area_nm, 400_000, [(1, WIDTH, HEIGHT), (2, WIDTH // 2, HEIGHT // 2)], 20)
+        + image(glass_nm, (0, 0), [(0, *macro)], 0.6)
+        + "".join(
+            image(area_nm, place, [(2 * n + 1, WIDTH, HEIGHT), (2 * n + 2, WIDTH // 2, HEIGHT // 2)], 20)
+            for n, place in enumerate(areas)
+        )
         + "</collection></scn>"
     )
     full = glass()
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
-        for n, pixels in enumerate((glass(*macro), full, np.ascontiguousarray(full[::2, ::2]))):
+        pages = [glass(*macro)]
+        for n in range(len(areas)):
+            # Another area has other colours.
+            turned = np.roll(full, n, axis=2)
+            pages += [turned, np.ascontiguousarray(turned[::2, ::2])]
+        for n, pixels in enumerate(pages):
             writer.write(
                 pixels,
                 tile=(TILE, TILE),
@@ -59,41 +69,45 @@ def write_leica(path: Path) -> None:
             )
 
 
-def write_hamamatsu(path: Path, restart: int = 0) -> None:
-    """Hamamatsu NDPI: the whole slide as one JPEG, in one strip.
+def write_hamamatsu(path: Path, restart: int = 0, subsampling: str = "4:4:4", levels: int = 1) -> None:
+    """Hamamatsu NDPI: the whole slide as one JPEG, in one strip; so is each smaller level, and the macro.
 
-    With a `restart` the JPEG can be entered at each so many blocks of 8 x 8, and a tag says where.
+    With a `restart` the JPEG can be entered at each so many blocks, and a tag says where.
     """
-    jpeg = BytesIO()
     width, height = (4 * TILE, 2 * TILE) if restart else (WIDTH, HEIGHT)
-    picture = Image.fromarray(glass(width, height))
-    picture.save(jpeg, "JPEG", quality=90, subsampling=0, restart_marker_blocks=restart)
-    data = jpeg.getvalue()
-    scan = data.index(b"\xff\xda") + 2
-    first = scan + int.from_bytes(data[scan : scan + 2], "big")
-    starts = [first, *(match.end() for match in re.compile(rb"\xff[\xd0-\xd7]").finditer(data, first))]
+    full = glass(width, height)
+    pages = [(np.ascontiguousarray(full[:: 2**n, :: 2**n]), 20 / 2**n) for n in range(levels)]
     with tifffile.TiffWriter(path) as writer:
-        writer.write(
-            iter([data]),
-            shape=(height, width, 3),
-            dtype="uint8",
-            rowsperstrip=height,
-            photometric="ycbcr",
-            subsampling=(1, 1),
-            compression="jpeg",
-            resolution=(20000, 20000),
-            resolutionunit="CENTIMETER",
-            metadata=None,
-            extratags=[
-                (65420, "I", 1, 1, True),
-                (65421, "f", 1, 20.0, True),
-                (65422, "i", 1, 0, True),
-                (65423, "i", 1, 0, True),
-                (65424, "i", 1, 0, True),
-                (271, "s", 0, "Hamamatsu", True),
-                *([(65426, "I", len(starts), tuple(starts), True)] if restart else []),
-            ],
-        )
+        # A lens of -1 stands for the macro.
+        for pixels, lens in [*pages, (glass(240, 120), -1.0)]:
+            jpeg = BytesIO()
+            picture = Image.fromarray(pixels)
+            picture.save(jpeg, "JPEG", quality=90, subsampling=subsampling, restart_marker_blocks=max(restart, 0))
+            data = jpeg.getvalue()
+            scan = data.index(b"\xff\xda") + 2
+            first = scan + int.from_bytes(data[scan : scan + 2], "big")
+            starts = [first, *(match.end() for match in re.compile(rb"\xff[\xd0-\xd7]").finditer(data, first))]
+            writer.write(
+                iter([data]),
+                shape=pixels.shape,
+                dtype="uint8",
+                rowsperstrip=pixels.shape[0],
+                photometric="ycbcr",
+                subsampling=(1, 1),
+                compression="jpeg",
+                resolution=(20000 * lens / 20, 20000 * lens / 20) if lens > 0 else (1, 1),
+                resolutionunit="CENTIMETER",
+                metadata=None,
+                extratags=[
+                    (65420, "I", 1, 1, True),
+                    (65421, "f", 1, lens, True),
+                    (65422, "i", 1, 0, True),
+                    (65423, "i", 1, 0, True),
+                    (65424, "i", 1, 0, True),
+                    (271, "s", 0, "Hamamatsu", True),
+                    *([(65426, "I", len(starts), tuple(starts), True)] if restart else []),
+                ],
+            )
 
 
 def write_trestle(path: Path, overlap: int = 0) -> None:
@@ -111,8 +125,11 @@ def write_trestle(path: Path, overlap: int = 0) -> None:
         )
 
 
-def write_philips(path: Path) -> None:
-    """Philips TIFF: tiled, sizes padded to whole tiles, the XML says how large a pixel is."""
+def write_philips(path: Path, sparse: Collection[int] = ()) -> None:
+    """Philips TIFF: tiled, sizes padded to whole tiles, the XML says how large a pixel is.
+
+    `sparse` are the numbers of tiles at full resolution that are not there.
+    """
 
     def level(n: int) -> str:
         spacing = f"&quot;{0.00025 * 2**n}&quot; &quot;{0.00025 * 2**n}&quot;"
@@ -137,7 +154,9 @@ def write_philips(path: Path) -> None:
     with tifffile.TiffWriter(path) as writer:
         for n, pixels in enumerate((full, np.ascontiguousarray(full[::2, ::2]))):
             writer.write(
-                pixels,
+                _tiled(pixels, () if n else sparse),
+                shape=pixels.shape,
+                dtype=np.uint8,
                 tile=(TILE, TILE),
                 photometric="ycbcr",
                 compression="jpeg",
@@ -147,6 +166,16 @@ def write_philips(path: Path) -> None:
                 subfiletype=n and 1,
                 metadata=None,
             )
+
+
+def _tiled(pixels: np.ndarray, sparse: Collection[int]) -> Iterator[np.ndarray | None]:
+    height, width, _ = pixels.shape
+    corners = [(y, x) for y in range(0, height, TILE) for x in range(0, width, TILE)]
+    for n, (y, x) in enumerate(corners):
+        tile = np.zeros((TILE, TILE, 3), np.uint8)
+        part = pixels[y : y + TILE, x : x + TILE]
+        tile[: part.shape[0], : part.shape[1]] = part
+        yield None if n in sparse else tile
 
 
 class Area(NamedTuple):

@@ -114,6 +114,17 @@ def environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def write_file(path: str, length: int) -> int:
+    return Path(path).write_bytes(bytes(length))
+
+
+def open_files(count: int) -> int:
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
+    for fd in held:
+        os.close(fd)
+    return len(held)
+
+
 def open_sockets() -> list[str]:
     names = []
     for fd in os.listdir("/proc/self/fd"):

@@ -58,6 +58,15 @@ async def test_the_whole_file_comes_with_its_name_and_its_digest(site: Site) -> 
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+async def test_a_slide_of_several_files_is_saved_as_the_zip_that_it_is(site: Site) -> None:
+    await put_original(site, b"PK\x03\x04" + DATA)
+
+    response, body = await get(site)
+
+    assert body == b"PK\x03\x04" + DATA
+    assert response.headers["Content-Disposition"].endswith("Pr%C3%A4parat%207.svs.zip")
+
+
 @pytest.mark.parametrize(
     ("header", "start", "stop"),
     [
@@ -195,9 +204,10 @@ async def test_a_database_that_goes_away_breaks_the_answer_off(site: Site, monke
     stream = site.blobs.stream
 
     async def broken(file: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
-        async for piece in stream(file, offset, 2 * CHUNK):
+        async for piece in stream(file, offset, 2 * CHUNK if length is None else min(length, 2 * CHUNK)):
             yield piece
-        raise Unavailable("The database has gone.")
+        if length is None or length > 2 * CHUNK:
+            raise Unavailable("The database has gone.")
 
     monkeypatch.setattr(site.blobs, "stream", broken)
 

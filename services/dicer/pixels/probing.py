@@ -48,7 +48,7 @@ def _found_by_openslide(path: str, name: str, vendor: str, reason: str) -> Found
             found = find_czi(path, name, reason)
             _check_pixels(name, found.width, found.height, MOST_PIXELS * 100)
             return found
-        raise unreadable(name, str(error)) from error
+        raise unreadable(name, str(error), path) from error
     _check_pixels(name, width, height, MOST_PIXELS * 100)
     details = of_openslide(properties)
     return Found(

@@ -28,7 +28,7 @@ def cut_openslide(
             profile = _profile(slide)
             background = slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
     except openslide.OpenSlideError as error:
-        raise unreadable(name, str(error)) from error
+        raise unreadable(name, str(error), path) from error
     pixels = _over(region, background)
     if profile is not None:
         image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")

@@ -71,15 +71,15 @@ export function group(
 }
 
 /** What a slide lacks, in a sentence. */
-export function lack({ main, missing }: Slide): string {
+export function lack(name: string, missing: readonly string[]): string {
   const more = missing.length > 1 ? ` and ${missing.length - 1} more` : "";
-  return `${main} lacks ${missing[0]}${more}.`;
+  return `${name} lacks ${missing[0]}${more}.`;
 }
 
-/** A member's name without the folder that the slide lies in. */
-export function nameInSlide(slide: Slide, member: string): string {
+/** The name of one of a slide's files, without the folder that the slide lies in. */
+export function nameInSlide(slide: Slide, file: string): string {
   const folder = folderOf(slide.main);
-  return folder === "" ? member : member.slice(folder.length + 1);
+  return folder !== "" && file.startsWith(`${folder}/`) ? file.slice(folder.length + 1) : file;
 }
 
 export const baseOf = (name: string): string => name.slice(name.lastIndexOf("/") + 1);

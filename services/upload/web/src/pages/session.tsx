@@ -110,7 +110,10 @@ function Contents({ session, images, live }: ContentsProps) {
           <span class="for-mouse">Drop slides or folders here</span>
           <span class="for-touch">Add slides</span>
         </p>
-        <p class="quiet">Aperio, Hamamatsu, Philips and other scanner files, TIFF, JPEG, PNG.</p>
+        <p class="quiet">
+          Aperio, Hamamatsu, Philips and other scanner files, TIFF, JPEG, PNG. A slide of several files, such
+          as MRXS, with the folder that it lies in.
+        </p>
       </DropTarget>
       <LeftBehind session={session.id} halfSent={halfSent} />
       <BatchStrip uploads={mine} />

@@ -110,7 +110,7 @@ function ImageMenu({ image }: { image: SlideImage }) {
   return (
     <Menu label={`More about ${image.name}`}>
       {image.stages.upload.ended !== null && (
-        <a href={imagePath(image.id, "/file")} download={image.name} data-testid="download">
+        <a href={imagePath(image.id, "/file")} download="" data-testid="download">
           <DownloadIcon />
           Download the original
         </a>

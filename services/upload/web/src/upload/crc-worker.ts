@@ -18,10 +18,14 @@ async function readAll(files: readonly File[]): Promise<void> {
   const crcs: number[] = [];
   let bytes = 0;
   for (const file of files) {
+    const read = (at: number): Promise<ArrayBuffer> => file.slice(at, at + PIECE_BYTES).arrayBuffer();
     let crc = 0;
+    let next = read(0);
     for (let at = 0; at < file.size; at += PIECE_BYTES) {
       try {
-        const piece = new Uint8Array(await file.slice(at, at + PIECE_BYTES).arrayBuffer());
+        const piece = new Uint8Array(await next);
+        // The disk is read on while this piece is summed up.
+        if (at + PIECE_BYTES < file.size) next = read(at + PIECE_BYTES);
         crc = crc32(piece, crc);
         bytes += piece.length;
       } catch {

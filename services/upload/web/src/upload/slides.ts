@@ -54,7 +54,11 @@ export async function gather(found: readonly Found[]): Promise<Gathered> {
 
 function lackingOf(slide: Slide, { name, size, lastModified }: File): Lacking {
   const remedy = "Drop or choose the folder that it lies in, with every file that belongs to it.";
-  return { name, size, lastModified, problem: new Problem(-1, lack(slide), remedy) };
+  const reason = lack(
+    name,
+    slide.missing.map((path) => nameInSlide(slide, path)),
+  );
+  return { name, size, lastModified, problem: new Problem(-1, reason, remedy) };
 }
 
 function filesOf(slide: Slide, there: ReadonlyMap<string, File>): SlideFiles {

@@ -66,12 +66,7 @@ export function SlideDetails({ image, onClose }: { image: SlideImage; onClose():
       </dl>
       <div class="details-actions">
         {image.stages.upload.ended !== null && (
-          <a
-            class="button"
-            href={imagePath(image.id, "/file")}
-            download={image.name}
-            data-testid="download-original"
-          >
+          <a class="button" href={imagePath(image.id, "/file")} download="" data-testid="download-original">
             <DownloadIcon />
             Download the original
           </a>

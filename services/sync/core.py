@@ -158,6 +158,9 @@ def step(
         return _gone(entry, now, run)
     unit = unit or Unit()
     changed = look != seen(entry)
+    if entry.state == "waiting" and entry.looked > now:
+        # It was looked at before the clock was set back.
+        changed = True
     # From the beginning: what was tried in vain before was tried with another file.
     anew = {
         "state": "waiting",

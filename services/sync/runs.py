@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.clock import Clock
+from services.sync.core import LONGEST_WAIT
+from shared.clock import SKEW, Clock
 from shared.events import Event, ScanStore
 from shared.store import Greater, In, Less, Store
-from shared.store.documents import Tick
-from shared.store.folders import Example, FolderStore, Report, report_id, report_order
+from shared.store.documents import Tick, newest_first
+from shared.store.folders import Example, FolderStore, Report, report_id
 
 GOING_ON = ("waiting", "scanning", "importing")
 KEPT = 100
@@ -68,7 +69,7 @@ def _report(
         store=watched.id,
         tick=tick.id,
         name=watched.name or "",
-        order=report_order(due),
+        order=newest_first(due),
         due=due,
         started=now,
         updated=now,
@@ -166,5 +167,7 @@ async def due_now(store: Store, watched: str, now: datetime, limit: int) -> list
     """The ids of entries that may be imported now, at most `limit`: what was never tried comes first."""
     due = {"_id.store": watched, "state": "due", "vanished": None, "asked": None}
     found = await store.entries.find({**due, "next_try": None}, limit=limit)
-    found += await store.entries.find({**due, "next_try": Less(now)}, limit=limit - len(found))
+    # What is dated further ahead was put off before a clock was set back.
+    for next_try in (Less(now), Greater(now + LONGEST_WAIT + SKEW)):
+        found += await store.entries.find({**due, "next_try": next_try}, limit=limit - len(found))
     return [entry.id for entry in found]

@@ -18,7 +18,7 @@ from services.sync.core import Look, Rules, Unit, step, unchanged
 from services.sync.units import gather
 from services.sync.walking import look_at, look_into
 from shared.bus import Bus, Environment, Message
-from shared.clock import Clock
+from shared.clock import SKEW, Clock
 from shared.errors import Unavailable
 from shared.events import ScanStore
 from shared.store import Change, Greater, Less, Store
@@ -32,25 +32,31 @@ ANNOUNCED = timedelta(minutes=1)
 log = structlog.get_logger()
 
 
-async def keep_looking(environments: Mapping[str, Environment], bus: Bus, clock: Clock) -> NoReturn:
-    """Announces second looks as they fall due, until it is cancelled."""
+async def keep_looking(
+    environments: Mapping[str, Environment], bus: Bus, clock: Clock, *, stable: timedelta
+) -> NoReturn:
+    """Announces second looks as they fall due, until it is cancelled. `stable` is how long files must look the same."""
     while True:
         for database, environment in environments.items():
             try:
-                await announce(environment.store, bus, database=database, clock=clock)
+                await announce(environment.store, bus, database=database, stable=stable, clock=clock)
             except Unavailable as error:
                 log.warning("second looks are not announced yet", database=database, error=str(error))
         await clock.sleep(PAUSE_SECONDS)
 
 
-async def announce(store: Store, bus: Bus, *, database: str, clock: Clock) -> int:
+async def announce(store: Store, bus: Bus, *, database: str, stable: timedelta, clock: Clock) -> int:
     """Announces the second looks that are due; returns how many. Of several that try, one announces each."""
     now, announced = clock.now(), 0
-    for report in await store.reports.find({"again": Less(now)}):
-        if report.again is None or (report.updated >= report.again and now - report.updated < ANNOUNCED):
+    past = now - timedelta(milliseconds=1)
+    # What is dated further ahead was written before a clock was set back.
+    waiting = [*await store.reports.find({"again": Less(now)})]
+    waiting += await store.reports.find({"again": Greater(now + stable + SKEW)})
+    for report in waiting:
+        if report.again is None or report.again < report.updated <= now < report.updated + ANNOUNCED:
             continue
         mine = {"state": "scanning", "again": report.again, "updated": report.updated}
-        if await store.reports.update(report.id, when=mine, set={"updated": now}):
+        if await store.reports.update(report.id, when=mine, set={"again": min(report.again, past), "updated": now}):
             scan = ScanStore(database=database, time=report.due, store=report.store, run=report.id)
             await bus.publish([Message(scan)])
             announced += 1

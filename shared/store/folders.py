@@ -99,8 +99,3 @@ class Report(Document):
 def report_id(store: str, tick: str) -> str:
     """The id of the report of this tick's run of this store."""
     return uuid.uuid5(_REPORTS, f"{store}|{tick}").hex
-
-
-def report_order(due: datetime) -> int:
-    """What sorts the newest report first: milliseconds since 1970, negative."""
-    return -round(due.timestamp() * 1000)

@@ -13,6 +13,7 @@ from shared.decoding import Decoders
 from tests.pipeline.mill import Mill
 from tests.pipeline.viewing import seen, shown_by_openslide
 from tests.slides import vendors, zeiss
+from tests.slides.dicom import write_dicom
 from tests.slides.jpeg2000 import write_jpeg2000_svs
 from tests.slides.ome import write_ome
 
@@ -47,6 +48,12 @@ SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
         "encoded",
     ),
     "hamamatsu-levels": (partial(vendors.write_hamamatsu, restart=32, levels=3), ".ndpi", "hamamatsu", "encoded"),
+    "dicom-fragments": (
+        partial(write_dicom, width=700, height=530, fragments=2),
+        ".dcm",
+        "dicom",
+        "encoded",
+    ),
     "trestle": (vendors.write_trestle, ".tif", "trestle", "copied"),
     "trestle-overlapping": (partial(vendors.write_trestle, overlap=16), ".tif", "trestle", "encoded"),
     "philips": (vendors.write_philips, ".tiff", "philips", "copied"),

@@ -17,7 +17,7 @@ from shared.mongo import connect
 from shared.store.mongo import MongoStore
 from tests.crashing import Crash, Fuse, Fused
 from tests.sync.conftest import House
-from tests.sync.watching import STORE, Watch, slide, touch
+from tests.sync.watching import STABLE, STORE, Watch, slide, touch
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ async def test_the_second_look_comes_no_sooner_than_files_must_look_the_same(wat
     assert [] == await watch.handlers[ScanStore](scan, **watch._ports)
     watch.clock.advance(4.9)
 
-    assert 0 == await announce(watch.store, watch.bus, database="slidemill", clock=watch.clock)
+    assert 0 == await announce(watch.store, watch.bus, database="slidemill", stable=STABLE, clock=watch.clock)
     await watch.deliver(scan)
 
     assert ("scanning", 0) == ((report := await watch.report(tick)).state, report.imported)
@@ -112,7 +112,7 @@ async def test_of_two_services_one_announces_a_second_look(watch: Watch) -> None
     watch.clock.advance(6)
 
     async def one() -> int:
-        return await announce(watch.store, watch.bus, database="slidemill", clock=watch.clock)
+        return await announce(watch.store, watch.bus, database="slidemill", stable=STABLE, clock=watch.clock)
 
     assert 1 == sum(await asyncio.gather(one(), one(), one()))
 

@@ -91,7 +91,7 @@ class Watch:
     async def second_looks(self) -> list[Event]:
         """What a sync service announces once the time is over for which files must look the same."""
         self.clock.advance(STABLE.total_seconds() + 0.001)
-        announced = await announce(self.store, self.bus, database="slidemill", clock=self.clock)
+        announced = await announce(self.store, self.bus, database="slidemill", stable=STABLE, clock=self.clock)
         ready = self.bus.broker["slidemill.sync.express"].ready
         assert announced == len(ready)
         return [decode(stored.headers, stored.body) for stored in (ready.popleft() for _ in range(announced))]

@@ -22,9 +22,9 @@ from shared.tiles.keys import tile_key
 from shared.tiles.pixels import halve
 from tests.crashing import Crash
 from tests.pipeline.mill import Mill
-from tests.slides import vendors
 from tests.slides.aperio import write_svs
 from tests.slides.jpeg2000 import write_jpeg2000_svs
+from tests.slides.ndpi import write_ndpi
 from tests.slides.plain import picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -196,7 +196,7 @@ def shown(path: Path) -> np.ndarray:
     [
         (write_tiled, ".tiff", "vips-random"),
         (partial(write_jpeg2000_svs, width=2500, height=2309, tile=240), ".svs", "tiff-jpeg2000"),
-        (vendors.write_hamamatsu, ".ndpi", "openslide"),
+        (write_ndpi, ".ndpi", "openslide"),
     ],
 )
 async def test_levels_of_decoded_slides_are_made_of_pixels_that_were_never_encoded(

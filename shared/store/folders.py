@@ -26,6 +26,7 @@ Reason = Literal[
     "too-large",
     "no-room",
     "account-full",
+    "incomplete",
     "excluded",
 ]
 

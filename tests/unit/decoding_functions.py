@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -119,10 +120,10 @@ def write_file(path: str, length: int) -> int:
 
 
 def open_files(count: int) -> int:
-    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
-    for fd in held:
-        os.close(fd)
-    return len(held)
+    with ExitStack() as held:
+        for _ in range(count):
+            held.enter_context(open("/dev/null", "rb"))
+    return count
 
 
 def open_sockets() -> list[str]:

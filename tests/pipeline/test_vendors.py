@@ -62,6 +62,9 @@ SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     "trestle-overlapping": (partial(vendors.write_trestle, overlap=16), ".tif", "trestle", "encoded"),
     "philips": (vendors.write_philips, ".tiff", "philips", "copied"),
     "philips-sparse": (partial(vendors.write_philips, sparse={1, 3, 6}), ".tiff", "philips", "copied"),
+    "sparse": (partial(vendors.write_sparse, compression="jpeg"), ".tif", "generic-tiff", "copied"),
+    "sparse-lzw": (partial(vendors.write_sparse, compression="lzw"), ".tif", "generic-tiff", "encoded"),
+    "sparse-not-compressed": (partial(vendors.write_sparse, compression=None), ".tif", "generic-tiff", "encoded"),
     "ome": (write_ome, ".ome.tiff", "generic-tiff", "copied"),
     "ome-deflate": (partial(write_ome, compression="zlib"), ".ome.tiff", "generic-tiff", "encoded"),
     "aperio-jpeg2000-ycbcr": (

@@ -62,6 +62,9 @@ SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     "trestle-overlapping": (partial(vendors.write_trestle, overlap=16), ".tif", "trestle", "encoded"),
     "philips": (vendors.write_philips, ".tiff", "philips", "copied"),
     "philips-sparse": (partial(vendors.write_philips, sparse={1, 3, 6}), ".tiff", "philips", "copied"),
+    "sparse": (partial(vendors.write_sparse, compression="jpeg"), ".tif", "generic-tiff", "copied"),
+    "sparse-lzw": (partial(vendors.write_sparse, compression="lzw"), ".tif", "generic-tiff", "encoded"),
+    "sparse-not-compressed": (partial(vendors.write_sparse, compression=None), ".tif", "generic-tiff", "encoded"),
     "ome": (write_ome, ".ome.tiff", "generic-tiff", "copied"),
     "ome-deflate": (partial(write_ome, compression="zlib"), ".ome.tiff", "generic-tiff", "encoded"),
     "aperio-jpeg2000-ycbcr": (
@@ -201,6 +204,16 @@ async def test_a_slides_label_and_macro_are_shown(
             partial(write_ome, planes=2),
             "slide.ome.tif",
             "slide.ome.tif holds 2 planes or moments, of which only one could be shown.",
+        ),
+        (
+            partial(vendors.write_imagej, shape=(3, 1)),
+            "slide.tif",
+            "slide.tif holds 3 channels apart from each other, as of fluorescence.",
+        ),
+        (
+            partial(vendors.write_imagej, shape=(1, 4)),
+            "slide.tif",
+            "slide.tif holds 4 planes or moments, of which only one could be shown.",
         ),
         (
             # libjpeg looks at the blocks below for this chroma, where OpenSlide hands it one span between markers.

@@ -124,6 +124,28 @@ def write_philips(path: Path, sparse: Collection[int] = ()) -> None:
             )
 
 
+def write_imagej(path: Path, shape: tuple[int, int]) -> None:
+    """What ImageJ saves of so many channels and planes."""
+    channels, planes = shape
+    stack = np.broadcast_to(glass()[:, :, 0], (planes, channels, HEIGHT, WIDTH))
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "ZCYX"})
+
+
+def write_sparse(path: Path, compression: str | None, sparse: Collection[int] = (1, 4)) -> None:
+    """Tiled TIFF by no maker of scanners, without these tiles."""
+    pixels = glass()
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(
+            _tiled(pixels, sparse),
+            shape=pixels.shape,
+            dtype=np.uint8,
+            tile=(TILE, TILE),
+            photometric="rgb",
+            compression=compression,
+            metadata=None,
+        )
+
+
 def _tiled(pixels: np.ndarray, sparse: Collection[int]) -> Iterator[np.ndarray | None]:
     height, width, _ = pixels.shape
     corners = [(y, x) for y in range(0, height, TILE) for x in range(0, width, TILE)]

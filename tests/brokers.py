@@ -1,4 +1,4 @@
-"""A topology of one's own on a broker that several tests share."""
+"""Topologies of one's own on a broker that several tests share."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -19,7 +19,12 @@ async def own_prefix(server: RabbitMQ) -> AsyncIterator[str]:
     try:
         yield prefix
     finally:
-        async with await aio_pika.connect(server.amqp) as connection:
-            channel = await connection.channel()
-            for queue in table.queues(prefix):
-                await channel.queue_delete(queue.name)
+        await remove_topology(server.amqp, prefix)
+
+
+async def remove_topology(amqp: str, prefix: str) -> None:
+    """Deletes every queue of a prefix that is there, with what is in it."""
+    async with await aio_pika.connect(amqp) as connection:
+        channel = await connection.channel()
+        for queue in table.queues(prefix):
+            await channel.queue_delete(queue.name)

@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-gateway bench-queue chaos test-containers test-rabbitmq4 docs requirements clean
+.PHONY: help setup demo test check bench bench-gateway bench-queue profile chaos test-containers test-rabbitmq4 docs requirements clean
 
 PYTHON := .venv/bin/python
 PAGE := services/upload/web
@@ -9,6 +9,7 @@ SLIDE ?=
 FAULTS ?= 300
 IMAGES ?= 10000
 CASES ?=
+CASE ?= svs-23000
 PYTEST ?=
 BROKER_TESTS := tests/broker tests/chaos/test_controls.py tests/stack/test_servers.py \
 	tests/contract/test_bus.py tests/contract/test_journal.py tests/contract/test_letters.py
@@ -37,6 +38,9 @@ check: setup ## Check style, types, imports between parts, and that generated do
 bench: setup ## Compare with vips dzsave on the same slide, three pairs (CASES=all, or names; SLIDE=path); then uploads
 	$(PYTHON) -m tests.bench $(CASES) $(if $(SLIDE),--slide "$(SLIDE)")
 	$(if $(CASES)$(SLIDE),,$(PYTHON) -m tests.bench.gateway)
+
+profile: setup ## Show where the time of one of the bench's cases goes, step by step (CASE=svs-23000)
+	$(PYTHON) -m tests.bench.profile $(CASE)
 
 bench-gateway: setup ## Compare uploads with a plain GridFS driver and a tus server, five rounds; and sixteen at once
 	$(PYTHON) -m tests.bench.gateway

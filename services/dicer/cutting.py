@@ -151,7 +151,7 @@ async def _fold(
         block, climb, counts, writer, decoders, turns, pixels.fold_copied, geometry, recipe, climb
     ) as folding:
         async with turns.reading:
-            async for position, tile in _assembled(block, plan, extents, blobs):
+            async for position, tile in _assembled(plan, reads(block.rect, extents, SPAN_GAP), blobs):
                 if position.row < rows and position.col < cols:
                     await writer.add(tile_key(block.id.image, block.id.version, position), tile)
                 folding.add(position, tile)
@@ -165,7 +165,7 @@ async def _copy(
     geometry = plan.geometry
     cols, rows = interior(geometry)
     edges: list[tuple[Position, bytes]] = []
-    async for position, tile in _assembled(block, plan, extents, blobs):
+    async for position, tile in _assembled(plan, reads(block.rect, extents, READ_GAP), blobs):
         if position.row < rows and position.col < cols:
             await writer.add(tile_key(block.id.image, block.id.version, position), tile)
         else:
@@ -206,13 +206,11 @@ async def _profile(plan: _Plan, blobs: Blobs) -> bytes | None:
     return await blobs.read(plan.version.file, *profile) if profile else None
 
 
-async def _assembled(
-    block: Block, plan: _Plan, extents: Sequence[Extent], blobs: Blobs
-) -> AsyncIterator[tuple[Position, bytes]]:
+async def _assembled(plan: _Plan, wanted: Sequence[Read], blobs: Blobs) -> AsyncIterator[tuple[Position, bytes]]:
     """Each of the block's JPEG tiles as a file that stands alone, in file order."""
     layout = plan.source.layout
     assemble = Assembler(tables=layout["tables"], adobe_transform=layout["adobe_transform"], tile=plan.geometry.tile)
-    async for position, data in _sliced(blobs, plan.version.file, reads(block.rect, extents, READ_GAP)):
+    async for position, data in _sliced(blobs, plan.version.file, wanted):
         try:
             tile = assemble(data)
         except ValueError as error:

@@ -136,9 +136,8 @@ async def _counts(store: Store, report: Report, now: datetime) -> dict[str, Any]
             skipped[named] = skipped.get(named, 0) + count
     examples = list(report.examples)
     for reason in skipped:
-        named_so = await store.entries.find(
-            {**present, "state": In(("due", "duplicate")), "reason": reason}, limit=SHOWN
-        )
+        states_of = ("waiting",) if reason == "incomplete" else ("due", "duplicate")
+        named_so = await store.entries.find({**present, "state": In(states_of), "reason": reason}, limit=SHOWN)
         examples += [Example(path=e.id.path, reason=reason, detail=e.detail or e.id.path) for e in named_so]
     left = await store.entries.count({**present, "state": "due", "reason": None})
     note = f"{left:,} more files are due: the next runs take them in." if left else None

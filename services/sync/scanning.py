@@ -12,6 +12,7 @@ from services.sync.comparing import Batch, Comparing, NewToken
 from services.sync.core import Rules
 from services.sync.runs import GOING_ON, due_now, end, finish, following
 from services.sync.settling import look_again, unsettled, wait_for_them
+from services.sync.units import gather
 from services.sync.walking import Listing, is_mount, look_into
 from shared.blobs import Blobs
 from shared.clock import Clock
@@ -142,7 +143,7 @@ class ScanHandler:
             ahead.extend(reversed(listing.folders))
             if scan.walked(folder):
                 continue
-            batch.put(listing)
+            batch.put(listing, await gather(store, watched.id, watched.root, listing, rules))
             if batch.full:
                 if not await scan.compare(batch) or self._clock.now() - started > TURN:
                     return False

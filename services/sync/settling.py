@@ -6,6 +6,7 @@ looks every second for those that are. Dying anywhere costs the time until anoth
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from itertools import groupby
 from typing import NoReturn
@@ -13,8 +14,9 @@ from typing import NoReturn
 import structlog
 
 from services.sync.comparing import MOST_FILES
-from services.sync.core import Look, Rules, step, unchanged
-from services.sync.walking import look_at
+from services.sync.core import Look, Rules, Unit, step, unchanged
+from services.sync.units import gather
+from services.sync.walking import look_at, look_into
 from shared.bus import Bus, Environment, Message
 from shared.clock import SKEW, Clock
 from shared.errors import Unavailable
@@ -88,15 +90,24 @@ async def look_again(
     """
     until = clock.now() + turn
     async for page in _pages(store, report):
-        looks = dict[str, Look]()
+        looks, units = dict[str, Look](), dict[str, Unit]()
         for folder, entries in groupby(page, key=lambda entry: entry.folder):
-            names = [entry.name for entry in entries]
-            looks |= await asyncio.to_thread(look_at, watched.root, folder, names, rules)
+            found = list(entries)
+            if any(entry.members or entry.series for entry in found):
+                # Another file of a slide may have come besides.
+                with suppress(OSError):
+                    listing = await asyncio.to_thread(look_into, watched.root, folder, rules)
+                    units |= await gather(store, watched.id, watched.root, listing, rules)
+                    looks |= listing.files
+            else:
+                names = [entry.name for entry in found]
+                looks |= await asyncio.to_thread(look_at, watched.root, folder, names, rules)
         now = clock.now()
         changes = []
         for entry in page:
             look = looks.get(entry.id.path)
-            taken = step(entry, look, now=now, stable=stable, run=report.id) if look is not None else None
+            unit = units.get(entry.id.path, Unit(series=entry.series))
+            taken = step(entry, look, unit, now=now, stable=stable, run=report.id) if look is not None else None
             if taken is not None:
                 changes.append(Change(entry.id, unchanged(entry), taken.set))
         await store.entries.amend(*changes)

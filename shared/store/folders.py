@@ -27,6 +27,7 @@ Reason = Literal[
     "too-large",
     "no-room",
     "account-full",
+    "incomplete",
     "excluded",
 ]
 

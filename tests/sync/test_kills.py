@@ -136,9 +136,9 @@ async def each_due_tick_was_done_once_or_is_missed(store: MongoStore) -> Counter
         assert ticks[due].done is not ticks[due].missed, ticks[due]
         outcomes["done" if ticks[due].done else "missed"] += 1
         due += timedelta(seconds=1)
-    for tick in ticks.values():
-        # At each tick one run of the store; its id is made of the tick's.
-        assert tick.missed or 1 == await store.reports.count({"tick": tick.id}) or tick.due > max(done)
+    for due in sorted(done)[-50:]:
+        # Older reports go. A tick that is done twice would not make two, but it would say so in its log.
+        assert 1 == await store.reports.count({"tick": due.isoformat()})
     return outcomes
 
 

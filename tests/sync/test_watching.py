@@ -383,15 +383,6 @@ async def test_globs_say_what_is_taken(watch: Watch, house: House) -> None:
     assert ["All"] == [session.title for session in await house.store.sessions.find({})]
 
 
-async def test_the_folder_of_a_slide_of_several_files_belongs_to_its_file(watch: Watch) -> None:
-    watch.put("a.mrxs", b"\xff\xd8\xff" + bytes(100))
-    watch.put("a/Data0001.dat", bytes(100))
-
-    report = await watch.tick()
-
-    assert (1, {"a.mrxs"}) == (report.seen, set(await watch.images()))
-
-
 async def test_bytes_that_the_owner_has_already_are_not_stored_again(watch: Watch, house: House) -> None:
     watch.put("a.svs", slide("a"))
     await watch.tick()

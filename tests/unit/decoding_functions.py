@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -91,6 +92,23 @@ def hold_memory(count: int) -> int:
     return int(np.ones(count, np.uint8)[-1])
 
 
+KEPT = bytearray()
+
+
+def fill_the_heap_and_free_it_but_for_its_end(count: int) -> int:
+    """Resident bytes in between; what is kept lies above what is freed."""
+    global KEPT
+    parts = [bytearray(2**20) for _ in range(count)]
+    KEPT = bytearray(2**20)
+    held = resident()
+    del parts
+    return held
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def take_python_memory() -> int:
     parts = []
     while True:
@@ -119,10 +137,10 @@ def write_file(path: str, length: int) -> int:
 
 
 def open_files(count: int) -> int:
-    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
-    for fd in held:
-        os.close(fd)
-    return len(held)
+    with ExitStack() as held:
+        for _ in range(count):
+            held.enter_context(open("/dev/null", "rb"))
+    return count
 
 
 def open_sockets() -> list[str]:

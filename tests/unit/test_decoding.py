@@ -181,6 +181,15 @@ async def test_memory_within_the_limit_may_be_used(decoders: Decoders) -> None:
     assert await decoders.call(functions.hold_memory, MEMORY // 2) == 1
 
 
+async def test_a_child_gives_back_what_an_unusually_large_call_took() -> None:
+    async with Decoders(PRELOAD, children=1, memory=MEMORY) as decoders:
+        before = await decoders.call(functions.resident)
+        held = await decoders.call(functions.fill_the_heap_and_free_it_but_for_its_end, 300)
+
+        assert held > before + 300 * 2**20
+        assert await decoders.call(functions.resident) < before + 20 * 2**20
+
+
 async def test_a_call_that_does_not_end_is_ended(decoders: Decoders, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
 

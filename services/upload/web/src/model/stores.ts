@@ -16,6 +16,7 @@ const REASONS: Record<string, string> = {
   "too-large": "too large",
   "no-room": "no room",
   "account-full": "no room in the account",
+  incomplete: "lacking files of theirs",
   excluded: "excluded",
 };
 

@@ -3,8 +3,6 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-import pytest
-
 from services.dicer.folding import HELD_BYTES, Turns
 
 
@@ -56,11 +54,11 @@ async def test_a_block_larger_than_all_room_is_held_alone() -> None:
 
 async def test_a_block_that_fails_or_is_cancelled_gives_its_room_back() -> None:
     turns, leave = Turns(2), asyncio.Event()
-    with pytest.raises(ValueError, match="broken"):
-        async with turns.held(HELD_BYTES):
-            waiting = asyncio.create_task(entered(turns, HELD_BYTES, leave))
-            await settle()
-            waiting.cancel()
-            raise ValueError("broken")
+    held = asyncio.create_task(entered(turns, HELD_BYTES, leave))
+    waiting = asyncio.create_task(entered(turns, HELD_BYTES, leave))
+    await settle()
+    waiting.cancel()
+    held.cancel()
+    await asyncio.wait([held, waiting])
     async with asyncio.timeout(10), turns.held(HELD_BYTES):
         assert turns.size == HELD_BYTES

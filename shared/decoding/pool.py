@@ -13,6 +13,10 @@ from shared.decoding.feeding import Feed, fed
 from shared.decoding.forks import ForkServer
 from shared.decoding.talk import Reader, Slot, Talk
 from shared.errors import DecoderDied
+from shared.heap import give_back
+
+# So long after the last call the service gives back the memory that it kept for the next.
+_REST_SECONDS = 2.0
 
 R = TypeVar("R")
 K = TypeVar("K")
@@ -32,6 +36,7 @@ class Decoders:
         self._slots = [Slot() for _ in range(children)]
         self._idle: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         self._threads = ThreadPoolExecutor(max_workers=children, thread_name_prefix="decoder")
+        self._rest: asyncio.TimerHandle | None = None
         self._feeders = ThreadPoolExecutor(max_workers=children, thread_name_prefix="feeder")
 
     async def __aenter__(self) -> Self:
@@ -124,6 +129,8 @@ class Decoders:
         seconds: float,
         writes: int,
     ) -> Iterator[Talk]:
+        if self._rest is not None:
+            self._rest.cancel()
         talk = Talk(slot, call, inputs, reader, seconds, writes, self._server, self._threads)
         loop = asyncio.get_running_loop()
         try:
@@ -132,6 +139,8 @@ class Decoders:
             if talk.ended and slot.child is not None and slot.child.calls < self._units and not writes:
                 slot.child.rest()
                 self._idle.put_nowait(slot)
+                if self._idle.qsize() == len(self._slots):
+                    self._rest = loop.call_later(_REST_SECONDS, give_back)
             else:
                 # Nothing here may wait: the slot comes back by itself when its thread has seen the child's end.
                 talk.abandon()

@@ -81,12 +81,16 @@ def not_copyable(pages: Sequence[Directory], vendor: str) -> str | None:
 
 def not_one_picture(pages: Sequence[Directory], base: Directory, vendor: str) -> tuple[str, str] | None:
     """A clause that says why one page does not show the whole slide, and a remedy; None where it does."""
-    if vendor != "ome-tiff":
+    text = pages[0].text(_DESCRIPTION, _XML_BYTES)
+    if vendor == "ome-tiff":
+        stated = max(map(_attributes, re.findall(r"<Pixels\b[^>]*>", text)), key=_area, default={})
+        channels, planes = _whole(stated, "SizeC"), _whole(stated, "SizeZ") * _whole(stated, "SizeT")
+    elif text.startswith("ImageJ="):
+        stated = dict(re.findall(r"^(\w+)=(.*?)\s*$", text, re.MULTILINE))
+        channels = _whole(stated, "channels")
+        planes = _whole(stated, "images") // max(channels, 1)
+    else:
         return None
-    stated = max(
-        map(_attributes, re.findall(r"<Pixels\b[^>]*>", pages[0].text(_DESCRIPTION, _XML_BYTES))), key=_area, default={}
-    )
-    channels, planes = _whole(stated, "SizeC"), _whole(stated, "SizeZ") * _whole(stated, "SizeT")
     if base.number(277, 1) == 1 and channels > 1:
         return (
             f"holds {channels} channels apart from each other, as of fluorescence",

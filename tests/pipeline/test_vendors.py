@@ -206,6 +206,16 @@ async def test_a_slides_label_and_macro_are_shown(
             "slide.ome.tif holds 2 planes or moments, of which only one could be shown.",
         ),
         (
+            partial(vendors.write_imagej, shape=(3, 1)),
+            "slide.tif",
+            "slide.tif holds 3 channels apart from each other, as of fluorescence.",
+        ),
+        (
+            partial(vendors.write_imagej, shape=(1, 4)),
+            "slide.tif",
+            "slide.tif holds 4 planes or moments, of which only one could be shown.",
+        ),
+        (
             # libjpeg looks at the blocks below for this chroma, where OpenSlide hands it one span between markers.
             partial(write_ndpi, restart=16, subsampling="4:2:0"),
             "slide.ndpi",

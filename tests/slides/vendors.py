@@ -124,6 +124,13 @@ def write_philips(path: Path, sparse: Collection[int] = ()) -> None:
             )
 
 
+def write_imagej(path: Path, shape: tuple[int, int]) -> None:
+    """What ImageJ saves of so many channels and planes."""
+    channels, planes = shape
+    stack = np.broadcast_to(glass()[:, :, 0], (planes, channels, HEIGHT, WIDTH))
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "ZCYX"})
+
+
 def write_sparse(path: Path, compression: str | None, sparse: Collection[int] = (1, 4)) -> None:
     """Tiled TIFF by no maker of scanners, without these tiles."""
     pixels = glass()

@@ -224,7 +224,7 @@ async def test_levels_of_decoded_slides_are_made_of_pixels_that_were_never_encod
 ) -> None:
     path = tmp_path / f"slide{suffix}"
     write(path)
-    mill = Mill(decoders, tmp_path / "scratch")
+    mill = Mill(decoders, tmp_path / "scratch", block_bytes=FOLDS)
     await mill.upload(path, IMAGE)
     await mill.run()
 

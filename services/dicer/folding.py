@@ -43,14 +43,14 @@ class Turns:
 
     `reading`: one block's file is read at a time, so that there is something to fold as soon as can be. `folding`: few
     squares are with the decoder children or next in line, one more than `children`, so that others who want a decoder
-    wait for few.
+    wait for few. `size`: the bytes that are held just now.
     """
 
     def __init__(self, children: int) -> None:
         self.reading = asyncio.Lock()
         self.folding = asyncio.Semaphore(children + 1)
         self._next = asyncio.Lock()
-        self._held = 0
+        self.size = 0
         self._less = asyncio.Condition()
 
     @asynccontextmanager
@@ -58,12 +58,12 @@ class Turns:
         """Room in memory for a block's bytes: one of the largest is folded while the next one comes, or several small
         ones."""
         async with self._next, self._less:
-            await self._less.wait_for(lambda: not self._held or self._held + size <= HELD_BYTES)
-            self._held += size
+            await self._less.wait_for(lambda: not self.size or self.size + size <= HELD_BYTES)
+            self.size += size
         try:
             yield
         finally:
-            self._held -= size
+            self.size -= size
             async with self._less:
                 self._less.notify_all()
 

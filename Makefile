@@ -1,14 +1,16 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-gateway bench-queue chaos test-containers test-rabbitmq4 docs requirements clean
+.PHONY: help setup demo test check bench bench-gateway bench-queue profile chaos test-containers test-rabbitmq4 docs requirements clean
 
 PYTHON := .venv/bin/python
 PAGE := services/upload/web
 LOCKS := upload dicer pyramid sync viewer ops local
 SLIDE ?=
 FAULTS ?= 300
+KILL_SECONDS ?= 120
 IMAGES ?= 10000
 CASES ?=
+CASE ?= svs-23000
 PYTEST ?=
 BROKER_TESTS := tests/broker tests/chaos/test_controls.py tests/stack/test_servers.py \
 	tests/contract/test_bus.py tests/contract/test_journal.py tests/contract/test_letters.py
@@ -38,14 +40,18 @@ bench: setup ## Compare with vips dzsave on the same slide, three pairs (CASES=a
 	$(PYTHON) -m tests.bench $(CASES) $(if $(SLIDE),--slide "$(SLIDE)")
 	$(if $(CASES)$(SLIDE),,$(PYTHON) -m tests.bench.gateway)
 
+profile: setup ## Show where the time of one of the bench's cases goes, step by step (CASE=svs-23000)
+	$(PYTHON) -m tests.bench.profile $(CASE)
+
 bench-gateway: setup ## Compare uploads with a plain GridFS driver and a tus server, five rounds; and sixteen at once
 	$(PYTHON) -m tests.bench.gateway
 
 bench-queue: setup ## Let 10,000 small slides wait in the queue: rate and memory beside those with 100 (IMAGES=n)
 	$(PYTHON) -m tests.bench.queue --images $(IMAGES)
 
-chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n)
+chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n KILL_SECONDS=n)
 	$(PYTHON) -m tests.chaos --faults $(FAULTS)
+	SLIDEMILL_KILL_SECONDS=$(KILL_SECONDS) $(PYTHON) -m pytest -q -rP tests/sync/test_kills.py
 
 test-containers: ## Build the dicer's image with buildah and dice a slide in it (needs root)
 	@deploy/local/setup.sh containers

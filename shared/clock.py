@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,10 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The current time: UTC, cut to milliseconds, which is what MongoDB keeps."""
+        ...
+
+    def elapsed(self) -> float:
+        """Seconds since some moment, which nobody can set; the time for which a machine sleeps counts."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -43,6 +48,10 @@ class SystemClock:
             now += timedelta(seconds=float(self._offset.read_text()))
         return to_milliseconds(now)
 
+    def elapsed(self) -> float:
+        """See `Clock.elapsed`."""
+        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
     async def sleep(self, seconds: float) -> None:
         """See `Clock.sleep`."""
         await asyncio.sleep(seconds)
@@ -53,13 +62,23 @@ class ManualClock:
 
     def __init__(self, start: datetime) -> None:
         self._now = to_milliseconds(start)
+        self._elapsed = 0.0
 
     def now(self) -> datetime:
         """See `Clock.now`."""
         return self._now
 
+    def elapsed(self) -> float:
+        """See `Clock.elapsed`."""
+        return self._elapsed
+
     def advance(self, seconds: float) -> None:
-        """Moves the clock forward."""
+        """Lets time pass."""
+        self._elapsed += seconds
+        self.set(seconds)
+
+    def set(self, seconds: float) -> None:
+        """Sets the clock ahead, or back, while no time passes."""
         self._now = to_milliseconds(self._now + timedelta(seconds=seconds))
 
     async def sleep(self, seconds: float) -> None:

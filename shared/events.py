@@ -215,13 +215,18 @@ class ImportFile(StoreEvent):
 
 
 class SyncTick(Event):
-    """Time to look after the stores and the house; `due` is the tick's id. `store` is the id of the only one meant."""
+    """Time to look after the stores and the house; `due` is the tick's id. `store` is the id of the only one meant.
+
+    A timer says its `interval`, in seconds, and since which due time its clock has run without being set, if it was.
+    """
 
     type = "slidemill.sync-tick.v1"
     route = "work.sync-tick"
 
     due: datetime
     store: str | None = None
+    interval: int | None = None
+    since: datetime | None = None
 
     def identity(self) -> tuple[str, ...]:
         """See `Event.identity`."""

@@ -1,6 +1,7 @@
 """How the C library keeps memory that was freed, in services as in decoder children."""
 
 import ctypes
+import resource
 from contextlib import suppress
 
 _M_TRIM_THRESHOLD = -1
@@ -23,3 +24,16 @@ def keep_heap(heaps: int) -> None:
         libc.mallopt(_M_ARENA_MAX, heaps)
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def give_back(above: int = 0) -> None:
+    """Gives what is free back to the system, for a few milliseconds, where more than `above` bytes are private here."""
+    resident, shared = _statm().split()[1:3]
+    if (int(resident) - int(shared)) * resource.getpagesize() > above:
+        with suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _statm() -> str:
+    with open("/proc/self/statm") as counts:
+        return counts.read()

@@ -127,13 +127,26 @@ async def plan_blocks(
     Two planners at once insert the same documents, since a plan is a pure function of the version. None if the version
     has gone or moved on meanwhile.
     """
-    await store.blocks.insert(*blocks)
+    await insert_blocks(store, version.id, blocks)
     return await store.versions.update(
         version.id,
         when={"state": WORKING[stage]},
         set={**fields, "updated": clock.now()},
         add={"planned": stage},
     )
+
+
+async def insert_blocks(store: Store, version: VersionId, blocks: Sequence[Block]) -> None:
+    """Stores block documents; those that are there already stay as they are.
+
+    Whoever wakes up so late that the version's blocks have been removed takes these away again: nobody else would.
+    """
+    if not await store.blocks.insert(*blocks):
+        return
+    current = await store.versions.get(version)
+    # Before the last stage every block was there, so that none of them would have been new.
+    if current is not None and current.state in ("finishing", "ready"):
+        await store.blocks.delete({"_id": In([block.id.model_dump() for block in blocks])})
 
 
 async def open_blocks(store: Store, version: VersionId, stage: BlockStage) -> list[Block]:

@@ -45,6 +45,7 @@ async def unpacked(version: Version, length: int, *, blobs: Blobs, decoders: Dec
             reader=Windows(blobs, version.file).read,
             length=version.length,
             seconds=UNPACK_SECONDS,
+            writes=length,
         )
         if not done:
             raise RetryLater(f"There is no room to unpack {version.name}: it takes {length:,} bytes of scratch folder.")

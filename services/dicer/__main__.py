@@ -1,9 +1,9 @@
 """Runs the dicer: `python -m services.dicer`."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from services.dicer.folding import Turns
 from services.dicer.handler import Dicer
 from shared.bus import Bus, Consumer
 from shared.clock import Clock
@@ -26,8 +26,7 @@ async def dicer(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Con
             quality=settings.quality,
             subsampling=settings.subsampling,
             worker=settings.service,
-            # One square more than children: its tiles are there when a child is free.
-            turns=asyncio.Semaphore(slots + 1),
+            turns=Turns(slots),
             unpacked_bytes=min(settings.unpacked_bytes, settings.scratch_bytes),
         )
         yield Consumer(

@@ -1,6 +1,5 @@
 """Cutting one block: bytes from the file store in, acknowledged tiles out, the pixels in a decoder child."""
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from services.dicer.core import (
     tile_counts,
     unpack_extents,
 )
-from services.dicer.folding import Folded, Folding, store_made
+from services.dicer.folding import Folded, Folding, Turns, store_made
 from services.dicer.pieces import Pieces
 from shared.blobs import Blobs
 from shared.decoding import Decoders
@@ -35,6 +34,8 @@ from shared.unpacking import opened
 BLOCK_SECONDS = 120.0
 # Under the broker's 30 minutes for one delivery.
 WHOLE_IMAGE_SECONDS = 20 * 60.0
+# To turn a picture, libvips decodes it into a file first: colours and alpha of 16 bits, and room for its metadata.
+_PIXEL_BYTES = 9
 
 
 class Cut(NamedTuple):
@@ -53,10 +54,8 @@ class _Plan(NamedTuple):
     recipe: Recipe
 
 
-async def cut(
-    block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, decoders: Decoders, turns: asyncio.Semaphore
-) -> Cut:
-    """Stores every tile of the block, and where the plan says so those above them; `turns` is that of `Folding`.
+async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, decoders: Decoders, turns: Turns) -> Cut:
+    """Stores every tile of the block, and where the plan says so those above them.
 
     Raises `Reject` for damaged data, `DecoderDied` when a child did not survive it.
     """
@@ -69,7 +68,8 @@ async def cut(
             return Cut(set(), await _regions(block, plan, writer, blobs, decoders))
         extents = unpack_extents(block.extents or b"")
         if version.climb is not None:
-            squares = await _fold(block, plan, version.climb, extents, writer, blobs, decoders, turns)
+            async with turns.held(sum(extent.length for extent in extents)):
+                squares = await _fold(block, plan, version.climb, extents, writer, blobs, decoders, turns)
         else:
             squares = []
             by_tile = _copy if source.reader in COPYING else _decode
@@ -118,6 +118,7 @@ async def _regions(block: Block, plan: _Plan, writer: TileWriter, blobs: Blobs, 
                 whole,
                 version.climb,
                 seconds=WHOLE_IMAGE_SECONDS if whole else BLOCK_SECONDS,
+                writes=geometry.width * geometry.height * _PIXEL_BYTES if whole else 0,
             )
         root = await store_made(batches, block, writer)
     return [] if version.climb is None else [Folded(block.rect, root)]
@@ -131,7 +132,7 @@ async def _fold(
     writer: TileWriter,
     blobs: Blobs,
     decoders: Decoders,
-    turns: asyncio.Semaphore,
+    turns: Turns,
 ) -> Sequence[Folded]:
     """What is read tile by tile, folded while it comes."""
     version, source, geometry, recipe = plan
@@ -141,17 +142,19 @@ async def _fold(
         async with Folding(
             block, climb, counts, writer, decoders, turns, pixels.cut_jpeg2000, geometry, recipe, climb, profile
         ) as folding:
-            async for position, data in _sliced(blobs, version.file, reads(block.rect, extents, SPAN_GAP)):
-                folding.add(position, data)
+            async with turns.reading:
+                async for position, data in _sliced(blobs, version.file, reads(block.rect, extents, SPAN_GAP)):
+                    folding.add(position, data)
         return folding.squares
     cols, rows = interior(geometry)
     async with Folding(
         block, climb, counts, writer, decoders, turns, pixels.fold_copied, geometry, recipe, climb
     ) as folding:
-        async for position, tile in _assembled(block, plan, extents, blobs):
-            if position.row < rows and position.col < cols:
-                await writer.add(tile_key(block.id.image, block.id.version, position), tile)
-            folding.add(position, tile)
+        async with turns.reading:
+            async for position, tile in _assembled(plan, reads(block.rect, extents, SPAN_GAP), blobs):
+                if position.row < rows and position.col < cols:
+                    await writer.add(tile_key(block.id.image, block.id.version, position), tile)
+                folding.add(position, tile)
     return folding.squares
 
 
@@ -162,7 +165,7 @@ async def _copy(
     geometry = plan.geometry
     cols, rows = interior(geometry)
     edges: list[tuple[Position, bytes]] = []
-    async for position, tile in _assembled(block, plan, extents, blobs):
+    async for position, tile in _assembled(plan, reads(block.rect, extents, READ_GAP), blobs):
         if position.row < rows and position.col < cols:
             await writer.add(tile_key(block.id.image, block.id.version, position), tile)
         else:
@@ -203,13 +206,11 @@ async def _profile(plan: _Plan, blobs: Blobs) -> bytes | None:
     return await blobs.read(plan.version.file, *profile) if profile else None
 
 
-async def _assembled(
-    block: Block, plan: _Plan, extents: Sequence[Extent], blobs: Blobs
-) -> AsyncIterator[tuple[Position, bytes]]:
+async def _assembled(plan: _Plan, wanted: Sequence[Read], blobs: Blobs) -> AsyncIterator[tuple[Position, bytes]]:
     """Each of the block's JPEG tiles as a file that stands alone, in file order."""
     layout = plan.source.layout
     assemble = Assembler(tables=layout["tables"], adobe_transform=layout["adobe_transform"], tile=plan.geometry.tile)
-    async for position, data in _sliced(blobs, plan.version.file, reads(block.rect, extents, READ_GAP)):
+    async for position, data in _sliced(blobs, plan.version.file, wanted):
         try:
             tile = assemble(data)
         except ValueError as error:

@@ -1,8 +1,8 @@
 """Folding what is being cut: each square of tiles goes to a decoder child as soon as its tiles are there."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +13,7 @@ from shared.tiles.keys import tile_key
 from shared.tiles.writer import TileWriter
 
 SQUARE_SECONDS = 120.0
+HELD_BYTES = 64 * 2**20
 
 Made = tuple[Position | Literal["root"], bytes]
 
@@ -37,12 +38,38 @@ async def store_made(batches: AsyncGenerator[Sequence[Made], None], block: Block
     return root
 
 
+class Turns:
+    """Who of all blocks that are cut at once may go on, in order of their coming.
+
+    `reading`: one block's file is read at a time, so that there is something to fold as soon as can be. `folding`: few
+    squares are with the decoder children or next in line, one more than `children`, so that others who want a decoder
+    wait for few. `size`: the bytes that are held just now.
+    """
+
+    def __init__(self, children: int) -> None:
+        self.reading = asyncio.Lock()
+        self.folding = asyncio.Semaphore(children + 1)
+        self._next = asyncio.Lock()
+        self.size = 0
+        self._less = asyncio.Condition()
+
+    @asynccontextmanager
+    async def held(self, size: int) -> AsyncIterator[None]:
+        """Room in memory for a block's bytes: one of the largest is folded while the next one comes, or several small
+        ones."""
+        async with self._next, self._less:
+            await self._less.wait_for(lambda: not self.size or self.size + size <= HELD_BYTES)
+            self.size += size
+        try:
+            yield
+        finally:
+            self.size -= size
+            async with self._less:
+                self._less.notify_all()
+
+
 class Folding:
     """The squares of one block: `counts` says of each how many tiles it has in the source.
-
-    `turns` bounds how many squares are with the decoder children or next in line, over all blocks that are cut at once:
-    in order of their coming, so that one block is done while the next one is read, and others who want a decoder wait
-    for few.
 
     As an async context manager: leaving it without an error means that all are folded, `squares` says into what.
     """
@@ -54,7 +81,7 @@ class Folding:
         counts: dict[Rect, int],
         writer: TileWriter,
         decoders: Decoders,
-        turns: asyncio.Semaphore,
+        turns: Turns,
         function: Callable[..., Iterator[Made]],
         *args: Any,
     ) -> None:
@@ -84,7 +111,7 @@ class Folding:
             self._tasks.append(asyncio.create_task(self._fold(rect, tiles)))
 
     async def _fold(self, rect: Rect, tiles: Sequence[tuple[Position, bytes]]) -> None:
-        async with self._turns:
+        async with self._turns.folding:
             batches = self._decoders.stream(
                 self._function,
                 rect,

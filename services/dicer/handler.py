@@ -1,10 +1,10 @@
 """The dicer's two handlers: plan a slide's base level, and cut one block of it."""
 
-import asyncio
 from dataclasses import dataclass
 
 from services.dicer import core, planning
 from services.dicer.cutting import cut
+from services.dicer.folding import Turns
 from services.dicer.probing import probe
 from shared import stages
 from shared.blobs import Blobs
@@ -22,7 +22,7 @@ class Dicer:
     """What the handlers need besides the stores of a delivery.
 
     `quality` and `subsampling` are what a first plan pins where nothing else is wished of the version, `worker` is this
-    process's name, `turns` as in `Folding`, `block_bytes` about how much of a copied file one block covers, and the
+    process's name, `block_bytes` about how much of a copied file one block covers, and the
     most that one may where it is folded, `unpacked_bytes` how much a slide in a zip may have.
     """
 
@@ -31,7 +31,7 @@ class Dicer:
     quality: int
     subsampling: Subsampling
     worker: str
-    turns: asyncio.Semaphore
+    turns: Turns
     block_bytes: int = planning.COPIED_BYTES
     unpacked_bytes: int = core.UNPACKED_BYTES
 
@@ -100,7 +100,7 @@ class Dicer:
                     for rect, root in done.squares
                 ]
                 # Before this block is done: whoever finds them missing later folds those squares once more.
-                await store.blocks.insert(*folded)
+                await stages.insert_blocks(store, version.id, folded)
             return {"sparse": pack(block.rect, done.missing)}
 
         return await stages.work_on_block(store, id, work, by=self.worker, clock=self.clock)

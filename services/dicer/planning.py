@@ -7,7 +7,6 @@ folded while their tiles are at hand.
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import pairwise
 
 from services.dicer.core import BY_TILE, COPYING, Found, extents_of
 from shared.store.documents import Block, BlockId, Version
@@ -30,22 +29,25 @@ FEW_BLOCKS = 4
 def climb(found: Found, block_bytes: int) -> int | None:
     """How many levels the dicer folds the squares that it cuts; None where that is left to the pyramid service.
 
-    A copied slide is folded where strips of squares are no more than `block_bytes` of file: they are held in memory.
+    What is folded is held in memory, so of a slide that is read tile by tile no square may have more than `block_bytes`
+    of file, as none has that holds what its pixels need. Large squares are taken where whole strips of them are no more
+    than that.
     """
     geometry = found.geometry
     most = steps(geometry)
     if geometry.levels == 1 or found.reader == "vips-sequential":
         return None
-    if found.reader not in COPYING:
-        return min(most, LEAST_CLIMB)
+    least = min(most, LEAST_CLIMB)
+    if found.reader not in BY_TILE:
+        return least
     cols = geometry.grid(0)[0]
-    fitting = [
-        climb
-        for climb in sorted({most, max(most - 1, min(most, LEAST_CLIMB))}, reverse=True)
-        if max(_held(strip, cols, found.lengths) for strip in strip_rects(geometry, climb)) <= block_bytes
-    ]
-    many = [climb for climb in fitting if len(strip_rects(geometry, climb)) >= LEAST_STRIPS]
-    return next(iter(many or fitting[-1:]), None)
+    # Of decoded tiles a square takes long enough as it is.
+    for climb in range(most if found.reader in COPYING else least, least, -1):
+        strips = strip_rects(geometry, climb)
+        if len(strips) >= LEAST_STRIPS and max(_held(strip, cols, found.lengths) for strip in strips) <= block_bytes:
+            return climb
+    largest = max(max(_by_square(strip, cols, found.lengths, least)) for strip in strip_rects(geometry, least))
+    return least if largest <= block_bytes else None
 
 
 def plan(version: Version, found: Found, climb: int | None, issued: datetime, block_bytes: int) -> list[Block]:
@@ -83,7 +85,7 @@ def _rects(found: Found, climb: int | None, block_bytes: int) -> list[Rect]:
             return span_rects(geometry, found.lengths, climb, target)
         return copied_rects(geometry, found.lengths, target)
     if climb is not None:
-        return strip_rects(geometry, climb)
+        return span_rects(geometry, found.lengths, climb, block_bytes)
     share = max(LEAST_COPIED_BYTES, sum(found.lengths) // SHARES)
     return copied_rects(geometry, found.lengths, min(block_bytes, share))
 
@@ -131,16 +133,27 @@ def strip_rects(geometry: Geometry, climb: int) -> list[Rect]:
 
 
 def span_rects(geometry: Geometry, lengths: Sequence[int], climb: int, target: int) -> list[Rect]:
-    """The strips of `climb`, those of more than `target` bytes of file in spans of whole squares."""
+    """The strips of `climb`, those of more than `target` bytes of file in spans of whole squares of about as many."""
     cols = geometry.grid(0)[0]
-    across = -(-cols >> climb)
     rects = []
     for strip in strip_rects(geometry, climb):
-        count = min(across, max(1, -(-_held(strip, cols, lengths) // target)))
-        # As even as whole squares allow.
-        edges = [min(cols, (across * n // count) << climb) for n in range(count + 1)]
-        rects += [strip.model_copy(update={"left": left, "right": right}) for left, right in pairwise(edges)]
+        sizes = _by_square(strip, cols, lengths, climb)
+        even = sum(sizes) / max(1, -(-sum(sizes) // target))
+        left, held = 0, 0
+        for n, size in enumerate(sizes):
+            if held and (held >= even or held + size > target):
+                rects.append(strip.model_copy(update={"left": left, "right": n << climb}))
+                left, held = n << climb, 0
+            held += size
+        rects.append(strip.model_copy(update={"left": left}))
     return rects
+
+
+def _by_square(strip: Rect, cols: int, lengths: Sequence[int], climb: int) -> list[int]:
+    """Bytes of file of each square of a strip."""
+    rows = [lengths[row * cols : (row + 1) * cols] for row in range(strip.top, strip.bottom)]
+    side = 1 << climb
+    return [sum(sum(row[left : left + side]) for row in rows) for left in range(0, cols, side)]
 
 
 def _held(strip: Rect, cols: int, lengths: Sequence[int]) -> int:

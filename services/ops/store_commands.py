@@ -1,4 +1,4 @@
-"""The command line of `store` and `tick`: options in, tables out. Each imports what it needs itself."""
+"""The command line of `store`, `tick` and `ticks`: options in, tables out. Each imports what it needs itself."""
 
 import argparse
 import json
@@ -41,6 +41,9 @@ def register(commands: Commands) -> None:
     _named(group.add("remove", remove_command, "store remove 'Scanner 1'"))
     ticking = commands.add("tick", tick_command, "tick --store 'Scanner 1'")
     ticking.add_argument("--store", metavar="NAME", help="of all stores, look at this one alone")
+    listing = commands.add("ticks", ticks_command, "ticks --missed")
+    listing.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
+    listing.add_argument("--missed", action="store_true", help="only those that nobody did")
 
 
 def _named(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -157,6 +160,33 @@ async def tick_command(given: argparse.Namespace) -> int:
         _print_reports(told["reports"], "store")
         _print_examples(told["reports"])
     return 0
+
+
+async def ticks_command(given: argparse.Namespace) -> int:
+    """List the last ticks, the newest first: what each did, and which ones nobody did."""
+    from services.ops import stores
+    from services.ops.gateway import Gateway
+
+    async with Gateway(given.data) as gateway:
+        found = await stores.ticks(gateway, given.limit, missed=given.missed)
+    if given.json:
+        print(json.dumps({"items": found, "next": None}))
+    elif not found:
+        print("No tick was missed." if given.missed else "There was no tick yet.", file=sys.stderr)
+    else:
+        rows = [
+            (t["tick"], t["state"], t["store"] or "", _did(t["housekeeping"]), _looked(t["reports"])) for t in found
+        ]
+        print_table(("tick", "state", "store", "house", "stores"), rows)
+    return 0
+
+
+def _did(housekeeping: dict[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in housekeeping.items() if count)
+
+
+def _looked(reports: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(f"{r['store']}: {r['imported']} imported, {r['failed']} failed" for r in reports)
 
 
 def _say(report: dict[str, Any]) -> None:

@@ -66,6 +66,14 @@ async def remove(gateway: Gateway, name: str) -> None:
     await gateway.request("DELETE", _address(name))
 
 
+async def ticks(gateway: Gateway, limit: int, *, missed: bool) -> list[Tick]:
+    """The last ticks, the newest first; only those that nobody did, if asked for `missed` ones."""
+    params = {"limit": str(limit), **({"missed": "true"} if missed else {})}
+    page = await gateway.request("GET", "/ticks", params=params)
+    items: list[Tick] = page["items"]
+    return items
+
+
 async def tick(gateway: Gateway, store: str | None, told: Callable[[Report], None]) -> Tick:
     """Look at one store, or at all, and after the house, and return once scans and imports are done.
 

@@ -23,9 +23,10 @@ SWITCH_SECONDS = 0.0005
 @asynccontextmanager
 async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Consumer]:
     """Several files at once, so that a large one keeps no tick waiting."""
+    stable = timedelta(seconds=settings.sync_stable)
     scans = ScanHandler(
         clock,
-        stable=timedelta(seconds=settings.sync_stable),
+        stable=stable,
         imports=settings.sync_imports,
         most_bytes=settings.max_file_bytes,
     )
@@ -46,7 +47,7 @@ async def sync(settings: Settings, clock: Clock, bus: Bus) -> AsyncIterator[Cons
         failed=Failures(clock),
         slots=settings.sync_slots,
         metrics=imports.counted.families,
-        beside=lambda databases: keep_looking(databases, bus, clock),
+        beside=lambda databases: keep_looking(databases, bus, clock, stable=stable),
     )
 
 

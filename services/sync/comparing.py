@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.sync.core import Look, Step, beneath, fresh, parts, step, unchanged
-from services.sync.runs import MOST_EXAMPLES
+from services.sync.core import Look, Step, Unit, beneath, fresh, parts, step, unchanged
+from services.sync.runs import MOST_EXAMPLES, SHOWN
 from services.sync.walking import Listing
 from shared.clock import Clock
 from shared.store import Change, In, Store
@@ -30,27 +30,40 @@ class Batch:
 
     folders: list[str] = field(default_factory=list)
     files: dict[str, Look] = field(default_factory=dict)
+    units: dict[str, Unit] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
     skipped: Counter[str] = field(default_factory=Counter)
     examples: list[Example] = field(default_factory=list)
     seen: int = 0
 
-    def put(self, listing: Listing) -> None:
-        """Adds a folder, to be compared with the others."""
+    def put(self, listing: Listing, units: dict[str, Unit]) -> None:
+        """Adds a folder, with what is known of its slides by path, to be compared with the others."""
         self.folders.append(listing.folder)
         self.files.update(listing.files)
+        self.units.update(units)
         self.seen += len(listing.files)
         for aside in listing.aside:
             self.skipped[aside.reason] += 1
             if aside.keeps:
                 self.kept.add(aside.path)
-            if len(self.examples) < MOST_EXAMPLES:
-                self.examples.append(Example(path=aside.path, reason=aside.reason, detail=aside.detail))
+            self.examples.append(Example(path=aside.path, reason=aside.reason, detail=aside.detail))
+        self.examples = named(self.examples)
 
     @property
     def full(self) -> bool:
         """Whether it should be compared before more comes."""
         return len(self.files) >= MOST_FILES or len(self.folders) >= MOST_FOLDERS
+
+
+def named(examples: Sequence[Example]) -> list[Example]:
+    """Those of these that a report names: a few of each reason, so that none hides the others."""
+    seen = Counter[str]()
+    kept = []
+    for example in examples:
+        seen[example.reason] += 1
+        if seen[example.reason] <= SHOWN:
+            kept.append(example)
+    return kept[:MOST_EXAMPLES]
 
 
 class Comparing:
@@ -81,9 +94,9 @@ class Comparing:
         if not batch.folders and not batch.skipped:
             return True
         walked = batch.folders[-1] if batch.folders else self._walked
-        await self._write(batch.folders, batch.files, batch.kept)
+        await self._write(batch.folders, batch.files, batch.units, batch.kept)
         self._skipped += batch.skipped
-        self._examples = (self._examples + batch.examples)[:MOST_EXAMPLES]
+        self._examples = named(self._examples + batch.examples)
         # Together: what was seen is not counted again by whoever goes on from here.
         changed = await self._store.reports.update(
             self._run,
@@ -108,9 +121,11 @@ class Comparing:
             if folder not in visited and not any(beneath(folder, above) for above in unread)
         ]
         for n in range(0, len(gone), MOST_FOLDERS):
-            await self._write(gone[n : n + MOST_FOLDERS], {}, set())
+            await self._write(gone[n : n + MOST_FOLDERS], {}, {}, set())
 
-    async def _write(self, folders: Sequence[str], files: dict[str, Look], kept: set[str]) -> None:
+    async def _write(
+        self, folders: Sequence[str], files: dict[str, Look], units: dict[str, Unit], kept: set[str]
+    ) -> None:
         unknown = dict(files)
         after: tuple[Any, Any] | None = None
         while True:
@@ -126,7 +141,7 @@ class Comparing:
                 look = unknown.pop(entry.id.path, None)
                 if look is None and entry.id.path in kept:
                     continue
-                taken = step(entry, look, now=now, stable=self._stable, run=self._run)
+                taken = step(entry, look, units.get(entry.id.path), now=now, stable=self._stable, run=self._run)
                 if taken is not None:
                     steps.append((entry, taken))
             await self._take(steps, now)
@@ -134,7 +149,7 @@ class Comparing:
                 break
             after = (page[-1].name, page[-1].id)
         new = [
-            fresh(self._watched.id, path, look, token=self._new_token(), now=now, run=self._run)
+            fresh(self._watched.id, path, look, units.get(path), token=self._new_token(), now=now, run=self._run)
             for path, look in unknown.items()
         ]
         for n in range(0, len(new), MOST_FILES):

@@ -1,4 +1,4 @@
-"""Reads what is taken in: once for its digest, and once more to store it.
+"""Reads what is taken in: once for its digest, and once more to store it; several files first for their CRCs.
 
 In turns, so that no message is kept for longer than a broker allows, and at the pace that is set. Where a turn has
 ended the next one goes on: in the same process with the digests as they were, in another one with the chunks that are
@@ -15,10 +15,12 @@ from typing import Any, Protocol
 
 from services.sync.core import Look
 from services.sync.pacing import Pace
+from services.sync.packed import Files
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.errors import ChunkConflict, SlidemillError
 from shared.store.documents import Upload
+from shared.store.entries import Member
 
 # Well within the 30 minutes after which a broker takes back what a consumer holds.
 TURN = timedelta(minutes=5)
@@ -93,6 +95,16 @@ class Hashed:
         return str(self._sha256.hexdigest())
 
 
+@dataclass
+class Sums:
+    """The files whose CRCs are known, and that of the first `at` bytes of the next one."""
+
+    done: list[Member] = field(default_factory=list)
+    at: int = 0
+    crc: int = 0
+    moved: bool = False
+
+
 class Copying:
     """Reads and stores for all imports of this process, and keeps the digests of those whose turn is over."""
 
@@ -100,6 +112,7 @@ class Copying:
         self._clock = clock
         self._pace = pace
         self._kept: OrderedDict[str, Hashed] = OrderedDict()
+        self._sums: OrderedDict[str, Sums] = OrderedDict()
         self._writes = asyncio.Semaphore(WRITES)
 
     async def digest(self, key: str, source: Source, size: int, turn: Turn) -> str:
@@ -114,6 +127,28 @@ class Copying:
             self._keep(key, hashed)
             raise Unfinished(f"{hashed.length:,} of {size:,} bytes are read.")
         return hashed.sha256
+
+    async def checksums(self, key: str, files: Files, turn: Turn) -> tuple[Member, ...]:
+        """The files with their CRCs. Raises `Differs` if one has another size, `Unfinished`."""
+        sums = self._sums.pop(key, None) or Sums()
+        while len(sums.done) < len(files.members):
+            member = files.members[len(sums.done)]
+            while member.crc is None and sums.at < member.size:
+                if turn.over and sums.moved:
+                    sums.moved = False
+                    self._sums[key] = sums
+                    _trim(self._sums)
+                    raise Unfinished(f"{len(sums.done):,} of {len(files.members):,} files are read.")
+                length = min(PIECE, member.size - sums.at)
+                await self._pace.take(length)
+                count, sums.crc = await asyncio.to_thread(files.crc, member.path, sums.at, length, sums.crc)
+                if count != length:
+                    raise Differs(f"{member.path} is shorter than it was when it was looked at.")
+                sums.at, sums.moved = sums.at + count, True
+            crc = sums.crc if member.crc is None else member.crc
+            sums.done.append(member.model_copy(update={"crc": crc}))
+            sums.at = sums.crc = 0
+        return tuple(sums.done)
 
     async def store(
         self, upload: Upload, source: Source, blobs: Blobs, turn: Turn, note: Callable[[int], Awaitable[None]]
@@ -177,8 +212,12 @@ class Copying:
 
     def _keep(self, key: str, hashed: Hashed) -> None:
         self._kept[key] = hashed
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        _trim(self._kept)
+
+
+def _trim(kept: OrderedDict[str, Any]) -> None:
+    while len(kept) > _KEPT:
+        kept.popitem(last=False)
 
 
 async def _in_order(

@@ -1,12 +1,13 @@
 """The difference of two states of a folder: what a scan makes of files that it knew and of new ones. Pure."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
-from shared.store.entries import Entry, EntryId
+from shared.store.entries import Entry, EntryId, Member
 from shared.store.folders import FolderStore, Reason
 
 FIRST_WAIT = timedelta(minutes=5)
@@ -21,15 +22,38 @@ _NOT_SLIDES = (
     "@eadir",
     "#recycle",
 )
-# Files of these kinds lie beside a folder of their own name, which holds the rest of the slide.
-_WITH_FOLDER = ".mrxs"
 
 
 class Look(NamedTuple):
-    """What tells a file from what it was before: bytes, and nanoseconds since 1970."""
+    """What tells a slide from what it was before: bytes, nanoseconds since 1970, the signature of several files."""
 
     size: int
     mtime_ns: int
+    signature: str | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a scan has found out about the slide at one path besides its look: see `Entry`.
+
+    `lacks` says in a sentence or two which files of it are missing, if any are.
+    """
+
+    members: tuple[Member, ...] = ()
+    series: str | None = None
+    index: str | None = None
+    lacks: str | None = None
+
+
+def signature(members: Sequence[Member]) -> str:
+    """What tells these files, with their sizes and times, from any others."""
+    said = sorted(f"{member.path}\0{member.size}\0{member.mtime_ns}" for member in members)
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:32]
+
+
+def seen(entry: Entry) -> Look:
+    """How the entry's slide looked when it was last looked at."""
+    return Look(entry.size, entry.mtime_ns, entry.signature)
 
 
 class Aside(NamedTuple):
@@ -78,11 +102,6 @@ def is_temporary(name: str) -> bool:
     return folded.startswith((".", "~$")) or folded.endswith(_TEMPORARY) or folded in _NOT_SLIDES
 
 
-def part_of_slide(folder: str, files: Sequence[str] | set[str]) -> bool:
-    """Whether the folder of this name belongs to one of the files beside it."""
-    return folder + _WITH_FOLDER in files
-
-
 def parts(folder: str) -> tuple[str, ...]:
     """The names on the way to a folder. Sorted by it, folders come in the order in which a scan walks them."""
     return tuple(folder.split("/")) if folder else ()
@@ -97,47 +116,60 @@ def beneath(folder: str, above: str) -> bool:
 class Step:
     """What to do about a known entry. `set` holds the fields that change; what is forgotten is deleted instead."""
 
-    kind: Literal["changed", "due", "vanished", "back", "forgotten"]
+    kind: Literal["changed", "due", "vanished", "back", "forgotten", "learned"]
     set: dict[str, Any]
 
 
-def fresh(store: str, path: str, look: Look, *, token: str, now: datetime, run: str) -> Entry:
-    """The entry of a file that was never seen before."""
+def fresh(store: str, path: str, look: Look, unit: Unit | None, *, token: str, now: datetime, run: str) -> Entry:
+    """The entry of a slide that was never seen before."""
     folder, _, name = path.rpartition("/")
     return Entry(
         id=EntryId(store=store, path=path),
         folder=folder,
         name=name,
         token=token,
-        size=look.size,
-        mtime_ns=look.mtime_ns,
         looked=now,
-        reason="unstable",
         found_by=run,
         found="new",
+        **_as_seen(look, unit or Unit()),
     )
 
 
-def step(entry: Entry, look: Look | None, *, now: datetime, stable: timedelta, run: str) -> Step | None:
-    """What becomes of an entry whose file looks like this now, or is gone; None if all is as it was.
+def _as_seen(look: Look, unit: Unit) -> dict[str, Any]:
+    """What an entry says of a slide that waits until it has looked the same for a while, or until it is whole."""
+    return {
+        **look._asdict(),
+        "members": unit.members,
+        "series": unit.series,
+        "index": unit.index,
+        "reason": "incomplete" if unit.lacks else "unstable",
+        "detail": unit.lacks,
+    }
 
-    A file is due for import when it has looked the same for `stable`.
+
+def step(
+    entry: Entry, look: Look | None, unit: Unit | None = None, *, now: datetime, stable: timedelta, run: str
+) -> Step | None:
+    """What becomes of an entry whose slide looks like this now, or is gone; None if all is as it was.
+
+    A slide is due for import when it has looked the same for `stable` and lacks nothing.
     """
     if look is None:
         return _gone(entry, now, run)
-    changed = look != (entry.size, entry.mtime_ns)
+    unit = unit or Unit()
+    changed = look != seen(entry)
+    if entry.state == "waiting" and entry.looked > now:
+        # It was looked at before the clock was set back.
+        changed = True
     # From the beginning: what was tried in vain before was tried with another file.
     anew = {
         "state": "waiting",
-        "size": look.size,
-        "mtime_ns": look.mtime_ns,
         "looked": now,
         "digest": None,
         "claim": None,
-        "reason": "unstable",
-        "detail": None,
         "tries": 0,
         "next_try": None,
+        **_as_seen(look, unit),
     }
     if entry.vanished is not None:
         again: dict[str, Any] = {"vanished": None, "found_by": run, "found": "back"}
@@ -148,8 +180,10 @@ def step(entry: Entry, look: Look | None, *, now: datetime, stable: timedelta, r
         return Step("back", again if entry.state == "imported" and not changed else {**again, **anew})
     if changed:
         return Step("changed", anew)
-    if entry.state == "waiting" and now - entry.looked >= stable:
-        return Step("due", {"state": "due", "reason": None, "detail": None})
+    if entry.state == "waiting" and entry.reason != "incomplete" and now - entry.looked >= stable:
+        return Step("due", {"state": "due", "series": unit.series, "reason": None, "detail": None})
+    if unit.series != entry.series:
+        return Step("learned", {"series": unit.series})
     return None
 
 
@@ -167,6 +201,7 @@ def unchanged(entry: Entry) -> dict[str, Any]:
         "state": entry.state,
         "size": entry.size,
         "mtime_ns": entry.mtime_ns,
+        "signature": entry.signature,
         "looked": entry.looked,
         "vanished": entry.vanished,
         "image": entry.image,

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.sync.core import LONGEST_WAIT
 from services.sync.expiry import expire
+from services.sync.missed import forget_what_is_to_come, mark_missed
 from services.sync.runs import begin, end, finish, forget, waiting
 from shared.blobs import Blobs
 from shared.blobs.seal import relay
@@ -39,18 +40,20 @@ class TickHandler:
         """Does the tick once, however often and by however many it is delivered; returns the scans to do."""
         id = event.due.isoformat()
         started = self._clock.now()
-        new = Tick(id=id, store=event.store, started=started)
+        await forget_what_is_to_come(store, self._clock)
+        new = Tick.at(event.due, store=event.store, interval=event.interval, started=started)
         await store.ticks.insert(new)
         tick = await store.ticks.get(id) or new
         if tick.done:
             return list(await waiting(store, tick, database=event.database))
         scans = await begin(store, tick, event.due, database=event.database, clock=self._clock)
+        missed = await mark_missed(store, event, self._clock)
         report = await self._keep_house(event.database, store, blobs, tiles)
+        report["missed"] = missed
         ended = self._clock.now()
         report["seconds"] = round((ended - started).total_seconds(), 3)
-        await store.ticks.update(
-            id, when={"done": False}, set={"done": True, "started": started, "ended": ended, "report": report}
-        )
+        done = {"done": True, "missed": False, "started": started, "ended": ended, "report": report}
+        await store.ticks.update(id, when={"done": False}, set=done)
         return scans
 
     async def _keep_house(self, database: str, store: Store, blobs: Blobs, tiles: Tiles) -> dict[str, Any]:
@@ -86,7 +89,7 @@ async def tick_failed(event: SyncTick, reason: str, remedy: str, *, store: Store
     await store.ticks.update(
         event.due.isoformat(),
         when={"done": False},
-        set={"done": True, "report": {"error": reason, "remedy": remedy}},
+        set={"done": True, "missed": False, "report": {"error": reason, "remedy": remedy}},
     )
     return []
 

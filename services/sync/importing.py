@@ -6,17 +6,20 @@ records on the entry what came of it, and ends the run if it was its last.
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
 from services.sync.comparing import copies_are_due
-from services.sync.copying import Copying, Differs, Turn, Unfinished
-from services.sync.core import Look, source_of, wait
+from services.sync.copying import Copying, Differs, Source, Turn, Unfinished
+from services.sync.core import seen, source_of, wait
 from services.sync.metrics import Imports
 from services.sync.pacing import Pace
+from services.sync.packed import Files, Packed
 from services.sync.runs import finish
 from services.sync.taking import Bounds, Changing, NoRoom, NotNow, Taking
-from services.sync.walking import NoFile, Opened, opened
+from services.sync.walking import NoFile, opened
 from shared.blobs import Blobs
 from shared.bus import Bus
 from shared.clock import Clock
@@ -89,13 +92,13 @@ class _Import:
         """Brings the entry to an end, whichever; False if its turn is over before."""
         entry = self._entry
         try:
-            with opened(self._watched.root, entry.id.path) as file:
-                self._check(file)
-                self._digest = sha256 = self._digest or await self._read(file)
-                self._check(file)
-                # Of several files of one content one becomes an image before the next one is looked at.
+            async with self._opened() as source:
+                self._check(source)
+                self._digest = sha256 = self._digest or await self._read(source)
+                self._check(source)
+                # Of several slides of one content one becomes an image before the next one is looked at.
                 async with self._contents.setdefault(sha256, asyncio.Lock()):
-                    await self._decide(file, sha256)
+                    await self._decide(source, sha256)
         except Unfinished:
             return False
         except (Changing, Differs, NoFile, FileNotFoundError, NotADirectoryError) as error:
@@ -113,16 +116,33 @@ class _Import:
             await self._put_off("unreadable", f"{entry.id.path} can't be read: {_said(error)}.")
         return True
 
-    async def _read(self, file: Opened) -> str:
-        entry = self._entry
-        key = "|".join((entry.id.store, entry.id.path, str(entry.size), str(entry.mtime_ns)))
-        return await self._taking.copying.digest(key, file, entry.size, self._turn)
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Source]:
+        """The file, or several files as one; their CRCs are kept, so that they are read for them but once."""
+        entry, root = self._entry, self._watched.root
+        if not entry.members:
+            with opened(root, entry.id.path) as file:
+                yield file
+            return
+        files = Files(root, entry.members)
+        members = await self._taking.copying.checksums(self._key, files, self._turn)
+        if members != entry.members:
+            await self._store.entries.update(entry.id, when={"asked": self._run}, set={"members": members})
+        yield Packed(entry, Files(root, members))
 
-    def _check(self, file: Opened) -> None:
-        if file.look() != Look(self._entry.size, self._entry.mtime_ns):
+    async def _read(self, source: Source) -> str:
+        return await self._taking.copying.digest(self._key, source, self._entry.size, self._turn)
+
+    @property
+    def _key(self) -> str:
+        id, look = self._entry.id, seen(self._entry)
+        return "|".join((id.store, id.path, *map(str, look)))
+
+    def _check(self, source: Source) -> None:
+        if source.look() != seen(self._entry):
             raise Changing("It changed after it was looked at.")
 
-    async def _decide(self, file: Opened, sha256: str) -> None:
+    async def _decide(self, source: Source, sha256: str) -> None:
         entry, store = self._entry, self._store
         if entry.image is not None and entry.sha256 == sha256:
             await self._forget_origin()
@@ -132,7 +152,7 @@ class _Import:
         if entry.image is None and await self._known_otherwise(sha256):
             return
         await self._claim(sha256)
-        taken = await self._taking.take(self._watched, entry, file, sha256, self._turn)
+        taken = await self._taking.take(self._watched, entry, source, sha256, self._turn)
         if entry.sha256 is not None:
             await copies_are_due(store, self._watched.id, [entry.sha256])
         outcome: Outcome = "refused" if taken.refused else "new" if taken.version == 1 else "changed"

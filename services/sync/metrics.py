@@ -1,10 +1,10 @@
-"""What the sync service tells at `/metrics`: the last run of each store, and what this process has imported."""
+"""What the sync service tells at `/metrics`: ticks, the last run of each store, what this process has imported."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from shared.bus import Environment
 from shared.metrics import Family
-from shared.store import In, Store
+from shared.store import In, Less, Store
 from shared.store.entries import Outcome
 from shared.store.folders import FolderStore, Report
 
@@ -29,7 +29,7 @@ class Imports:
         self._bytes.add(size if outcome in ("new", "changed") else 0, about)
 
     async def families(self, environments: Mapping[str, Environment]) -> Sequence[Family]:
-        """These counts, and of each store of the served databases the last run that has ended, as its report says."""
+        """These counts, and of the served databases what ticks did, and each store's last run that has ended."""
         files = Family("slidemill_store_run_files", "gauge", "Files in the store's last run, by what it found or did.")
         skipped = Family(
             "slidemill_store_run_skipped", "gauge", "Files that the store's last run left aside, by reason."
@@ -37,7 +37,14 @@ class Imports:
         size = Family("slidemill_store_run_bytes", "gauge", "Bytes that the store's last run imported.")
         seconds = Family("slidemill_store_run_seconds", "gauge", "Seconds that the store's last run took.")
         ended = Family("slidemill_store_run_ended_seconds", "gauge", "When it ended: seconds since 1970.")
+        missed = Family("slidemill_ticks_missed", "gauge", "Ticks of the last 30 days that nobody did.")
+        ticked = Family("slidemill_tick_ended_seconds", "gauge", "When the newest tick was done: seconds since 1970.")
         for database, environment in environments.items():
+            ticks, done = environment.store.ticks, {"done": True, "missed": False, "order": Less(0)}
+            missed.set(await ticks.count({"done": False, "missed": True}), {"database": database})
+            for tick in await ticks.find(done, sort="order", limit=1):
+                if tick.ended is not None:
+                    ticked.set(tick.ended.timestamp(), {"database": database})
             async for store, report in _last_runs(environment.store):
                 about = {"database": database, "store": store.name or ""}
                 for count in _COUNTS:
@@ -48,7 +55,7 @@ class Imports:
                 if report.ended is not None:
                     seconds.set((report.ended - report.started).total_seconds(), about)
                     ended.set(report.ended.timestamp(), about)
-        return [files, skipped, size, seconds, ended, self._files, self._bytes]
+        return [missed, ticked, files, skipped, size, seconds, ended, self._files, self._bytes]
 
 
 async def _last_runs(store: Store) -> AsyncIterator[tuple[FolderStore, Report]]:

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.clock import Clock
+from services.sync.core import LONGEST_WAIT
+from shared.clock import SKEW, Clock
 from shared.events import Event, ScanStore
 from shared.store import Greater, In, Less, Store
-from shared.store.documents import Tick
-from shared.store.folders import Example, FolderStore, Report, report_id, report_order
+from shared.store.documents import Tick, newest_first
+from shared.store.folders import Example, FolderStore, Report, report_id
 
 GOING_ON = ("waiting", "scanning", "importing")
 KEPT = 100
 MOST_EXAMPLES = 20
 # Its message is lost, or whoever had it is dead: the broker itself gives back what a consumer holds for so long.
 STILL = timedelta(minutes=35)
-_SHOWN = 5
+SHOWN = 5
 _MOMENT = "%Y-%m-%d %H:%M:%S"
 
 
@@ -68,7 +69,7 @@ def _report(
         store=watched.id,
         tick=tick.id,
         name=watched.name or "",
-        order=report_order(due),
+        order=newest_first(due),
         due=due,
         started=now,
         updated=now,
@@ -135,9 +136,8 @@ async def _counts(store: Store, report: Report, now: datetime) -> dict[str, Any]
             skipped[named] = skipped.get(named, 0) + count
     examples = list(report.examples)
     for reason in skipped:
-        named_so = await store.entries.find(
-            {**present, "state": In(("due", "duplicate")), "reason": reason}, limit=_SHOWN
-        )
+        states_of = ("waiting",) if reason == "incomplete" else ("due", "duplicate")
+        named_so = await store.entries.find({**present, "state": In(states_of), "reason": reason}, limit=SHOWN)
         examples += [Example(path=e.id.path, reason=reason, detail=e.detail or e.id.path) for e in named_so]
     left = await store.entries.count({**present, "state": "due", "reason": None})
     note = f"{left:,} more files are due: the next runs take them in." if left else None
@@ -167,5 +167,7 @@ async def due_now(store: Store, watched: str, now: datetime, limit: int) -> list
     """The ids of entries that may be imported now, at most `limit`: what was never tried comes first."""
     due = {"_id.store": watched, "state": "due", "vanished": None, "asked": None}
     found = await store.entries.find({**due, "next_try": None}, limit=limit)
-    found += await store.entries.find({**due, "next_try": Less(now)}, limit=limit - len(found))
+    # What is dated further ahead was put off before a clock was set back.
+    for next_try in (Less(now), Greater(now + LONGEST_WAIT + SKEW)):
+        found += await store.entries.find({**due, "next_try": next_try}, limit=limit - len(found))
     return [entry.id for entry in found]

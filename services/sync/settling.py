@@ -6,6 +6,7 @@ looks every second for those that are. Dying anywhere costs the time until anoth
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from itertools import groupby
 from typing import NoReturn
@@ -13,10 +14,11 @@ from typing import NoReturn
 import structlog
 
 from services.sync.comparing import MOST_FILES
-from services.sync.core import Look, Rules, step, unchanged
-from services.sync.walking import look_at
+from services.sync.core import Look, Rules, Unit, step, unchanged
+from services.sync.units import gather
+from services.sync.walking import look_at, look_into
 from shared.bus import Bus, Environment, Message
-from shared.clock import Clock
+from shared.clock import SKEW, Clock
 from shared.errors import Unavailable
 from shared.events import ScanStore
 from shared.store import Change, Greater, Less, Store
@@ -30,25 +32,31 @@ ANNOUNCED = timedelta(minutes=1)
 log = structlog.get_logger()
 
 
-async def keep_looking(environments: Mapping[str, Environment], bus: Bus, clock: Clock) -> NoReturn:
-    """Announces second looks as they fall due, until it is cancelled."""
+async def keep_looking(
+    environments: Mapping[str, Environment], bus: Bus, clock: Clock, *, stable: timedelta
+) -> NoReturn:
+    """Announces second looks as they fall due, until it is cancelled. `stable` is how long files must look the same."""
     while True:
         for database, environment in environments.items():
             try:
-                await announce(environment.store, bus, database=database, clock=clock)
+                await announce(environment.store, bus, database=database, stable=stable, clock=clock)
             except Unavailable as error:
                 log.warning("second looks are not announced yet", database=database, error=str(error))
         await clock.sleep(PAUSE_SECONDS)
 
 
-async def announce(store: Store, bus: Bus, *, database: str, clock: Clock) -> int:
+async def announce(store: Store, bus: Bus, *, database: str, stable: timedelta, clock: Clock) -> int:
     """Announces the second looks that are due; returns how many. Of several that try, one announces each."""
     now, announced = clock.now(), 0
-    for report in await store.reports.find({"again": Less(now)}):
-        if report.again is None or (report.updated >= report.again and now - report.updated < ANNOUNCED):
+    past = now - timedelta(milliseconds=1)
+    # What is dated further ahead was written before a clock was set back.
+    waiting = [*await store.reports.find({"again": Less(now)})]
+    waiting += await store.reports.find({"again": Greater(now + stable + SKEW)})
+    for report in waiting:
+        if report.again is None or report.again < report.updated <= now < report.updated + ANNOUNCED:
             continue
         mine = {"state": "scanning", "again": report.again, "updated": report.updated}
-        if await store.reports.update(report.id, when=mine, set={"updated": now}):
+        if await store.reports.update(report.id, when=mine, set={"again": min(report.again, past), "updated": now}):
             scan = ScanStore(database=database, time=report.due, store=report.store, run=report.id)
             await bus.publish([Message(scan)])
             announced += 1
@@ -82,15 +90,24 @@ async def look_again(
     """
     until = clock.now() + turn
     async for page in _pages(store, report):
-        looks = dict[str, Look]()
+        looks, units = dict[str, Look](), dict[str, Unit]()
         for folder, entries in groupby(page, key=lambda entry: entry.folder):
-            names = [entry.name for entry in entries]
-            looks |= await asyncio.to_thread(look_at, watched.root, folder, names, rules)
+            found = list(entries)
+            if any(entry.members or entry.series for entry in found):
+                # Another file of a slide may have come besides.
+                with suppress(OSError):
+                    listing = await asyncio.to_thread(look_into, watched.root, folder, rules)
+                    units |= await gather(store, watched.id, watched.root, listing, rules)
+                    looks |= listing.files
+            else:
+                names = [entry.name for entry in found]
+                looks |= await asyncio.to_thread(look_at, watched.root, folder, names, rules)
         now = clock.now()
         changes = []
         for entry in page:
             look = looks.get(entry.id.path)
-            taken = step(entry, look, now=now, stable=stable, run=report.id) if look is not None else None
+            unit = units.get(entry.id.path, Unit(series=entry.series))
+            taken = step(entry, look, unit, now=now, stable=stable, run=report.id) if look is not None else None
             if taken is not None:
                 changes.append(Change(entry.id, unchanged(entry), taken.set))
         await store.entries.amend(*changes)

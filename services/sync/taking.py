@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 
 from services.sync.copying import PIECE, Copying, Differs, Hashed, Source, Turn
-from services.sync.core import Look, session_title, source_of
+from services.sync.core import Look, seen, session_title, source_of
 from shared.blobs import Blobs, owner_of
 from shared.blobs.seal import announced, remove, seal
 from shared.bus import Bus, Message
@@ -66,7 +66,7 @@ class Bounds:
 
 
 def _upload_id(entry: Entry, sha256: str) -> uuid.UUID:
-    return uuid.uuid5(_IDS, "|".join((entry.token, sha256, str(entry.mtime_ns), entry.image or "")))
+    return uuid.uuid5(_IDS, "|".join((entry.token, sha256, *map(str, seen(entry)[1:]), entry.image or "")))
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Taking:
             await self._refuse(upload, head)
             return Taken(upload.image, upload.version, refused=True)
         if upload.state == "importing":
-            await self._prove(upload, source, Look(entry.size, entry.mtime_ns), sha256, turn)
+            await self._prove(upload, source, seen(entry), sha256, turn)
         fact = await seal(upload.id, store=self.store, blobs=self.blobs, database=self.database, clock=self.clock)
         if fact is not None:
             await self.bus.publish([Message(fact)])

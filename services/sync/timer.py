@@ -34,16 +34,28 @@ def due_tick(now: datetime, interval: int) -> datetime:
 async def keep_ticking(bus: Bus, *, databases: Iterable[str], interval: int, clock: Clock) -> NoReturn:
     """Publishes each tick once per database until it is cancelled; after a pause only the newest, never a burst.
 
-    A tick expires when the next one is due, so that those nobody took do not pile up.
+    A tick expires when the next one is due, so that those nobody took do not pile up. Once the clock was set by so
+    much that due times were left out or come again, each tick says since when it has run: none of those was missed.
     While the broker can't be reached it tries again every few seconds, with whichever tick is then due.
     """
     names = sorted(databases)
     published: datetime | None = None
+    since: datetime | None = None
+    before, elapsed_before = clock.now(), clock.elapsed()
     while True:
-        due = due_tick(clock.now(), interval)
+        now, elapsed = clock.now(), clock.elapsed()
+        due = due_tick(now, interval)
+        set_by = (now - before).total_seconds() - (elapsed - elapsed_before)
+        if abs(set_by) >= interval:
+            since = due
+            log.warning("the clock was set", seconds=round(set_by, 1), due=due.isoformat())
+        before, elapsed_before = now, elapsed
         if due != published:
             headers = expiring(due + timedelta(seconds=interval))
-            ticks = [Message(SyncTick(database=name, time=due, due=due), headers) for name in names]
+            ticks = [
+                Message(SyncTick(database=name, time=due, due=due, interval=interval, since=since), headers)
+                for name in names
+            ]
             try:
                 await bus.publish(ticks)
                 published = due

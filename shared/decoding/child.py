@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 from shared.decoding import arena, wire
 from shared.decoding.source import Source
 from shared.errors import Reject
+from shared.heap import give_back
 
 BATCH_BYTES = 2 * 2**20
+# About what the largest square takes. A picture's rows take more, and may be the last for long.
+_KEPT_BYTES = 128 * 2**20
 
 
 class Arenas(NamedTuple):
@@ -147,6 +150,7 @@ def serve(sock: socket.socket, arenas: Arenas) -> None:
                 service.send(wire.Broken(traceback.format_exc()))
             if isinstance(outcome, wire.OutOfMemory):
                 return
+            give_back(_KEPT_BYTES)
 
 
 def _run(call: wire.Call, service: Service, inputs: Inputs) -> wire.Done | wire.Refused | wire.Broken:

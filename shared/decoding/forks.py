@@ -11,10 +11,13 @@ from threading import Lock
 
 from shared.decoding import arena, wire
 from shared.decoding.decoder import Child
+from shared.decoding.limits import Limits
 from shared.errors import Unavailable
 
 _LOADING_SECONDS = 60.0
 _FATE_SECONDS = 5.0
+# The largest result by far is a batch of tiles, of 2 MiB.
+_RESULTS_BYTES = 256 * 2**20
 # Only what a decoder needs: a service's settings, and with them every credential, stay with the service.
 _KEPT_NAMES = frozenset({"HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV"})
 _KEPT_PREFIXES = ("LC_", "MALLOC_", "PYTHON", "VIPS_")
@@ -76,13 +79,16 @@ class ForkServer:
             reason = told.decode(errors="replace") or "its process ended"
             raise RuntimeError(f"decoders can't be started with {self._preload}: {reason}")
 
-    def spawn(self) -> Child:
-        """A new child. Raises `Unavailable` if this machine gives none just now."""
+    def spawn(self, writes: int = 0) -> Child:
+        """A new child, which `writes` files of up to so many bytes.
+
+        Raises `Unavailable` if this machine gives none just now.
+        """
         with self._lock:
             if self._closed:
                 raise Unavailable("the decoders are closed")
             try:
-                return self._spawn()
+                return self._spawn(writes)
             except (OSError, EOFError):
                 pass
             # Somebody ended the fork server, or it could not fork: it is cheap to start afresh.
@@ -90,11 +96,11 @@ class ForkServer:
             try:
                 self.launch()
                 self.wait_until_loaded()
-                return self._spawn()
+                return self._spawn(writes)
             except (OSError, EOFError, RuntimeError) as error:
                 raise Unavailable(f"no decoder process can be started on this machine ({error})") from error
 
-    def _spawn(self) -> Child:
+    def _spawn(self, writes: int) -> Child:
         if self._control is None:
             raise EOFError
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -104,7 +110,7 @@ class ForkServer:
         seen = arena.read_only(inputs)
         try:
             fds = [teller.fileno(), theirs.fileno(), seen, *halves]
-            socket.send_fds(self._control, [wire.NUMBER.pack(self._memory)], fds)
+            socket.send_fds(self._control, [Limits(self._memory, max(_RESULTS_BYTES, writes)).pack()], fds)
             teller.close()
             theirs.close()
             fate.settimeout(_FATE_SECONDS)

@@ -10,7 +10,6 @@ import gc
 import importlib
 import os
 import pkgutil
-import resource
 import select
 import signal
 import socket
@@ -21,11 +20,12 @@ from typing import NamedTuple
 
 from shared.decoding import wire
 from shared.decoding.child import Arenas, serve
+from shared.decoding.confinement import confine
+from shared.decoding.limits import PACKED_BYTES, Limits
 from shared.heap import keep_heap
 
 _REQUEST_FDS = 5
 _PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
 # One thread at a time makes most of what a decoder holds.
 _HEAPS = 1
 # The kernel should end a decoder, which is replaced in milliseconds, before it ends a service.
@@ -59,12 +59,12 @@ def main(control: socket.socket, preload: str) -> None:
     while True:
         for fd, _ in poll.poll():
             if fd == control.fileno():
-                request, fds, _, _ = socket.recv_fds(control, wire.NUMBER.size, _REQUEST_FDS)
+                request, fds, _, _ = socket.recv_fds(control, PACKED_BYTES, _REQUEST_FDS)
                 if len(fds) != _REQUEST_FDS:
                     for pidfd in living:
                         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                     return
-                born = _fork(control, living, wire.NUMBER.unpack(request)[0], fds)
+                born = _fork(control, living, Limits.unpack(request), fds)
                 if born is not None:
                     poll.register(born, select.POLLIN)
             else:
@@ -79,7 +79,7 @@ def _load(preload: str) -> None:
         importlib.import_module(f"{preload}.{found.name}")
 
 
-def _fork(control: socket.socket, living: dict[int, _Living], memory: int, fds: list[int]) -> int | None:
+def _fork(control: socket.socket, living: dict[int, _Living], limits: Limits, fds: list[int]) -> int | None:
     fate = socket.socket(fileno=fds[0])
     server = os.getpid()
     try:
@@ -90,7 +90,7 @@ def _fork(control: socket.socket, living: dict[int, _Living], memory: int, fds: 
         fate.close()
         return None
     if pid == 0:
-        _be_child(server, control, living, fate, memory, fds)
+        _be_child(server, control, living, fate, limits, fds)
     for fd in fds[1:]:
         os.close(fd)
     pidfd = os.pidfd_open(pid)
@@ -109,13 +109,12 @@ def _bury(pidfd: int, child: _Living) -> None:
 
 
 def _be_child(
-    server: int, control: socket.socket, living: dict[int, _Living], fate: socket.socket, memory: int, fds: list[int]
+    server: int, control: socket.socket, living: dict[int, _Living], fate: socket.socket, limits: Limits, fds: list[int]
 ) -> None:
     code = 1
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         if os.getppid() != server:
             return
         control.close()
@@ -126,8 +125,8 @@ def _be_child(
         with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:
             score.write(_OOM_SCORE)
         keep_heap(_HEAPS)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+        limits.apply()
+        confine()
         _, call, inputs, first, second = fds
         serve(socket.socket(fileno=call), Arenas(inputs, (first, second)))
         code = 0

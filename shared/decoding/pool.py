@@ -13,6 +13,10 @@ from shared.decoding.feeding import Feed, fed
 from shared.decoding.forks import ForkServer
 from shared.decoding.talk import Reader, Slot, Talk
 from shared.errors import DecoderDied
+from shared.heap import give_back
+
+# So long after the last call the service gives back the memory that it kept for the next.
+_REST_SECONDS = 2.0
 
 R = TypeVar("R")
 K = TypeVar("K")
@@ -32,6 +36,7 @@ class Decoders:
         self._slots = [Slot() for _ in range(children)]
         self._idle: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         self._threads = ThreadPoolExecutor(max_workers=children, thread_name_prefix="decoder")
+        self._rest: asyncio.TimerHandle | None = None
         self._feeders = ThreadPoolExecutor(max_workers=children, thread_name_prefix="feeder")
 
     async def __aenter__(self) -> Self:
@@ -65,19 +70,21 @@ class Decoders:
         reader: Reader | None = None,
         length: int | None = None,
         seconds: float = 60.0,
+        writes: int = 0,
     ) -> R:
         """Runs `function(*args)` in a child and returns what it returned: plain data or value classes of ours.
 
         With `inputs` the function gets a keyword `inputs` with read-only views of their bytes. With `reader`, called
         here with (offset, length) in bytes, it gets a keyword `source`: a seekable binary file, whose end is looked
-        for by reading unless `length` says it. `seconds` bounds the child's own time.
+        for by reading unless `length` says it. `seconds` bounds the child's own time. A function that `writes` files
+        of up to so many bytes each gets a child of its own.
 
         Raises `Reject` as the function did, RuntimeError with the traceback for anything else it raised, `DecoderDied`
         if the child did not survive it, and whatever `reader` raised.
         """
         call = _call_of(function, args, False, inputs, reader, length, None)
         slot = await self._idle.get()
-        with self._talk(slot, call, inputs or (), reader, seconds) as talk:
+        with self._talk(slot, call, inputs or (), reader, seconds, writes) as talk:
             reply = await talk.next()
             if isinstance(reply, wire.Done):
                 result: R = reply.value
@@ -93,6 +100,7 @@ class Decoders:
         length: int | None = None,
         feed: Feed | None = None,
         seconds: float = 60.0,
+        writes: int = 0,
     ) -> AsyncGenerator[list[tuple[K, bytes]], None]:
         """Runs a generator of (key, bytes) in a child and yields its results in order, in batches of a few MiB.
 
@@ -106,7 +114,7 @@ class Decoders:
         """
         call = _call_of(function, args, True, inputs, reader, length, feed)
         slot = await self._idle.get()
-        with self._talk(slot, call, inputs or (), reader, seconds) as talk:
+        with self._talk(slot, call, inputs or (), reader, seconds, writes) as talk:
             async with fed(feed, self._feeders) as talk.feed:
                 while not isinstance(reply := await talk.next(), wire.Done):
                     yield reply
@@ -119,15 +127,20 @@ class Decoders:
         inputs: Sequence[Buffer],
         reader: Reader | None,
         seconds: float,
+        writes: int,
     ) -> Iterator[Talk]:
-        talk = Talk(slot, call, inputs, reader, seconds, self._server, self._threads)
+        if self._rest is not None:
+            self._rest.cancel()
+        talk = Talk(slot, call, inputs, reader, seconds, writes, self._server, self._threads)
         loop = asyncio.get_running_loop()
         try:
             yield talk
         finally:
-            if talk.ended and slot.child is not None and slot.child.calls < self._units:
+            if talk.ended and slot.child is not None and slot.child.calls < self._units and not writes:
                 slot.child.rest()
                 self._idle.put_nowait(slot)
+                if self._idle.qsize() == len(self._slots):
+                    self._rest = loop.call_later(_REST_SECONDS, give_back)
             else:
                 # Nothing here may wait: the slot comes back by itself when its thread has seen the child's end.
                 talk.abandon()

@@ -45,6 +45,7 @@ class Talk:
         inputs: Sequence[Buffer],
         reader: Reader | None,
         seconds: float,
+        writes: int,
         server: ForkServer,
         threads: ThreadPoolExecutor,
     ) -> None:
@@ -56,6 +57,7 @@ class Talk:
         self._inputs = inputs
         self._reader = reader
         self._seconds = seconds
+        self._writes = writes
         self._computed = 0.0
         self._reading = 0.0
         self._server = server
@@ -93,11 +95,11 @@ class Talk:
 
     def _blocking(self, answer: wire.Answer | None) -> Reply:
         child = self._slot.child
-        if child is not None and self._call is not None and not child.alive():
+        if child is not None and self._call is not None and (self._writes or not child.alive()):
             self._slot.clear()
             child = None
         if child is None:
-            child = self._slot.child = self._server.spawn()
+            child = self._slot.child = self._server.spawn(self._writes)
             if self._abandoned:
                 child.kill()
         started = monotonic()

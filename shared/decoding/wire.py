@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-# Between a service and its fork server: a memory limit one way; a process id, then an exit status the other way.
+# What a fork server tells its service of a child: a process id, then an exit status.
 NUMBER = struct.Struct("<q")
 LOADED = b"loaded"
 

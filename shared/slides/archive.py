@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from shared.errors import Reject
 from shared.slides import companions
-from shared.slides.dicom import series_of
+from shared.slides.dicom import is_of_slide, series_of
 from shared.slides.sniff import Kind, sniff
 from shared.slides.zip_entries import check_directory, checked
 
@@ -94,7 +94,7 @@ def _too_large(name: str, budget: int) -> Reject:
 
 
 def _inside(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], name: str, budget: int) -> Inside:
-    """Finds the one slide. A note or a list that lies beside it is no slide and is left out."""
+    """Finds the one slide. A note, a list or a report that lies beside it is no slide and is left out."""
     indexes: dict[str, str] = {}
     for entry in entries:
         index = companions.index_of(entry)
@@ -106,10 +106,14 @@ def _inside(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], na
     series: dict[str, str] = {}
     for entry, info in entries.items():
         kind = None if entry in taken else sniff(_start(archive, info, HEAD_BYTES), entry)
+        if kind == "dicom":
+            head = _start(archive, info, SERIES_BYTES)
+            if not is_of_slide(head):
+                continue
+            if (found := series_of(head)) is not None:
+                series[entry] = found
         if kind is not None and kind != "zip":
             kinds[entry] = kind
-            if kind == "dicom" and (found := series_of(_start(archive, info, SERIES_BYTES))) is not None:
-                series[entry] = found
     slides = of_indexes + companions.group(kinds, {}, series)
     if not slides:
         there = ", ".join(sorted(entries)[:3]) or "nothing"

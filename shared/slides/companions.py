@@ -59,6 +59,14 @@ def group(names: Iterable[str], indexes: Mapping[str, str], series: Mapping[str,
     return sorted(slides, key=lambda slide: slide.main)
 
 
+def essence(text: str, main: str) -> str:
+    """The index of the slide `main` cut down to what `group` takes from it."""
+    stated = _stated(text, main)
+    if main.lower().endswith(MIRAX):
+        return "\n".join(["[DATAFILE]", *(f"FILE_{n} = {name}" for n, (name, _) in enumerate(stated))])
+    return "\n".join(f"{'ImageFile' if needed else 'OptimisationFile'} = {name}" for name, needed in stated)
+
+
 def refusal(slide: Slide) -> tuple[str, str] | None:
     """(reason, remedy) where a slide lacks files, or None."""
     if not slide.missing:

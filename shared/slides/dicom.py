@@ -113,15 +113,25 @@ def describe(source: BinaryIO, length: int, name: str) -> DicomSlide:
 
 def series_of(head: bytes) -> str | None:
     """The SeriesInstanceUID of a DICOM file that starts with `head`, if that reaches so far."""
+    return text(_beginning(head), _SERIES) or None
+
+
+def is_of_slide(head: bytes) -> bool:
+    """Whether a DICOM file that starts with `head` is a part of a slide: no report, and no directory of a disc."""
+    return text(_beginning(head), _CLASS) == _WHOLE_SLIDE
+
+
+def _beginning(head: bytes) -> Dataset:
     dataset: Dataset = {}
     reader = Reader(io.BytesIO(head), len(head))
     try:
         reader.header(dataset)
     except (Damaged, Truncated):
+        # As far as it could be read.
         pass
     finally:
         reader.close()
-    return text(dataset, _SERIES) or None
+    return dataset
 
 
 def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:

@@ -42,7 +42,10 @@ def check_directory(file: BinaryIO, name: str) -> None:
     *_, count, size, _, _ = _END.unpack_from(tail, at)
     before = at - _LOCATOR_BYTES
     if before >= _END64.size and tail[before : before + 4] == b"PK\x06\x07":
-        *_, count, size, _ = _END64.unpack_from(tail, before - _END64.size)
+        kind, *_, count64, size64, _ = _END64.unpack_from(tail, before - _END64.size)
+        # Else it is no such record, and whoever reads the directory goes by the other one.
+        if kind == b"PK\x06\x06":
+            count, size = count64, size64
     if count > MOST_ENTRIES or size > MOST_DIRECTORY_BYTES:
         raise _too_many(name)
 

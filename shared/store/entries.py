@@ -22,8 +22,26 @@ class EntryId(BaseModel):
     path: str
 
 
+class Member(BaseModel):
+    """One of the files of a slide that has several: its path below the root, bytes, nanoseconds since 1970.
+
+    `crc` is the CRC-32 of its bytes, once they were read.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    size: int
+    mtime_ns: int
+    crc: int | None = None
+
+
 class Entry(Document):
-    """One file as the last scan saw it, and what was made of it.
+    """One slide as the last scan saw it, and what was made of it: a file, or the `members` of a slide of several.
+
+    Of several files `size` is that of the zip that they make, `mtime_ns` the latest, and `signature` tells their names,
+    sizes and times from others. `series` is the DICOM series of the file or files, empty where that was looked for in
+    vain, and `index` the part of the slide's index that says which files belong to it.
 
     `folder` is the part of the path before the last `/`, empty at the root. `size` is in bytes, `mtime_ns` in
     nanoseconds since 1970; `looked` is when the file was first seen with both, `digest` the SHA-256 of what was read of
@@ -42,6 +60,10 @@ class Entry(Document):
     token: str
     size: int
     mtime_ns: int
+    signature: str | None = None
+    members: tuple[Member, ...] = ()
+    series: str | None = None
+    index: str | None = None
     looked: datetime
     digest: str | None = None
     state: EntryState = "waiting"

@@ -57,7 +57,8 @@ def _order(value: Any) -> Any:
 
 
 def _comparable(stored: Any, limit: Any) -> bool:
-    numbers = (int, float)
+    # Whole numbers come in two sizes.
+    numbers = (int, bson.Int64, float)
     return type(stored) is type(limit) or (type(stored) in numbers and type(limit) in numbers)
 
 

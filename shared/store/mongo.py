@@ -54,7 +54,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _index("_id.image", "_id.version", "_id.stage", "done", "round", only={"done": False}),
     ],
     "audits": [_index("at"), _index("images")],
-    "ticks": [_index("started")],
+    "ticks": [_index("started"), _index("order", "_id"), _index("done", "missed", "order", "_id")],
     "tombstones": [_index("due")],
     "stores": [_index("name", unique=True, only={"name": {"$type": "string"}}), _index("created", "_id")],
     "entries": [

@@ -161,7 +161,40 @@ def fold(
 
     `positions` and `inputs` are the square's present tiles: JPEG files, or the roots (`raw`) of the round before.
     """
-    yield from half_square(rect, positions, geometry, raw, inputs).fold(recipe, climb)
+    if not raw and _all_blank(rect, geometry, climb, inputs):
+        yield from _fold_blank(rect, geometry, recipe, climb, _decode_half(inputs[0], positions[0], geometry.tile // 2))
+    else:
+        yield from half_square(rect, positions, geometry, raw, inputs).fold(recipe, climb)
+
+
+def _all_blank(rect: Rect, geometry: Geometry, climb: int, inputs: Sequence[memoryview]) -> bool:
+    """Whether every tile of the square is whole and the same blank one: of many slides half the squares are."""
+    tile = geometry.tile
+    last = Position(rect.level, rect.bottom - 1, rect.right - 1)
+    return (
+        len(inputs) == rect.tiles
+        and len(inputs[0]) <= BLANK_BYTES
+        and len(inputs[-1]) == len(inputs[0])
+        and geometry.tile_size(last) == (tile, tile)
+        and tile % 16 == 0
+        and rect.bottom - rect.top == rect.right - rect.left == 1 << climb
+        and len(set(map(bytes, inputs))) == 1
+    )
+
+
+def _fold_blank(rect: Rect, geometry: Geometry, recipe: Recipe, climb: int, half: Pixels) -> Iterator[Made]:
+    """As `Square.fold`, of a square whose tiles are all alike: one tile of each level is made."""
+    level = rect.level
+    for level in folded_levels(geometry, rect, climb):
+        pixels = np.tile(half, (2, 2, 1))
+        data = encode(pixels, recipe.quality, recipe.subsampling)
+        shift = level - rect.level
+        for row in range(rect.top >> shift, -(-rect.bottom >> shift)):
+            for col in range(rect.left >> shift, -(-rect.right >> shift)):
+                yield Position(level, row, col), data
+        half = halve(pixels, level + 1)
+    if level < geometry.levels - 1:
+        yield ROOT, half.tobytes()
 
 
 def half_square(

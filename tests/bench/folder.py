@@ -49,6 +49,7 @@ async def measure(url: str, place: Path, files: int) -> None:
         print(f"{what} scan of {files:,} files: {seconds:.1f} s, {_megabytes()} MB at most", flush=True)
 
     await scan("first")
+    await store.reports.delete({})
     # As after their import.
     imported = {"state": "imported", "reason": None, "image": "1" * 32, "sha256": "5" * 64}
     while page := await store.entries.find({"state": "waiting"}, limit=IN_ONE_FOLDER):

@@ -20,6 +20,7 @@ from typing import Any
 from pymongo import MongoClient
 
 from deploy.local.layout import DATABASE
+from services.dicer.folding import Turns
 from services.dicer.handler import Dicer
 from services.pyramid.handler import Pyramid
 from shared import stages
@@ -72,7 +73,7 @@ async def _work(
     blobs: MemoryBlobs,
     tiles: MemoryTiles,
 ) -> None:
-    turns = asyncio.Semaphore(2)
+    turns = Turns(1)
     dicer = Dicer(decoders=pool, clock=clock, quality=80, subsampling="420", worker="dicer", turns=turns)
     pyramid = Pyramid(decoders=pool, clock=clock, worker="pyramid")
     handlers: dict[type[Event], Any] = {

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from services.dicer import core, cutting, headers, planning
+from services.dicer.folding import Turns
 from services.pyramid import core as fold_core
 from shared.blobs import Blobs
 from shared.decoding import Decoders
@@ -134,7 +135,7 @@ async def _cut(blocks: Sequence[Any], version: Version, slide: Path, kept: _Kept
             blobs=cast(Blobs, _File(slide)),
             tiles=cast(Tiles, kept),
             decoders=cast(Decoders, _Inline(clock)),
-            turns=asyncio.Semaphore(1),
+            turns=Turns(1),
         )
 
 

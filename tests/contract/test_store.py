@@ -244,6 +244,7 @@ async def test_null_is_neither_less_nor_greater(store: Store) -> None:
     assert await store.versions.find({"length": Less(8)}) == [whole]
     assert await store.versions.find({"length": Greater(6)}) == [whole]
     assert await store.versions.find({"length": Greater("")}) == []
+    assert await store.versions.find({"length": Less(10**12)}) == [whole]
 
 
 async def test_a_value_that_looks_like_an_operator_is_a_value(store: Store) -> None:

@@ -1,15 +1,17 @@
 """Folder stores, reports and ticks over HTTP."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from services.upload.stores.models import ReportPage, StoreObject, StorePage, TickObject
+from services.upload.stores.models import ReportPage, StoreObject, StorePage, TickObject, TickPage
 from shared.bus.envelope import decode
 from shared.events import SyncTick
-from shared.store.folders import FolderStore, Report, report_id, report_order
+from shared.store.documents import Tick, newest_first
+from shared.store.folders import FolderStore, Report, report_id
 from tests.gateway.conftest import ANNA, Served
 
 STORE = {"name": "Scanner 1", "root": "/data/scanner/"}
@@ -32,7 +34,7 @@ async def put_report(gateway: Served, tick: SyncTick, **fields: Any) -> None:
     watched = (await gateway.store.stores.find({"name": "Scanner 1"}))[0]
     id = tick.due.isoformat()
     common = {"store": watched.id, "tick": id, "name": "Scanner 1", "due": tick.due, "updated": tick.due}
-    report = {**common, "started": tick.due, "order": report_order(tick.due), **fields}
+    report = {**common, "started": tick.due, "order": newest_first(tick.due), **fields}
     await gateway.store.reports.insert(Report(id=report_id(watched.id, id), **report))
 
 
@@ -84,6 +86,39 @@ async def test_no_file_is_in_two_stores(gateway: Served, root: str) -> None:
     await add(gateway, name="other", root="/data/scanner 2")
 
 
+@pytest.mark.parametrize("roots", [["/data/a"] * 8, ["/data", "/data/a", "/data/a/b", "/data/b", "/"]])
+async def test_of_stores_that_are_added_at_once_for_one_folder_one_is_made(gateway: Served, roots: list[str]) -> None:
+    """Each of the others is told whose folder it is."""
+    asked = [
+        gateway.ask("POST", "/api/v1/stores", json={"name": f"Scanner {n}", "root": root})
+        for n, root in enumerate(roots)
+    ]
+
+    answers = await asyncio.gather(*asked)
+
+    kept = [store.root for store in await gateway.store.stores.find({"state": "active"})]
+    made = [answer.json["root"] for answer in answers if answer.status == 201]
+    assert sorted(made) == sorted(kept)
+    assert made
+    for root in kept:
+        assert [root] == [other for other in kept if f"{other}/".startswith(f"{root.rstrip('/')}/")]
+    for answer in answers:
+        if answer.status != 201:
+            assert (answer.status, "watches" in answer.json["detail"]) == (409, True), answer.text
+    assert len(kept) == await gateway.store.stores.count({})
+
+
+async def test_a_store_that_is_resumed_takes_its_folder_as_it_is(gateway: Served) -> None:
+    await add(gateway)
+    (watched,) = await gateway.store.stores.find({})
+    await gateway.store.stores.update(watched.id, set={"found": "mount"})
+
+    for state, found in (("active", "mount"), ("paused", None), ("active", None)):
+        await gateway.ask("PATCH", "/api/v1/stores/Scanner%201", json={"state": state})
+        (watched,) = await gateway.store.stores.find({})
+        assert (state, found) == (watched.state, watched.found)
+
+
 async def test_only_administrators_see_stores_and_make_ticks(gateway: Served) -> None:
     await add(gateway)
 
@@ -95,6 +130,7 @@ async def test_only_administrators_see_stores_and_make_ticks(gateway: Served) ->
         ("DELETE", "/stores/Scanner%201"),
         ("GET", "/stores/Scanner%201/reports"),
         ("POST", "/ticks"),
+        ("GET", "/ticks"),
         ("GET", "/ticks/2026-01-01T00:00:00.000Z"),
     ):
         assert (await gateway.ask(method, f"/api/v1{path}", ANNA)).status == 403, (method, path)
@@ -125,6 +161,29 @@ async def test_a_tick_is_published_and_done_once_its_runs_are(gateway: Served) -
     assert (told["reports"][0]["seen"], told["reports"][0]["seconds"]) == (3, 3.0)
     listed = await gateway.ask("GET", "/api/v1/stores/Scanner%201")
     assert listed.json["last"] == told["reports"][0]
+
+
+async def test_ticks_are_listed_the_newest_first_and_those_that_nobody_did_on_their_own(gateway: Served) -> None:
+    await add(gateway)
+    asked = (await gateway.ask("POST", "/api/v1/ticks", json={"store": "Scanner 1"})).json
+    event = await ticked(gateway)
+    await put_report(gateway, event, state="importing", seen=3)
+    for minutes, missed in ((-5, False), (-15, True), (-10, True)):
+        due = event.due + timedelta(minutes=minutes)
+        tick = Tick.at(due, started=due, interval=300, missed=missed, done=not missed, report={"missed": 2})
+        await gateway.store.ticks.insert(tick)
+
+    listed = (await gateway.ask("GET", "/api/v1/ticks?limit=3")).json
+    rest = (await gateway.ask("GET", f"/api/v1/ticks?cursor={listed['next']}")).json
+    missed = (await gateway.ask("GET", "/api/v1/ticks?missed=true")).json
+
+    TickPage.model_validate(listed)
+    items = [*listed["items"], *rest["items"]]
+    assert (items[0]["tick"], items[0]["store"], items[0]["reports"][0]["seen"]) == (asked["tick"], "Scanner 1", 3)
+    assert [item["state"] for item in items] == ["running", "done", "missed", "missed"]
+    assert items[1]["housekeeping"] == {"missed": 2}
+    assert sorted(items, key=lambda item: str(item["tick"]), reverse=True) == items
+    assert (rest["next"], missed["items"]) == (None, items[2:])
 
 
 async def test_a_tick_of_a_store_that_is_not_there_is_refused(gateway: Served) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from services.dicer.folding import Turns
 from services.dicer.handler import Dicer
 from services.pyramid.handler import Pyramid
 from shared import stages
@@ -98,7 +99,7 @@ class Mill:
             quality=80,
             subsampling="420",
             worker="dicer",
-            turns=asyncio.Semaphore(3),
+            turns=Turns(2),
             block_bytes=self.block_bytes,
             unpacked_bytes=self.unpacked_bytes,
         )

@@ -193,6 +193,24 @@ def test_encoded_levels_are_as_good_as_those_of_dzsave(tmp_path: Path) -> None:
             assert ours >= noise_ratio(peer, exact) - 0.05, f"level {level}"
 
 
+@pytest.mark.parametrize(("size", "climb"), [(4096, 4), (2048, 3), (9000, 3)])
+def test_squares_of_one_blank_tile_are_folded_as_any_other(size: int, climb: int) -> None:
+    geometry = Geometry(width=size, height=size, tile=256)
+    glass = np.full((256, 256, 3), (241, 240, 242), np.uint8)
+    glass[::2, ::3] = (239, 243, 240)
+    data = memoryview(simplejpeg.encode_jpeg(glass, quality=80, colorsubsampling="420", fastdct=False))
+    side = 1 << climb
+    rect = Rect(level=0, top=side * (size > 4096), left=0, bottom=side * (1 + (size > 4096)), right=side)
+    positions = list(rect.positions())
+    inputs = [data] * len(positions)
+
+    quickly = list(pixels.fold(rect, positions, geometry, RECIPE, climb, False, inputs=inputs))
+
+    assert len(data) <= pixels.BLANK_BYTES
+    assert quickly == list(pixels.half_square(rect, positions, geometry, False, inputs).fold(RECIPE, climb))
+    assert (quickly[-1][0] == pixels.ROOT) == (size == 9000)
+
+
 def _encoded(image: Pixels, quality: int, reference: Means) -> tuple[int, float]:
     """Bytes and PSNR of a level encoded in tiles."""
     decoded = np.zeros_like(image)

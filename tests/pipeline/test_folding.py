@@ -1,5 +1,6 @@
 """The dicer folds what it cuts: the pyramid is the one that the pyramid service would make of the stored tiles."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -22,15 +23,15 @@ from shared.tiles.keys import tile_key
 from shared.tiles.pixels import halve
 from tests.crashing import Crash
 from tests.pipeline.mill import Mill
-from tests.slides import vendors
 from tests.slides.aperio import write_svs
 from tests.slides.jpeg2000 import write_jpeg2000_svs
+from tests.slides.ndpi import write_ndpi
 from tests.slides.plain import picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 IMAGE = "ab" * 16
-# Strips of squares are no larger than the first, and larger than the second.
+# Strips of squares have fewer bytes than the first, single squares more than the second.
 FOLDS, FOLDS_NOT = 2**25, 1000
 
 
@@ -42,7 +43,7 @@ async def decoders() -> AsyncIterator[Decoders]:
 
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A slide of two strips of three squares each, of which one has no tile at all."""
+    """A slide of four strips of six squares each, of which four have no tile at all."""
     path = tmp_path_factory.mktemp("slides") / "slide.svs"
     gone = {(row, col) for row in range(16) for col in range(16)}
     write_svs(path, 5200, 3500, tile=128, sparse=gone | {(9, 33), (27, 40)})
@@ -76,18 +77,37 @@ async def test_copied_slides_come_out_byte_for_byte_as_folded_from_the_stored_ti
 ) -> None:
     path = tmp_path / "slide.svs"
     write_svs(path, width, height, tile=tile, sparse=sparse)
-    mills = [Mill(decoders, tmp_path / str(most), block_bytes=most) for most in (FOLDS, FOLDS_NOT)]
-    for mill in mills:
+    fusing, apart = (
+        Mill(decoders, tmp_path / "1", block_bytes=FOLDS),
+        Mill(decoders, tmp_path / "2", block_bytes=FOLDS_NOT),
+    )
+    for mill in (fusing, apart):
         await mill.upload(path, IMAGE)
         await mill.run()
 
-    fused, apart = [await mill.version(IMAGE) for mill in mills]
+    fused, expected = await fusing.version(IMAGE), await apart.version(IMAGE)
     assert fused.climb is not None
-    assert apart.climb is None
-    assert fused.state == apart.state == "ready"
-    assert await mills[0].stored(IMAGE) == await mills[1].stored(IMAGE)
-    assert (fused.stored, fused.sparse) == (apart.stored, apart.sparse)
-    assert fused.stages.fold.done == fused.stages.fold.total == apart.stages.fold.total
+    assert expected.climb is None
+    assert fused.state == expected.state == "ready"
+    assert await fusing.stored(IMAGE) == await apart.stored(IMAGE)
+    assert (fused.stored, fused.sparse) == (expected.stored, expected.sparse)
+    assert fused.stages.fold.done == fused.stages.fold.total == expected.stages.fold.total
+
+
+async def test_strips_that_hold_too_much_are_cut_in_spans_of_squares(
+    decoders: Decoders, slide: Path, tmp_path: Path
+) -> None:
+    spanning, apart = [Mill(decoders, tmp_path / str(most), block_bytes=most) for most in (400_000, FOLDS_NOT)]
+    for mill in (spanning, apart):
+        await diced(mill, slide)
+    blocks = await spanning.store.blocks.find({"_id.image": IMAGE, "_id.stage": "dice"})
+    assert 4 < len(blocks) < 24
+    for mill in (spanning, apart):
+        await mill.run()
+
+    assert (await spanning.version(IMAGE)).climb == 3
+    assert (await apart.version(IMAGE)).climb is None
+    assert await spanning.stored(IMAGE) == await apart.stored(IMAGE)
 
 
 async def test_what_was_folded_is_progress_when_the_pyramid_is_planned(
@@ -97,9 +117,9 @@ async def test_what_was_folded_is_progress_when_the_pyramid_is_planned(
     await diced(mill, slide)
     done = [block for block in await fold_blocks(mill)]
     assert {(block.round, block.done) for block in done} == {(0, True)}
-    assert len(done) == 2 * 3
+    assert len(done) == 4 * 6
     # What a square without tiles becomes is nothing.
-    assert [block.root is None for block in done].count(True) == 1
+    assert [block.root is None for block in done].count(True) == 4
 
     # Plans, and folds the one square of the roots.
     await mill.deliver_together()
@@ -118,13 +138,13 @@ async def test_a_square_that_was_not_recorded_is_folded_from_its_stored_tiles(
 
     mill = Mill(decoders, tmp_path / "mill", block_bytes=FOLDS)
     await diced(mill, slide)
-    for block in (await fold_blocks(mill))[1::2]:
+    for block in (await fold_blocks(mill))[5::6]:
         assert await mill.store.blocks.take(block.id) is not None
     sent = []
     while not mill.facts:
         sent += await mill.deliver_together()
 
-    assert sorted(event.block for event in sent if isinstance(event, FoldBlock)) == [1, 3, 5]
+    assert sorted(event.block for event in sent if isinstance(event, FoldBlock)) == [5, 11, 17, 23]
     assert (await mill.version(IMAGE)).state == "ready"
     assert await mill.stored(IMAGE) == await calm.stored(IMAGE)
 
@@ -152,7 +172,7 @@ async def test_a_crash_between_the_folded_squares_and_the_end_of_their_block_cha
     await mill.upload(slide, IMAGE)
     await mill.run()
 
-    assert crashes == 2
+    assert crashes == 4
     version, expected = await mill.version(IMAGE), await calm.version(IMAGE)
     assert version.state == "ready"
     assert version.stages.fold.done == expected.stages.fold.done
@@ -196,7 +216,7 @@ def shown(path: Path) -> np.ndarray:
     [
         (write_tiled, ".tiff", "vips-random"),
         (partial(write_jpeg2000_svs, width=2500, height=2309, tile=240), ".svs", "tiff-jpeg2000"),
-        (vendors.write_hamamatsu, ".ndpi", "openslide"),
+        (write_ndpi, ".ndpi", "openslide"),
     ],
 )
 async def test_levels_of_decoded_slides_are_made_of_pixels_that_were_never_encoded(
@@ -204,7 +224,7 @@ async def test_levels_of_decoded_slides_are_made_of_pixels_that_were_never_encod
 ) -> None:
     path = tmp_path / f"slide{suffix}"
     write(path)
-    mill = Mill(decoders, tmp_path / "scratch")
+    mill = Mill(decoders, tmp_path / "scratch", block_bytes=FOLDS)
     await mill.upload(path, IMAGE)
     await mill.run()
 
@@ -225,3 +245,32 @@ async def test_levels_of_decoded_slides_are_made_of_pixels_that_were_never_encod
             pixels = np.ascontiguousarray(level_pixels[y : y + tile, x : x + tile])
             expected = simplejpeg.encode_jpeg(pixels, quality=80, colorsubsampling="420", fastdct=False)
             assert await mill.tiles.get(tile_key(IMAGE, 1, Position(*position))) == expected
+
+
+async def test_a_worker_that_wakes_up_when_the_image_is_ready_leaves_nothing_behind(
+    decoders: Decoders, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mill = Mill(decoders, tmp_path, block_bytes=FOLDS)
+    await mill.upload(slide, IMAGE)
+    blocks = await mill.deliver_together()
+    assert len(blocks) > 1
+    insert = mill.store.blocks.insert
+    asleep, awake = asyncio.Event(), asyncio.Event()
+
+    async def insert_late(*documents: Block) -> int:
+        if not asleep.is_set():
+            asleep.set()
+            await awake.wait()
+        return await insert(*documents)
+
+    monkeypatch.setattr(mill.store.blocks, "insert", insert_late)
+    late = Mill(decoders, tmp_path / "late", block_bytes=FOLDS)
+    late.store, late.blobs, late.tiles, late.pending = mill.store, mill.blobs, mill.tiles, blocks[:1]
+    sleeper = asyncio.create_task(late.deliver_together())
+    await asyncio.wait_for(asleep.wait(), 30)
+    await mill.run()
+    assert (await mill.version(IMAGE)).state == "ready"
+    awake.set()
+
+    assert await asyncio.wait_for(sleeper, 30) == []
+    assert await mill.store.blocks.count({}) == 0

@@ -9,11 +9,16 @@ import openslide
 import pytest
 import pytest_asyncio
 
+from services.dicer import headers, pixels
 from shared.decoding import Decoders
+from shared.store.documents import Recipe
+from shared.tiles.geometry import Position, Rect
 from tests.pipeline.mill import Mill
-from tests.pipeline.viewing import seen, shown_by_openslide
-from tests.slides import vendors, zeiss
+from tests.pipeline.viewing import decoded, seen, shown_by_openslide
+from tests.slides import huron, vendors, zeiss
+from tests.slides.dicom import write_dicom
 from tests.slides.jpeg2000 import write_jpeg2000_svs
+from tests.slides.ndpi import MACRO, write_ndpi
 from tests.slides.ome import write_ome
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -37,20 +42,32 @@ SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
         "leica",
         "encoded",
     ),
-    "hamamatsu": (vendors.write_hamamatsu, ".ndpi", "hamamatsu", "encoded"),
-    "hamamatsu-restarts": (partial(vendors.write_hamamatsu, restart=32), ".ndpi", "hamamatsu", "encoded"),
-    "hamamatsu-420": (partial(vendors.write_hamamatsu, subsampling="4:2:0"), ".ndpi", "hamamatsu", "encoded"),
+    "hamamatsu": (write_ndpi, ".ndpi", "hamamatsu", "encoded"),
+    "hamamatsu-restarts": (partial(write_ndpi, restart=32), ".ndpi", "hamamatsu", "encoded"),
+    "hamamatsu-420": (partial(write_ndpi, subsampling="4:2:0"), ".ndpi", "hamamatsu", "encoded"),
     "hamamatsu-422-restarts": (
-        partial(vendors.write_hamamatsu, restart=16, subsampling="4:2:2"),
+        partial(write_ndpi, restart=16, subsampling="4:2:2"),
         ".ndpi",
         "hamamatsu",
         "encoded",
     ),
-    "hamamatsu-levels": (partial(vendors.write_hamamatsu, restart=32, levels=3), ".ndpi", "hamamatsu", "encoded"),
+    "hamamatsu-levels": (partial(write_ndpi, restart=32, levels=3), ".ndpi", "hamamatsu", "encoded"),
+    "dicom-fragments": (
+        partial(write_dicom, width=700, height=530, fragments=2),
+        ".dcm",
+        "dicom",
+        "encoded",
+    ),
     "trestle": (vendors.write_trestle, ".tif", "trestle", "copied"),
     "trestle-overlapping": (partial(vendors.write_trestle, overlap=16), ".tif", "trestle", "encoded"),
+    "huron": (huron.write_huron, ".tif", "huron", "copied"),
+    "argos": (huron.write_argos, ".avs", "argos", "copied"),
+    "argos-planes": (partial(huron.write_argos, planes=3), ".avs", "argos", "encoded"),
     "philips": (vendors.write_philips, ".tiff", "philips", "copied"),
     "philips-sparse": (partial(vendors.write_philips, sparse={1, 3, 6}), ".tiff", "philips", "copied"),
+    "sparse": (partial(vendors.write_sparse, compression="jpeg"), ".tif", "generic-tiff", "copied"),
+    "sparse-lzw": (partial(vendors.write_sparse, compression="lzw"), ".tif", "generic-tiff", "encoded"),
+    "sparse-not-compressed": (partial(vendors.write_sparse, compression=None), ".tif", "generic-tiff", "encoded"),
     "ome": (write_ome, ".ome.tiff", "generic-tiff", "copied"),
     "ome-deflate": (partial(write_ome, compression="zlib"), ".ome.tiff", "generic-tiff", "encoded"),
     "aperio-jpeg2000-ycbcr": (
@@ -160,8 +177,12 @@ async def test_what_a_zeiss_slide_says_of_itself_is_known(
         (zeiss.write_czi, ".czi", "macro", zeiss.MACRO),
         (partial(zeiss.write_czi, compression="jpegxr"), ".czi", "label", zeiss.LABEL),
         (partial(zeiss.write_czi, compression="jpegxr"), ".czi", "macro", zeiss.MACRO),
-        (vendors.write_hamamatsu, ".ndpi", "macro", (240, 120)),
+        (write_ndpi, ".ndpi", "macro", MACRO),
         (vendors.write_ventana, ".bif", "macro", (200, 300)),
+        (huron.write_huron, ".tif", "label", huron.LABEL),
+        (huron.write_huron, ".tif", "macro", huron.MACRO),
+        (huron.write_argos, ".avs", "macro", huron.MACRO),
+        (partial(huron.write_argos, planes=3), ".avs", "macro", huron.MACRO),
     ],
 )
 async def test_a_slides_label_and_macro_are_shown(
@@ -192,8 +213,18 @@ async def test_a_slides_label_and_macro_are_shown(
             "slide.ome.tif holds 2 planes or moments, of which only one could be shown.",
         ),
         (
+            partial(vendors.write_imagej, shape=(3, 1)),
+            "slide.tif",
+            "slide.tif holds 3 channels apart from each other, as of fluorescence.",
+        ),
+        (
+            partial(vendors.write_imagej, shape=(1, 4)),
+            "slide.tif",
+            "slide.tif holds 4 planes or moments, of which only one could be shown.",
+        ),
+        (
             # libjpeg looks at the blocks below for this chroma, where OpenSlide hands it one span between markers.
-            partial(vendors.write_hamamatsu, restart=16, subsampling="4:2:0"),
+            partial(write_ndpi, restart=16, subsampling="4:2:0"),
             "slide.ndpi",
             "The file slide.ndpi can't be read as a slide (Corrupt JPEG data: found marker 0xd9 instead of RST0).",
         ),
@@ -227,3 +258,35 @@ async def test_a_damaged_tile_of_a_zeiss_slide_is_named(decoders: Decoders, tmp_
     failure = (await mill.version(image)).failure
     assert failure is not None
     assert failure.reason.startswith("The tile in row 0, column 2 of the slide is damaged")
+
+
+async def test_ndpi_over_4_gb_is_cut_as_openslide_shows_it(decoders: Decoders, tmp_path: Path) -> None:
+    path = tmp_path / "slide.ndpi"
+    # Where nothing lies the file takes no room, but a copy of it in a store would.
+    write_ndpi(path, restart=32, levels=2, begin=2**32 + 4321)
+    expected = shown_by_openslide(path)
+    length = path.stat().st_size
+    assert length > 2**32
+    with path.open("rb") as file:
+
+        async def read(offset: int, size: int) -> bytes:
+            file.seek(offset)
+            return file.read(size)
+
+        header = await decoders.call(headers.find_in_tiff, length, path.name, reader=read, length=length, seconds=60)
+    assert header.reason == "Hamamatsu stores the whole slide as one JPEG image"
+    found = await decoders.call(
+        pixels.find_by_path, str(path), path.name, "tiff", header.layout["page"], header.reason, seconds=60
+    )
+    geometry = found.geometry
+    cols, rows = geometry.grid(0)
+    recipe = Recipe(revision=1, quality=80, subsampling="444", tile=geometry.tile)
+    shown = np.zeros_like(expected)
+    whole = Rect(level=0, top=0, left=0, bottom=rows, right=cols)
+    cutting = decoders.stream(pixels.cut_openslide, str(path), path.name, whole, geometry, recipe, None, seconds=60)
+    async for batch in cutting:
+        for position, tile in batch:
+            assert isinstance(position, Position)
+            y, x = position.row * geometry.tile, position.col * geometry.tile
+            shown[y : y + geometry.tile, x : x + geometry.tile] = decoded(tile)
+    assert np.abs(shown.astype(int) - expected).mean() < 2.4

@@ -5,6 +5,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -77,6 +78,8 @@ async def shown(mill: Mill, image: str) -> np.ndarray:
     [
         ("slide.mrxs", write_mirax, zipfile.ZIP_STORED, "mirax", JOINED),
         ("slide.mrxs", write_mirax, zipfile.ZIP_DEFLATED, "mirax", JOINED),
+        ("slide.mrxs", partial(write_mirax, form="PNG"), zipfile.ZIP_STORED, "mirax", JOINED),
+        ("slide.mrxs", partial(write_mirax, form="BMP24"), zipfile.ZIP_STORED, "mirax", JOINED),
         ("slide.vms", write_vms, zipfile.ZIP_STORED, "hamamatsu", JOINED),
         ("slide.vmu", write_vmu, zipfile.ZIP_DEFLATED, "hamamatsu", JOINED),
         ("a.dcm", write_series, zipfile.ZIP_DEFLATED, "dicom", "it came compressed in a zip"),
@@ -89,7 +92,17 @@ async def shown(mill: Mill, image: str) -> np.ndarray:
         ),
         ("slide.svs", write_slide, zipfile.ZIP_DEFLATED, "aperio", "it came compressed in a zip"),
     ],
-    ids=["mirax", "mirax deflated", "vms", "vmu", "series deflated", "series of jpeg 2000", "svs deflated"],
+    ids=[
+        "mirax",
+        "mirax deflated",
+        "mirax of png",
+        "mirax of bmp",
+        "vms",
+        "vmu",
+        "series deflated",
+        "series of jpeg 2000",
+        "svs deflated",
+    ],
 )
 async def test_a_zipped_slide_is_shown_as_openslide_shows_it(
     decoders: Decoders,

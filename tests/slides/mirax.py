@@ -36,21 +36,28 @@ _LAYERS = {
 }
 
 Positions = Literal["plain", "deflated", "none"]
+Form = Literal["JPEG", "PNG", "BMP24"]
 
 
 def write_mirax(
-    path: Path, *, positions: Positions = "plain", absent: Collection[tuple[int, int]] = ((1, 2),), files: int = 2
+    path: Path,
+    *,
+    positions: Positions = "plain",
+    absent: Collection[tuple[int, int]] = ((1, 2),),
+    files: int = 2,
+    form: Form = "JPEG",
 ) -> None:
     """Writes `path`, which ends in .mrxs, and its folder.
 
     `positions` is how the table of places is kept; with "none" every photograph lies where the overlap puts it.
-    `absent` lists (row, col) of photographs that are not there, `files` is how many data files hold the rest.
+    `absent` lists (row, col) of photographs that are not there, `files` is how many data files hold the rest,
+    `form` how the photographs are coded.
     """
     folder = path.with_suffix("")
     folder.mkdir(parents=True)
     places = _places(positions)
     data = _DataFiles(files)
-    hier = [[data.add(image, at) for at, image in level] for level in _levels(places, set(absent))]
+    hier = [[data.add(image, at) for at, image in level] for level in _levels(places, set(absent), form)]
     nonhier = []
     if positions != "none":
         table = b"".join(struct.pack("<Bii", 1, *places[key]) for key in sorted(places))
@@ -59,7 +66,7 @@ def write_mirax(
     (folder / "Index.dat").write_bytes(_index(hier, nonhier))
     for n, held in enumerate(data.held):
         (folder / f"Data{n:04}.dat").write_bytes(held)
-    (folder / "Slidedat.ini").write_bytes(b"\xef\xbb\xbf" + _slidedat(positions, files).encode())
+    (folder / "Slidedat.ini").write_bytes(b"\xef\xbb\xbf" + _slidedat(positions, files, form).encode())
     # The slide's own file is its preview.
     path.write_bytes(_jpeg(glass(300, 200)))
 
@@ -79,7 +86,7 @@ def _places(positions: Positions) -> dict[tuple[int, int], tuple[int, int]]:
 
 
 def _levels(
-    places: dict[tuple[int, int], tuple[int, int]], absent: Collection[tuple[int, int]]
+    places: dict[tuple[int, int], tuple[int, int]], absent: Collection[tuple[int, int]], form: Form
 ) -> Iterator[list[tuple[int, bytes]]]:
     """Each image of a level with its number: full resolution, then each photograph as one image of half its size."""
     width, height = _SIDE * IMAGE_WIDTH, _SIDE * IMAGE_HEIGHT
@@ -93,13 +100,13 @@ def _levels(
     yield [
         (
             (top + down) * across + left + right,
-            _jpeg(photograph[down * IMAGE_HEIGHT :, right * IMAGE_WIDTH :][:IMAGE_HEIGHT, :IMAGE_WIDTH]),
+            _coded(photograph[down * IMAGE_HEIGHT :, right * IMAGE_WIDTH :][:IMAGE_HEIGHT, :IMAGE_WIDTH], form),
         )
         for top, left, photograph in photographs
         for down in range(_SIDE)
         for right in range(_SIDE)
     ]
-    yield [(top * across + left, _jpeg(photograph[::2, ::2])) for top, left, photograph in photographs]
+    yield [(top * across + left, _coded(photograph[::2, ::2], form)) for top, left, photograph in photographs]
 
 
 class _DataFiles:
@@ -142,7 +149,7 @@ def _index(hier: list[list[tuple[int, ...]]], nonhier: list[tuple[int, ...]]) ->
     return bytes(index)
 
 
-def _slidedat(positions: Positions, files: int) -> str:
+def _slidedat(positions: Positions, files: int, form: Form) -> str:
     sections: dict[str, dict[str, object]] = {
         "GENERAL": {
             "SLIDE_VERSION": "01.02",
@@ -169,7 +176,7 @@ def _slidedat(positions: Positions, files: int) -> str:
             "OVERLAP_Y": OVERLAP >> level,
             "MICROMETER_PER_PIXEL_X": 0.25 * 2**level,
             "MICROMETER_PER_PIXEL_Y": 0.25 * 2**level,
-            "IMAGE_FORMAT": "JPEG",
+            "IMAGE_FORMAT": form,
             "IMAGE_FILL_COLOR_BGR": int.from_bytes(FILL.to_bytes(3, "big"), "little"),
             "DIGITIZER_WIDTH": IMAGE_WIDTH,
             "DIGITIZER_HEIGHT": IMAGE_HEIGHT,
@@ -195,6 +202,11 @@ def _slidedat(positions: Positions, files: int) -> str:
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:
+    return _coded(pixels, "JPEG")
+
+
+def _coded(pixels: np.ndarray, form: Form) -> bytes:
     held = BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(held, "JPEG", quality=90, subsampling=0)
+    options = {"quality": 90, "subsampling": 0} if form == "JPEG" else {}
+    Image.fromarray(np.ascontiguousarray(pixels)).save(held, form.removesuffix("24"), **options)
     return held.getvalue()

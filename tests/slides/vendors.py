@@ -1,14 +1,11 @@
 """Small slides as other scanners' TIFF files hold them, after OpenSlide's notes on each format."""
 
-import re
 from collections.abc import Collection, Iterator, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tifffile
-from PIL import Image
 
 WIDTH, HEIGHT, TILE = 700, 520, 256
 _SCN = "http://www.leica-microsystems.com/scn/2010/10/01"
@@ -69,47 +66,6 @@ def write_leica(path: Path, areas: Sequence[tuple[int, int]] = ((400_000, 400_00
             )
 
 
-def write_hamamatsu(path: Path, restart: int = 0, subsampling: str = "4:4:4", levels: int = 1) -> None:
-    """Hamamatsu NDPI: the whole slide as one JPEG, in one strip; so is each smaller level, and the macro.
-
-    With a `restart` the JPEG can be entered at each so many blocks, and a tag says where.
-    """
-    width, height = (4 * TILE, 2 * TILE) if restart else (WIDTH, HEIGHT)
-    full = glass(width, height)
-    pages = [(np.ascontiguousarray(full[:: 2**n, :: 2**n]), 20 / 2**n) for n in range(levels)]
-    with tifffile.TiffWriter(path) as writer:
-        # A lens of -1 stands for the macro.
-        for pixels, lens in [*pages, (glass(240, 120), -1.0)]:
-            jpeg = BytesIO()
-            picture = Image.fromarray(pixels)
-            picture.save(jpeg, "JPEG", quality=90, subsampling=subsampling, restart_marker_blocks=max(restart, 0))
-            data = jpeg.getvalue()
-            scan = data.index(b"\xff\xda") + 2
-            first = scan + int.from_bytes(data[scan : scan + 2], "big")
-            starts = [first, *(match.end() for match in re.compile(rb"\xff[\xd0-\xd7]").finditer(data, first))]
-            writer.write(
-                iter([data]),
-                shape=pixels.shape,
-                dtype="uint8",
-                rowsperstrip=pixels.shape[0],
-                photometric="ycbcr",
-                subsampling=(1, 1),
-                compression="jpeg",
-                resolution=(20000 * lens / 20, 20000 * lens / 20) if lens > 0 else (1, 1),
-                resolutionunit="CENTIMETER",
-                metadata=None,
-                extratags=[
-                    (65420, "I", 1, 1, True),
-                    (65421, "f", 1, lens, True),
-                    (65422, "i", 1, 0, True),
-                    (65423, "i", 1, 0, True),
-                    (65424, "i", 1, 0, True),
-                    (271, "s", 0, "Hamamatsu", True),
-                    *([(65426, "I", len(starts), tuple(starts), True)] if restart else []),
-                ],
-            )
-
-
 def write_trestle(path: Path, overlap: int = 0) -> None:
     """Trestle: tiled TIFF; with an overlap each tile repeats that many pixels of its neighbours."""
     with tifffile.TiffWriter(path) as writer:
@@ -166,6 +122,28 @@ def write_philips(path: Path, sparse: Collection[int] = ()) -> None:
                 subfiletype=n and 1,
                 metadata=None,
             )
+
+
+def write_imagej(path: Path, shape: tuple[int, int]) -> None:
+    """What ImageJ saves of so many channels and planes."""
+    channels, planes = shape
+    stack = np.broadcast_to(glass()[:, :, 0], (planes, channels, HEIGHT, WIDTH))
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "ZCYX"})
+
+
+def write_sparse(path: Path, compression: str | None, sparse: Collection[int] = (1, 4)) -> None:
+    """Tiled TIFF by no maker of scanners, without these tiles."""
+    pixels = glass()
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(
+            _tiled(pixels, sparse),
+            shape=pixels.shape,
+            dtype=np.uint8,
+            tile=(TILE, TILE),
+            photometric="rgb",
+            compression=compression,
+            metadata=None,
+        )
 
 
 def _tiled(pixels: np.ndarray, sparse: Collection[int]) -> Iterator[np.ndarray | None]:

@@ -20,7 +20,7 @@ from shared.store.documents import Tick
 from tests.sync.conftest import NOW, House, image_id
 
 HOUR = timedelta(hours=1)
-NOTHING = dict.fromkeys(("relayed", "reissued", "expired", "failed", "superseded", "swept"), 0)
+NOTHING = dict.fromkeys(("relayed", "reissued", "expired", "failed", "superseded", "swept", "missed"), 0)
 WHOLE = (b"12345678", b"12345678", b"1234")
 
 

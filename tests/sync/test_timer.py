@@ -32,19 +32,27 @@ def test_the_due_tick_is_the_latest_multiple_of_the_interval(now: datetime, inte
 
 
 class JumpyClock(ManualClock):
-    """A clock that, at chosen sleeps, moves by something else than was asked for; after the last it stops the timer."""
+    """A clock that, at chosen sleeps, is late by something else than was asked for, or set; after the last it stops."""
 
-    def __init__(self, start: datetime, sleeps: int, jumps: dict[int, float] | None = None) -> None:
+    def __init__(
+        self,
+        start: datetime,
+        sleeps: int,
+        jumps: dict[int, float] | None = None,
+        sets: dict[int, float] | None = None,
+    ) -> None:
         super().__init__(start)
         self.asked: list[float] = []
         self._sleeps = sleeps
         self._jumps = jumps or {}
+        self._sets = sets or {}
 
     async def sleep(self, seconds: float) -> None:
         self.asked.append(seconds)
         if len(self.asked) >= self._sleeps:
             raise asyncio.CancelledError
         self.advance(self._jumps.get(len(self.asked), seconds))
+        self.set(self._sets.get(len(self.asked), 0.0))
 
 
 async def run(bus: MemoryBus, clock: JumpyClock, *, interval: int = 300, databases: Sequence[str] = ("a",)) -> None:
@@ -99,9 +107,23 @@ async def test_after_a_pause_only_the_newest_tick_is_published() -> None:
 async def test_a_clock_that_is_set_back_does_not_silence_the_timer() -> None:
     bus = MemoryBus()
 
-    await run(bus, JumpyClock(NINE, sleeps=200, jumps={2: -86400.0}))
+    await run(bus, JumpyClock(NINE, sleeps=200, sets={2: -86400.0}))
 
     assert [0, -1440, -1435, -1430, -1425] == minutes(bus)[:5]
+
+
+@pytest.mark.parametrize("by", [3600.0, -3600.0])
+async def test_ticks_say_since_when_the_clock_was_not_set(by: float) -> None:
+    """A pause is none of that, and neither is a correction that leaves no tick out."""
+    bus = MemoryBus()
+
+    await run(bus, JumpyClock(NINE, sleeps=300, jumps={2: 3600.0}, sets={70: 250.0, 140: by}))
+
+    said = [tick.since for tick in ticks(bus)]
+    at = next(n for n, since in enumerate(said) if since is not None)
+    assert {300} == {tick.interval for tick in ticks(bus)}
+    assert at > 2
+    assert {ticks(bus)[at].due} == set(said[at:])
 
 
 async def test_the_timer_never_sleeps_long_so_that_a_jump_is_noticed() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import struct
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -90,7 +91,7 @@ class Watch:
     async def second_looks(self) -> list[Event]:
         """What a sync service announces once the time is over for which files must look the same."""
         self.clock.advance(STABLE.total_seconds() + 0.001)
-        announced = await announce(self.store, self.bus, database="slidemill", clock=self.clock)
+        announced = await announce(self.store, self.bus, database="slidemill", stable=STABLE, clock=self.clock)
         ready = self.bus.broker["slidemill.sync.express"].ready
         assert announced == len(ready)
         return [decode(stored.headers, stored.body) for stored in (ready.popleft() for _ in range(announced))]
@@ -124,3 +125,23 @@ def touch(file: Path, seconds: int = 1) -> None:
     """Moves a file's modification time on, its content as it was."""
     status = file.stat()
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + seconds * 10**9))
+
+
+def mirax(name: str, text: str, data: int = 2) -> dict[str, bytes]:
+    """The files of a slide of several, by path, as far as the import looks into them; different for each text."""
+    folder = name.removesuffix(".mrxs")
+    files = "".join(f"FILE_{n} = Data{n:04}.dat\r\n" for n in range(data))
+    index = f"[GENERAL]\r\nSLIDE_NAME = {text}\r\n[HIERARCHICAL]\r\nINDEXFILE = Index.dat\r\n[DATAFILE]\r\n{files}"
+    return {
+        name: b"\xff\xd8\xff preview of " + text.encode(),
+        f"{folder}/Slidedat.ini": index.encode(),
+        f"{folder}/Index.dat": b"",
+        **{f"{folder}/Data{n:04}.dat": slide(f"{text} {n}") for n in range(data)},
+    }
+
+
+def dicom(series: str, text: str) -> bytes:
+    """A DICOM file as far as its series, with something behind that."""
+    uid = series.encode() + b"\0" * (len(series) % 2)
+    syntax = b"\x02\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0"
+    return bytes(128) + b"DICM" + syntax + struct.pack("<HH2sH", 0x20, 0x0E, b"UI", len(uid)) + uid + text.encode()

@@ -4,8 +4,10 @@ import hashlib
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -91,6 +93,23 @@ def hold_memory(count: int) -> int:
     return int(np.ones(count, np.uint8)[-1])
 
 
+KEPT = bytearray()
+
+
+def fill_the_heap_and_free_it_but_for_its_end(count: int) -> int:
+    """Resident bytes in between; what is kept lies above what is freed."""
+    global KEPT
+    parts = [bytearray(2**20) for _ in range(count)]
+    KEPT = bytearray(2**20)
+    held = resident()
+    del parts
+    return held
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def take_python_memory() -> int:
     parts = []
     while True:
@@ -112,6 +131,33 @@ def ignore_signals_for_ever(mark: str) -> None:
 
 def environment() -> dict[str, str]:
     return dict(os.environ)
+
+
+def write_file(path: str, length: int) -> int:
+    return Path(path).write_bytes(bytes(length))
+
+
+def open_files(count: int) -> int:
+    with ExitStack() as held:
+        for _ in range(count):
+            held.enter_context(open("/dev/null", "rb"))
+    return count
+
+
+def connect(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port), 5.0).close()
+
+
+def listen() -> None:
+    socket.create_server(("127.0.0.1", 0)).close()
+
+
+def signal_process(pid: int) -> None:
+    os.kill(pid, 0)
+
+
+def run_program() -> None:
+    subprocess.run(["/bin/true"], check=True)
 
 
 def open_sockets() -> list[str]:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from shared.decoding import Decoders
+from shared.decoding import Decoders, confinement
 from shared.decoding.source import BLOCK_BYTES
 from shared.errors import DecoderDied, Reject, Unavailable
 from shared.store.documents import Recipe
@@ -181,6 +181,15 @@ async def test_memory_within_the_limit_may_be_used(decoders: Decoders) -> None:
     assert await decoders.call(functions.hold_memory, MEMORY // 2) == 1
 
 
+async def test_a_child_gives_back_what_an_unusually_large_call_took() -> None:
+    async with Decoders(PRELOAD, children=1, memory=MEMORY) as decoders:
+        before = await decoders.call(functions.resident)
+        held = await decoders.call(functions.fill_the_heap_and_free_it_but_for_its_end, 300)
+
+        assert held > before + 300 * 2**20
+        assert await decoders.call(functions.resident) < before + 20 * 2**20
+
+
 async def test_a_call_that_does_not_end_is_ended(decoders: Decoders, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
 
@@ -263,6 +272,44 @@ async def test_children_have_no_credentials_no_connections_and_no_core_files(
     by_name = {line[:26].strip(): line[26:].split() for line in limits.splitlines()}
     assert by_name["Max data size"][:2] == [str(MEMORY)] * 2
     assert by_name["Max core file size"][:2] == ["0", "0"]
+    assert by_name["Max file size"][:2] == [str(256 * 2**20)] * 2
+    assert by_name["Max open files"][:2] == ["256", "256"]
+
+
+async def test_a_child_writes_no_large_files_unless_that_is_its_call(decoders: Decoders, tmp_path: Path) -> None:
+    large = 256 * 2**20 + 1
+    with pytest.raises(RuntimeError, match="File too large"):
+        await decoders.call(functions.write_file, str(tmp_path / "mine"), large)
+
+    await alive_after_trouble(decoders)
+    assert await decoders.call(functions.write_file, str(tmp_path / "asked-for"), large, writes=large) == large
+    with pytest.raises(RuntimeError, match="File too large"):
+        await decoders.call(functions.write_file, str(tmp_path / "later"), large)
+    for written in tmp_path.iterdir():
+        written.unlink()
+
+
+@pytest.mark.skipif(confinement.version() < 6, reason="this kernel has no Landlock that forbids all of it")
+async def test_a_child_reaches_nothing_but_its_service(decoders: Decoders) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for function, *args in (
+            (functions.connect, server.getsockname()[1]),
+            (functions.listen,),
+            (functions.signal_process, os.getpid()),
+            (functions.run_program,),
+        ):
+            with pytest.raises(RuntimeError, match="PermissionError"):
+                await decoders.call(function, *args)
+
+    assert await decoders.call(functions.add, 2, 3) == 5
+
+
+async def test_a_child_opens_no_great_number_of_files(decoders: Decoders) -> None:
+    assert await decoders.call(functions.open_files, 100) == 100
+    with pytest.raises(RuntimeError, match="Too many open files"):
+        await decoders.call(functions.open_files, 1000)
+
+    await alive_after_trouble(decoders)
 
 
 async def test_a_module_that_cannot_be_loaded_is_said_at_once() -> None:
@@ -509,11 +556,10 @@ async def test_a_feed_that_breaks_off_is_not_taken_for_one_that_ends(decoders: D
     assert await decoders.call(functions.add, 2, 3) == 5
 
 
-async def test_a_feed_that_nobody_reads_any_more_is_given_up(decoders: Decoders) -> None:
-    await decoders.call(functions.process_id)
-    before = len(os.listdir("/proc/self/fd"))
-
-    async with asyncio.timeout(20):
+async def test_a_feed_that_nobody_reads_any_more_is_given_up() -> None:
+    async with asyncio.timeout(30), Decoders(PRELOAD, children=1, memory=MEMORY) as decoders:
+        await decoders.call(functions.process_id)
+        before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
             found = await all_of(decoders.stream(functions.beginning_of_feed, 5, feed=without_end()))
             assert found == [(5, bytes(5))]

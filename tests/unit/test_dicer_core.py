@@ -1,10 +1,12 @@
 """How the base level is divided into blocks."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dicer.core import (
     Extent,
+    Found,
     extents_of,
     interior,
     pack_extents,
@@ -12,7 +14,7 @@ from services.dicer.core import (
     unpack_extents,
 )
 from services.dicer.pieces import Pieces
-from services.dicer.planning import copied_rects, square_rects, whole_rect
+from services.dicer.planning import climb, copied_rects, span_rects, square_rects, whole_rect
 from shared.tiles.geometry import Geometry, Position, Rect
 
 sizes = st.integers(1, 5000)
@@ -61,6 +63,54 @@ def test_square_blocks_cover_every_tile_once(width: int, height: int, tile: int,
 
     assert covered_once(geometry, square_rects(geometry, side))
     assert covered_once(geometry, [whole_rect(geometry)])
+
+
+@given(sliced_slides(), st.integers(1, 5), st.integers(1, 20_000))
+def test_spans_are_made_of_whole_squares_and_cover_every_tile_once(
+    slide: tuple[Geometry, list[int]], climb: int, target: int
+) -> None:
+    geometry, lengths = slide
+    cols, rows = geometry.grid(0)
+    side = 1 << climb
+
+    rects = span_rects(geometry, lengths, climb, target)
+
+    assert covered_once(geometry, rects)
+    for rect in rects:
+        assert rect.top % side == rect.left % side == 0
+        assert rect.bottom in (rect.top + side, rows)
+        assert rect.right % side == 0 or rect.right == cols
+        held = sum(lengths[p.row * cols + p.col] for p in rect.positions())
+        assert held <= target or rect.right - rect.left <= side
+
+
+@pytest.mark.parametrize(
+    ("height", "tile_bytes", "block_bytes", "expected"),
+    [
+        (16_500, 6_000, 2**25, 4),  # strips of 4096 pixels fit
+        (8_000, 6_000, 2**25, 3),  # but would be fewer than four
+        (16_500, 40_000, 2**25, 3),  # or too large
+        (16_500, 200_000, 2**25, 3),  # strips of 2048 pixels too: they are cut in spans
+        (16_500, 2**20, 2**25, None),  # one square alone is
+    ],
+)
+def test_a_copied_slide_is_folded_in_the_largest_squares_whose_strips_fit(
+    height: int, tile_bytes: int, block_bytes: int, expected: int | None
+) -> None:
+    geometry = Geometry(width=23_000, height=height, tile=256)
+    lengths = [tile_bytes] * geometry.tiles(0)
+    found = Found("tiff-tiles", ".svs", 23_000, height, 256, offsets=lengths, lengths=lengths)
+
+    assert climb(found, block_bytes) == expected
+
+
+@pytest.mark.parametrize(("tile_bytes", "expected"), [(40_000, 3), (2**20, None)])
+def test_a_square_of_jpeg_2000_tiles_is_folded_only_where_it_fits(tile_bytes: int, expected: int | None) -> None:
+    geometry = Geometry(width=23_000, height=16_500, tile=256)
+    lengths = [tile_bytes] * geometry.tiles(0)
+    found = Found("tiff-jpeg2000", ".svs", 23_000, 16_500, 256, offsets=lengths, lengths=lengths)
+
+    assert climb(found, 2**25) == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**60), st.integers(0, 2**32))))

@@ -12,6 +12,7 @@ from shared.bus.memory import MemoryBroker, MemoryBus
 from shared.bus.runner import Runner
 from shared.clock import ManualClock
 from shared.metrics import Family, exposition
+from shared.store.documents import Tick
 from shared.store.folders import FolderStore, Report
 from shared.store.memory import MemoryStore
 from shared.tiles.memory import MemoryTiles
@@ -50,6 +51,10 @@ async def _families(tmp_path: Path) -> list[Family]:
         report.model_copy(update={**ended, "id": "2" * 32, "order": -1, "seen": 4}),
         report.model_copy(update={"id": "3" * 32, "order": -3}),
     )
+    await store.ticks.insert(
+        Tick.at(NOW, started=NOW, done=True, ended=NOW + timedelta(seconds=2)),
+        *(Tick.at(NOW - n * timedelta(minutes=5), started=NOW, missed=True) for n in (1, 2)),
+    )
     imports = Imports()
     imports.count("slidemill", watched, "new", 4096)
     imports.count("slidemill", watched, "failed", 10)
@@ -69,6 +74,8 @@ async def test_the_last_run_of_a_store_that_has_ended_is_told(tmp_path: Path) ->
 
     about = 'database="slidemill",store="Scanner 1"'
     assert {
+        'slidemill_ticks_missed{database="slidemill"} 2',
+        f'slidemill_tick_ended_seconds{{database="slidemill"}} {int(NOW.timestamp()) + 2}',
         f'slidemill_store_run_files{{{about},what="seen"}} 5',
         f'slidemill_store_run_files{{{about},what="new"}} 3',
         f'slidemill_store_run_files{{{about},what="vanished"}} 0',

@@ -17,10 +17,16 @@ SLIDEDAT = b"[HIERARCHICAL]\r\nINDEXFILE = Index.dat\r\n[DATAFILE]\r\nFILE_COUNT
 MIRAX = {"a/s.mrxs": b"\xff\xd8\xff", "a/s/Slidedat.ini": SLIDEDAT, "a/s/Index.dat": b"i", "a/s/Data0000.dat": b"d"}
 
 
-def dicom(series: bytes) -> bytes:
-    """A file's head up to its series."""
-    syntax = struct.pack("<HH2sH", 2, 0x10, b"UI", 20) + b"1.2.840.10008.1.2.1\0"
-    return bytes(128) + b"DICM" + syntax + struct.pack("<HH2sH", 0x20, 0x0E, b"UI", len(series)) + series
+def dicom(series: bytes, kind: bytes = b"1.2.840.10008.5.1.4.1.1.77.1.6") -> bytes:
+    """A file's head up to its series; a part of a slide unless told otherwise."""
+    values = [(0x02, 0x10, b"1.2.840.10008.1.2.1"), (0x08, 0x16, kind), (0x20, 0x0E, series)]
+    even = [(group, element, value + b"\0" * (len(value) % 2)) for group, element, value in values]
+    coded = (struct.pack("<HH2sH", group, element, b"UI", len(value)) + value for group, element, value in even)
+    return bytes(128) + b"DICM" + b"".join(coded)
+
+
+REPORT = dicom(b"1.3", b"1.2.840.10008.5.1.4.1.1.88.11")
+DISC = bytes(128) + b"DICM" + bytes(64)
 
 
 def zipped(folder: Path, files: dict[str, bytes], **changes: int) -> Path:
@@ -65,7 +71,8 @@ def refused(path: Path, budget: int = 2**30) -> str:
     ],
 )
 def test_one_slide_is_unpacked_whole_and_nothing_beside_it(tmp_path: Path, files: dict[str, bytes], main: str) -> None:
-    inside = opened(zipped(tmp_path, files | {"notes.txt": b"note", "__MACOSX/._s.png": PNG}))
+    beside = {"notes.txt": b"note", "__MACOSX/._s.png": PNG, "d/report.dcm": REPORT, "DICOMDIR": DISC}
+    inside = opened(zipped(tmp_path, files | beside))
 
     there = {str(p.relative_to(tmp_path / "unpacked")): p for p in (tmp_path / "unpacked").rglob("*") if p.is_file()}
     assert (inside.main, inside.members) == (main, tuple(sorted(files)))
@@ -127,6 +134,20 @@ def test_a_total_over_the_budget_is_refused_before_anything_is_written(tmp_path:
 def test_too_many_entries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zip_entries, "MOST_ENTRIES", 2)
     assert "more than the 2 files" in refused(zipped(tmp_path, {"a": b"", "b": b"", "c": b""}))
+
+
+def test_a_directory_whose_size_is_claimed_in_a_record_that_is_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zip_entries, "MOST_ENTRIES", 2)
+    data = zipped(tmp_path, {f"{n}.png": b"x" for n in range(3)}).read_bytes()
+    at = data.rfind(b"PK\x05\x06")
+    # Behind the directory, where the record would be that may count more entries.
+    record = struct.pack("<4sQ2H2L4Q", b"none", 44, 45, 45, 0, 0, 1, 1, 46, 0)
+    data = data[:at] + record + struct.pack("<4sLQL", b"PK\x06\x07", 0, at, 1) + data[at:]
+
+    with pytest.raises(Reject, match="more than the 2 files"):
+        zip_entries.check_directory(io.BytesIO(data), "slide.zip")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "mirax": ("slide.mrxs", mirax.write_mirax),
     "mirax-deflated-positions": ("slide.mrxs", partial(mirax.write_mirax, positions="deflated")),
     "mirax-without-positions": ("slide.mrxs", partial(mirax.write_mirax, positions="none")),
+    "mirax-png": ("slide.mrxs", partial(mirax.write_mirax, form="PNG")),
+    "mirax-bmp": ("slide.mrxs", partial(mirax.write_mirax, form="BMP24")),
     "vms": ("slide.vms", write_vms),
     "vms-without-optimisation": ("slide.vms", partial(write_vms, optimisation=False)),
     "vmu": ("slide.vmu", write_vmu),

@@ -1,5 +1,6 @@
 """Pictures that libvips reads, one tile row after the other."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,16 +8,17 @@ from typing import Any
 import numpy as np
 import pyvips
 
-from services.dicer.pixels.encoding import cut_tiles
 from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientation, take_error, unreadable
-from services.dicer.pixels.rows import Above, Row, halves
+from services.dicer.pixels.rows import Above, Row, RowCutter
 from shared.store.documents import Recipe
-from shared.tiles.geometry import Geometry, Position, Rect
+from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.pixels import Made, Square, halve
 
 # Of a picture that is read from top to bottom. libvips keeps the last 512 lines, each in an allocation of its own:
 # where taller strips come and go between them, they lie four times as wide in memory.
 _STRIP_LINES = 2
+# Two, since every other row makes a row of the level above as well: with one the reader would wait for that.
+_ROWS_AHEAD = 2
 
 
 def cut_vips(
@@ -39,15 +41,14 @@ def cut_vips(
     if orientation(image) != UPRIGHT:
         # Turning needs the pixels in another order than they are stored in.
         image = open_image(path, name, page, access="random").autorot()
-    above = Above(geometry, recipe) if layout.get("folded") else None
     lines = _STRIP_LINES if sequential else geometry.tile
-    yield from _cut(image, name, rect, geometry, recipe, lines, above, climb)
+    yield from _cut(image, name, rect, geometry, recipe, lines, bool(layout.get("folded")), climb)
 
 
 def cut_fed(name: str, rect: Rect, geometry: Geometry, recipe: Recipe, *, feed: int) -> Iterator[Made]:
     """The tiles of every level of a picture that is read once and from top to bottom, from a descriptor."""
     image = open_image(pyvips.Source.new_from_descriptor(feed), name, None, access="sequential")
-    yield from _cut(image, name, rect, geometry, recipe, _STRIP_LINES, Above(geometry, recipe), None)
+    yield from _cut(image, name, rect, geometry, recipe, _STRIP_LINES, True, None)
 
 
 def _cut(
@@ -57,22 +58,21 @@ def _cut(
     geometry: Geometry,
     recipe: Recipe,
     lines: int,
-    above: Above | None,
+    folded: bool,
     climb: int | None,
 ) -> Iterator[Made]:
-    """Each row is read in a thread of its own while the one before it is encoded, the right half of it in another."""
+    """Rows are read in a thread of their own, ahead of the two that encode: it is the one that must never wait."""
     take_error()
     try:
         rows = _rows(as_srgb(image), rect, geometry, lines)
         square = None if climb is None else Square(rect, geometry)
-        with ThreadPoolExecutor(2) as threads:
-            coming = threads.submit(next, rows, None)
-            while (read := coming.result()) is not None:
-                coming = threads.submit(next, rows, None)
-                left, right = halves(read, geometry.tile)
-                encoding = threads.submit(_encoded, right, geometry, recipe)
-                yield from cut_tiles(left.pixels, left.rect, geometry, recipe)
-                yield from encoding.result()
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as encoder:
+            cutter = RowCutter(geometry, recipe, encoder)
+            above = Above(geometry, cutter) if folded else None
+            coming = deque(reader.submit(next, rows, None) for _ in range(_ROWS_AHEAD))
+            while (read := coming.popleft().result()) is not None:
+                coming.append(reader.submit(next, rows, None))
+                yield from cutter.cut(read)
                 if above is not None:
                     yield from above.fold(read)
                 if square is not None:
@@ -94,11 +94,7 @@ def _rows(image: Any, rect: Rect, geometry: Geometry, lines: int) -> Iterator[Ro
         for line in range(0, len(pixels), lines):
             part = pixels[line : line + lines]
             part[:] = np.frombuffer(region.fetch(left, top + line, width, len(part)), np.uint8).reshape(part.shape)
-            # A tile of a TIFF file that can't be decoded is painted black, and nothing fails.
-            if (error := take_error()) is not None:
-                raise error
+        # A tile of a TIFF file that can't be decoded is painted black, and nothing fails.
+        if (error := take_error()) is not None:
+            raise error
         yield Row(Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right), pixels)
-
-
-def _encoded(row: Row, geometry: Geometry, recipe: Recipe) -> list[tuple[Position, bytes]]:
-    return list(cut_tiles(row.pixels, row.rect, geometry, recipe))

@@ -1,5 +1,6 @@
 """What a file is and how its pixels are read, for sources that can't be copied."""
 
+import os
 from typing import Any, BinaryIO
 
 import openslide
@@ -9,10 +10,13 @@ from services.dicer.core import DECODED_TILE, PIPED, Found, suffix
 from services.dicer.pixels.czi import find_czi
 from services.dicer.pixels.opening import UPRIGHT, open_image, orientation, unreadable
 from shared.errors import Reject
+from shared.slides import tiff
 from shared.slides.details import of_openslide
 
 MOST_PIXELS = 4 * 10**9
 MOST_INTERLACED_PIXELS = 100 * 10**6
+# Thirty times a large slide's. Of a thin one that is longer, a few bytes of header could make a million blocks.
+MOST_SIDE = 10**7
 
 
 def find_by_path(path: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
@@ -24,9 +28,16 @@ def find_by_path(path: str, name: str, kind: str, tiff_page: int | None, reason:
         vendor = openslide.OpenSlide.detect_format(path)
     except openslide.OpenSlideError:
         vendor = None
-    if vendor is not None and vendor != "generic-tiff":
+    if vendor is not None and (vendor != "generic-tiff" or _lacks_tiles(path, name)):
         return _found_by_openslide(path, name, vendor, reason)
     return _found_by_vips(path, name, kind, tiff_page, reason)
+
+
+def _lacks_tiles(path: str, name: str) -> bool:
+    """Whether a TIFF file leaves tiles out, which libvips takes for damage and OpenSlide for bare glass."""
+    with open(path, "rb") as source:
+        slide = tiff.describe(source, os.fstat(source.fileno()).st_size, name)
+    return any(slide.lengths) and not all(slide.lengths)
 
 
 def find_picture(name: str, kind: str, reason: str, *, source: BinaryIO) -> Found:
@@ -95,6 +106,11 @@ def _described(image: Any, ending: str, name: str, kind: str, tiff_page: int | N
 
 
 def _check_pixels(name: str, width: int, height: int, most: int) -> None:
+    if max(width, height) > MOST_SIDE:
+        raise Reject(
+            f"The image {name} claims to have {width} x {height} pixels, over {MOST_SIDE:,} a side, as no slide has.",
+            "It is probably damaged: export it from the scanner once more and upload that.",
+        )
     if width * height > most:
         raise Reject(
             f"The image {name} has {width} x {height} pixels, more than the {most:,} that can be decoded safely.",

@@ -1,6 +1,7 @@
 """The tile rows of a picture, and the levels above them."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +19,25 @@ class Row(NamedTuple):
     pixels: Pixels
 
 
-def halves(row: Row, tile: int) -> tuple[Row, Row]:
-    """A tile row's left and right half; the right one may be empty."""
-    middle = row.rect.left + (row.rect.right - row.rect.left + 1) // 2
-    left, right = row.rect.model_copy(update={"right": middle}), row.rect.model_copy(update={"left": middle})
-    split = (middle - row.rect.left) * tile
-    return Row(left, row.pixels[:, :split]), Row(right, row.pixels[:, split:])
+class RowCutter:
+    """Cuts tile rows into encoded tiles, the right half of each by another thread."""
+
+    def __init__(self, geometry: Geometry, recipe: Recipe, thread: ThreadPoolExecutor) -> None:
+        self._geometry = geometry
+        self._recipe = recipe
+        self._thread = thread
+
+    def cut(self, row: Row) -> Iterator[tuple[Position, bytes]]:
+        """All tiles of the row."""
+        middle = row.rect.left + (row.rect.right - row.rect.left + 1) // 2
+        split = (middle - row.rect.left) * self._geometry.tile
+        right = Row(row.rect.model_copy(update={"left": middle}), row.pixels[:, split:])
+        encoding = self._thread.submit(lambda: list(self._tiles(right)))
+        yield from self._tiles(Row(row.rect.model_copy(update={"right": middle}), row.pixels[:, :split]))
+        yield from encoding.result()
+
+    def _tiles(self, row: Row) -> Iterator[tuple[Position, bytes]]:
+        return cut_tiles(row.pixels, row.rect, self._geometry, self._recipe)
 
 
 class Above:
@@ -32,9 +46,9 @@ class Above:
     Each level keeps half a tile row until its other half comes, and is made of pixels that were never encoded.
     """
 
-    def __init__(self, geometry: Geometry, recipe: Recipe) -> None:
+    def __init__(self, geometry: Geometry, cutter: RowCutter) -> None:
         self._geometry = geometry
-        self._recipe = recipe
+        self._cutter = cutter
         self._upper: list[Pixels | None] = [None] * geometry.levels
 
     def fold(self, below: Row) -> Iterator[tuple[Position, bytes]]:
@@ -51,5 +65,5 @@ class Above:
         self._upper[level] = None
         cols = self._geometry.grid(level)[0]
         whole = Row(Rect(level=level, top=row, left=0, bottom=row + 1, right=cols), pixels)
-        yield from cut_tiles(whole.pixels, whole.rect, self._geometry, self._recipe)
+        yield from self._cutter.cut(whole)
         yield from self.fold(whole)

@@ -131,7 +131,8 @@ class NewTick(Body):
 class TickObject(Body):
     """A tick: done once scans and imports are, dicing apart. `tick` is its due time and names it.
 
-    `store` is the only one that it is about, or null; `error` says why it came to nothing.
+    `store` is the only one that it is about, or null; `error` says why it came to nothing. It is `missed` if nobody has
+    done it and a later one was done; `housekeeping.missed` is how many were, just before this one.
     """
 
     tick: Moment
@@ -142,3 +143,10 @@ class TickObject(Body):
     housekeeping: dict[str, int]
     reports: list[ReportObject]
     error: str | None
+
+
+class TickPage(Body):
+    """Ticks, the newest first; `next` is the cursor of the next page, or null."""
+
+    items: list[TickObject]
+    next: str | None

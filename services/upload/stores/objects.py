@@ -50,14 +50,14 @@ def store_object(store: FolderStore, last: dict[str, Any] | None) -> dict[str, A
     }
 
 
-def tick_object(tick: Tick, due: str, store: str | None, reports: Sequence[Report]) -> dict[str, Any]:
+def tick_object(tick: Tick, store: str | None, reports: Sequence[Report]) -> dict[str, Any]:
     """The tick, which is done once every run that it caused is."""
     ended = [report.ended for report in reports]
     done = tick.done and all(ended)
     last = max([end for end in (*ended, tick.ended) if end is not None], default=None)
     error = tick.report.get("error")
     return {
-        "tick": due,
+        "tick": moment(tick.due),
         "store": store,
         "state": "missed" if tick.missed and not tick.done else "done" if done else "running",
         "started": moment(tick.started),

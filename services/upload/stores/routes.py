@@ -11,19 +11,21 @@ from aiohttp import web
 from services.upload.auditing import audited_run
 from services.upload.core import Invalid, after, cursor
 from services.upload.gateway import gateway_of, json_of, limit_of, principal_of
+from services.upload.stores.claiming import KEPT, claim
 from services.upload.stores.models import NewStore, NewTick, StoreChange
 from services.upload.stores.objects import report_object, store_object, tick_object
 from shared.bus import Message
 from shared.errors import Unavailable
 from shared.events import SyncTick
 from shared.http.problems import Problem, not_found
-from shared.store import In, Store
-from shared.store.documents import Tick
-from shared.store.folders import FolderStore, Report, report_order
+from shared.store import In, Less, Store
+from shared.store.documents import Tick, newest_first
+from shared.store.folders import FolderStore, Report
 from shared.store.view import moment
 
-KEPT: tuple[str, ...] = ("active", "paused")
 PUBLISH_SECONDS = 15.0
+# A tick is its due time, and that alone says where a page ends.
+_NO_ID = "0" * 32
 
 
 async def _named(store: Store, name: str) -> FolderStore:
@@ -60,27 +62,15 @@ async def create_store(request: web.Request) -> web.Response:
     gateway = gateway_of(request)
     principal = principal_of(request, "operate")
     asked = await json_of(request, NewStore)
-    for other in await gateway.store.stores.find({"state": In(KEPT)}):
-        if f"{asked.root}/".startswith(f"{other.root.rstrip('/')}/") or f"{other.root}/".startswith(
-            f"{asked.root.rstrip('/')}/"
-        ):
-            raise Problem(
-                409,
-                f"The store {other.name} watches {other.root} already.",
-                "Remove that store first, or name a folder that has nothing in common with it.",
-            )
     watched = FolderStore(
         id=uuid.uuid4().hex,
         owner=principal.account,
         created=gateway.clock.now(),
         **asked.model_dump(),
     )
-    taken = Problem(409, f"There is a store {asked.name} already.", "Choose another name.")
-    if await gateway.store.stores.find({"name": asked.name}, limit=1):
-        raise taken
+    await claim(gateway.store, watched)
     await _audit(request, "store-add", watched.name, watched.root)
-    if not await gateway.store.stores.insert(watched):
-        raise taken
+    await gateway.store.stores.update(watched.id, when={"state": "paused"}, set={"state": "active"})
     return web.json_response(store_object(watched, None), status=201)
 
 
@@ -104,13 +94,14 @@ async def get_store(request: web.Request) -> web.Response:
 
 
 async def change_store(request: web.Request) -> web.Response:
-    """Pauses a store, or goes on with it."""
+    """Pauses a store, or goes on with it: then what its folder is like is as it is meant to be."""
     watched = await _asked(request)
     asked = await json_of(request, StoreChange)
     store = gateway_of(request).store
     if asked.state != watched.state:
         await _audit(request, "store-pause" if asked.state == "paused" else "store-resume", watched.name, watched.root)
-    changed = await store.stores.update(watched.id, when={"state": In(KEPT)}, set={"state": asked.state})
+    anew = {"found": None} if asked.state != watched.state else {}
+    changed = await store.stores.update(watched.id, when={"state": In(KEPT)}, set={"state": asked.state, **anew})
     if changed is None:
         raise not_found("store")
     return web.json_response(await _store_object(store, changed))
@@ -132,7 +123,7 @@ async def list_reports(request: web.Request) -> web.Response:
     place = None
     if at:
         due, id = after(at)
-        place = (report_order(due), id)
+        place = (newest_first(due), id)
     found = await store.reports.find({"store": watched.id}, sort="order", after=place, limit=limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     items = await _report_objects(store, found[:limit])
@@ -151,7 +142,7 @@ async def create_tick(request: web.Request) -> web.Response:
     while True:
         # Whole seconds are the timers': a tick of theirs must never be taken for this one.
         due += timedelta(milliseconds=1 if due.microsecond == 0 else 0)
-        tick = Tick(id=due.isoformat(), store=only.id if only else None, started=now)
+        tick = Tick.at(due, store=only.id if only else None, started=now)
         if await gateway.store.ticks.insert(tick):
             break
         due += timedelta(milliseconds=1)
@@ -163,8 +154,31 @@ async def create_tick(request: web.Request) -> web.Response:
         # Or it would read as running for ever. If it got through after all, the sync service makes it anew.
         await gateway.store.ticks.take(tick.id, when={"done": False})
         raise Unavailable("The broker did not confirm the tick.") from error
-    told = tick_object(tick, str(moment(due)), only.name if only else None, [])
+    told = tick_object(tick, only.name if only else None, [])
     return web.json_response(told, status=202, headers={"Location": f"/api/v1/ticks/{moment(due)}"})
+
+
+async def list_ticks(request: web.Request) -> web.Response:
+    """Ticks and what each caused, the newest first; with `?missed=true` only those that nobody did."""
+    principal_of(request, "operate")
+    store = gateway_of(request).store
+    limit, at = limit_of(request), request.query.get("cursor")
+    before = after(at)[0] if at else None
+    place = (newest_first(before), before.isoformat()) if before is not None else None
+    # Those that were done before ticks had an order are left out.
+    where: dict[str, Any] = {"order": Less(0)}
+    if request.query.get("missed") == "true":
+        where |= {"done": False, "missed": True}
+    found = await store.ticks.find(where, sort="order", after=place, limit=limit + 1)
+    shown = found[:limit]
+    reports = await store.reports.find({"tick": In([tick.id for tick in shown])}) if shown else []
+    named = {watched.id: watched.name async for watched in store.stores.each({})}
+    items = [
+        tick_object(tick, named.get(tick.store or ""), [report for report in reports if report.tick == tick.id])
+        for tick in shown
+    ]
+    last = shown[-1].due if len(found) > limit else None
+    return web.json_response({"items": items, "next": cursor(last, _NO_ID) if last else None})
 
 
 async def get_tick(request: web.Request) -> web.Response:
@@ -183,4 +197,4 @@ async def get_tick(request: web.Request) -> web.Response:
         raise not_found("tick")
     only = await store.stores.get(tick.store) if tick.store is not None else None
     reports = await store.reports.find({"tick": tick.id})
-    return web.json_response(tick_object(tick, str(moment(due)), only.name if only else None, reports))
+    return web.json_response(tick_object(tick, only.name if only else None, reports))

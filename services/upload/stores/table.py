@@ -10,6 +10,7 @@ from services.upload.stores.models import (
     StoreObject,
     StorePage,
     TickObject,
+    TickPage,
 )
 
 STORE = f"{API}/stores/{{name}}"
@@ -33,6 +34,14 @@ STORES: tuple[Route, ...] = (
         "The reports of a store's runs, the newest first.",
         {200: ReportPage},
         query=LISTED,
+    ),
+    Route(
+        "GET",
+        f"{API}/ticks",
+        routes.list_ticks,
+        "Ticks and what each caused, the newest first.",
+        {200: TickPage},
+        query={**LISTED, "missed": "`true`: only those that nobody did."},
     ),
     Route(
         "POST",

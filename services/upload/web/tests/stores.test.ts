@@ -1,6 +1,14 @@
 import { expect, it } from "vitest";
-import type { StoreReport } from "../src/api/stores";
-import { globsOf, isRunning, reportLine, skippedLine, storeOf, storeSource } from "../src/model/stores";
+import type { StoreReport, Tick } from "../src/api/stores";
+import {
+  globsOf,
+  isRunning,
+  reportLine,
+  skippedLine,
+  storeOf,
+  storeSource,
+  tickLines,
+} from "../src/model/stores";
 
 const REPORT: StoreReport = {
   store: "Scanner 1",
@@ -44,6 +52,35 @@ it("tells what was left out and why, the most frequent first", () => {
   expect(skippedLine({ ...REPORT, skipped: { link: 1, unstable: 30, unheard: 2, empty: 0 } })).toBe(
     "Left out: 30 new or still being written, 2 unheard, 1 linked, not there",
   );
+});
+
+it("tells what each tick did, and joins those in a row that nobody did", () => {
+  const tick = (minute: number, state: Tick["state"], more: Partial<Tick> = {}): Tick => ({
+    tick: `2026-11-25T10:${minute}:00.000Z`,
+    state,
+    store: null,
+    housekeeping: { relayed: 0, missed: 0 },
+    reports: [],
+    error: null,
+    ...more,
+  });
+  const lines = tickLines([
+    tick(35, "running"),
+    tick(30, "done", { housekeeping: { relayed: 2, missed: 2 }, reports: [{ ...REPORT, imported: 3 }] }),
+    tick(25, "missed"),
+    tick(20, "missed"),
+    tick(15, "done"),
+    tick(10, "missed"),
+  ]);
+
+  expect(lines.map((line) => line.what)).toEqual([
+    "Going on",
+    "3 imported, 2 announced late",
+    "2 missed",
+    "Nothing to do",
+    "Missed",
+  ]);
+  expect([lines[2]?.first, lines[2]?.last]).toEqual(["2026-11-25T10:20:00.000Z", "2026-11-25T10:25:00.000Z"]);
 });
 
 it("reads the form as the gateway takes it", () => {

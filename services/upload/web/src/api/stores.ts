@@ -52,6 +52,8 @@ export interface NewStore {
 export interface Tick {
   tick: string;
   state: "running" | "done" | "missed";
+  store: string | null;
+  housekeeping: Record<string, number>;
   reports: StoreReport[];
   error: string | null;
 }
@@ -73,5 +75,8 @@ export const listReports = async (name: string, limit: number): Promise<StoreRep
 /** Has one store, or all of them, looked at now. */
 export const makeTick = (store: string | null): Promise<Tick> =>
   request<Tick>("POST", `${API}/ticks`, { store });
+/** The newest ticks. */
+export const listTicks = async (limit: number): Promise<Tick[]> =>
+  (await request<Page<Tick>>("GET", `${API}/ticks?limit=${limit}`)).items;
 export const getTick = (tick: string): Promise<Tick> =>
   request<Tick>("GET", `${API}/ticks/${encodeURIComponent(tick)}`);

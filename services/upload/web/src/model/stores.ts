@@ -1,9 +1,10 @@
-import type { NewStore, StoreReport } from "../api/stores";
+import type { NewStore, StoreReport, Tick } from "../api/stores";
 import { formatBytes, formatCount, plural } from "./format";
 
 const REASONS: Record<string, string> = {
   unstable: "new or still being written",
   temporary: "temporary by name",
+  hidden: "hidden or system folders",
   link: "linked, not there",
   special: "no plain files",
   name: "names that are no text",
@@ -15,6 +16,7 @@ const REASONS: Record<string, string> = {
   "too-large": "too large",
   "no-room": "no room",
   "account-full": "no room in the account",
+  incomplete: "lacking files of theirs",
   excluded: "excluded",
 };
 
@@ -56,6 +58,50 @@ export function skippedLine(report: StoreReport): string | null {
   if (skipped.length === 0) return null;
   skipped.sort(([, one], [, other]) => other - one);
   return `Left out: ${skipped.map(([reason, count]) => `${formatCount(count)} ${reasonInWords(reason)}`).join(", ")}`;
+}
+
+/** Ticks in a row of which nobody did any are one line, from the first to the last of them. */
+export interface TickLine {
+  state: Tick["state"];
+  first: string;
+  last: string;
+  count: number;
+  what: string;
+}
+
+const HOUSE: Record<string, string> = {
+  relayed: "announced late",
+  reissued: "announced again",
+  expired: "uploads expired",
+  superseded: "old versions removed",
+  swept: "remains removed",
+};
+
+/** What each tick did, the newest first as they come. */
+export function tickLines(ticks: readonly Tick[]): TickLine[] {
+  const lines: TickLine[] = [];
+  for (const tick of ticks) {
+    const above = lines.at(-1);
+    if (tick.state === "missed" && above?.state === "missed") {
+      above.first = tick.tick;
+      above.count += 1;
+      above.what = `${formatCount(above.count)} missed`;
+    } else {
+      lines.push({ state: tick.state, first: tick.tick, last: tick.tick, count: 1, what: whatOf(tick) });
+    }
+  }
+  return lines;
+}
+
+function whatOf(tick: Tick): string {
+  if (tick.error !== null) return tick.error;
+  if (tick.state !== "done") return tick.state === "missed" ? "Missed" : "Going on";
+  const house = Object.entries(tick.housekeeping)
+    .filter(([name, count]) => count > 0 && name !== "missed")
+    .map(([name, count]) => `${formatCount(count)} ${HOUSE[name] ?? name}`);
+  const imported = tick.reports.reduce((sum, report) => sum + report.imported, 0);
+  if (imported > 0) house.unshift(`${formatCount(imported)} imported`);
+  return house.length === 0 ? "Nothing to do" : house.join(", ");
 }
 
 /** Globs as a person writes them into one field: separated by commas or spaces at their ends. */

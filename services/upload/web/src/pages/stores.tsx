@@ -18,6 +18,7 @@ import { PauseIcon, PlayIcon, PlusIcon, RetryIcon, TrashIcon } from "../parts/ic
 import { Mark } from "../parts/mark";
 import { Menu } from "../parts/menu";
 import { StoreForm } from "../parts/store-form";
+import { Ticks } from "../parts/ticks";
 import { complain } from "../parts/toasts";
 import { usePolled } from "./use-polled";
 
@@ -106,6 +107,7 @@ export function StoresPage() {
           ))}
         </ul>
       )}
+      <Ticks />
     </>
   );
 }

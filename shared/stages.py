@@ -40,14 +40,6 @@ def version_id(event: ImageEvent) -> VersionId:
     return VersionId(image=event.image, n=event.version)
 
 
-async def working_version(store: Store, event: ImageEvent, stage: StageName) -> Version | None:
-    """The version, if this stage of it is still to be done; None if it is deleted, failed or further on."""
-    version = await store.versions.get(version_id(event))
-    if version is None or version.state != WORKING[stage]:
-        return None
-    return version
-
-
 def stops_when_deleted(handler: H) -> H:
     """For handlers: one that fails because the image was deleted under its hands has nothing left to do, and no fault.
 
@@ -127,13 +119,26 @@ async def plan_blocks(
     Two planners at once insert the same documents, since a plan is a pure function of the version. None if the version
     has gone or moved on meanwhile.
     """
-    await store.blocks.insert(*blocks)
+    await insert_blocks(store, version.id, blocks)
     return await store.versions.update(
         version.id,
         when={"state": WORKING[stage]},
         set={**fields, "updated": clock.now()},
         add={"planned": stage},
     )
+
+
+async def insert_blocks(store: Store, version: VersionId, blocks: Sequence[Block]) -> None:
+    """Stores block documents; those that are there already stay as they are.
+
+    Whoever wakes up so late that the version's blocks have been removed takes these away again: nobody else would.
+    """
+    if not await store.blocks.insert(*blocks):
+        return
+    current = await store.versions.get(version)
+    # Before the last stage every block was there, so that none of them would have been new.
+    if current is not None and current.state in ("finishing", "ready"):
+        await store.blocks.delete({"_id": In([block.id.model_dump() for block in blocks])})
 
 
 async def open_blocks(store: Store, version: VersionId, stage: BlockStage) -> list[Block]:

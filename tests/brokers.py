@@ -1,4 +1,4 @@
-"""A topology of one's own on a broker that several tests share."""
+"""Topologies of one's own on a broker that several tests share."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -19,7 +19,15 @@ async def own_prefix(server: RabbitMQ) -> AsyncIterator[str]:
     try:
         yield prefix
     finally:
-        async with await aio_pika.connect(server.amqp) as connection:
-            channel = await connection.channel()
-            for queue in table.queues(prefix):
-                await channel.queue_delete(queue.name)
+        await remove_topology(server.amqp, prefix)
+
+
+async def remove_topology(amqp: str, prefix: str, claim: str = "ours") -> None:
+    """Deletes every queue of a prefix that is there, with what is in it, and its exchanges."""
+    async with await aio_pika.connect(amqp) as connection:
+        channel = await connection.channel()
+        for queue in table.queues(prefix):
+            await channel.queue_delete(queue.name)
+        for exchange in table.exchanges(prefix):
+            await channel.exchange_delete(exchange.name)
+        await channel.exchange_delete(table.claim_exchange(prefix, claim))

@@ -67,9 +67,10 @@ class Mongod:
             "--wiredTigerJournalCompressor=none",
             "--wiredTigerCollectionBlockCompressor=none",
             # By default every page is written out once 50 MB of the cache wait for it, and again by the next
-            # checkpoint. The journal has secured them already.
-            "--wiredTigerEngineConfigString=eviction_dirty_target=30,eviction_dirty_trigger=50,"
-            "eviction_updates_target=25,eviction_updates_trigger=45",
+            # checkpoint. The journal has secured them already, so the checkpoint of every minute is soon enough: a
+            # slide with its tiles is several hundred megabytes.
+            "--wiredTigerEngineConfigString=eviction_dirty_target=60,eviction_dirty_trigger=75,"
+            "eviction_updates_target=50,eviction_updates_trigger=65",
             "--nounixsocket",
             "--quiet",
             # One node has no other to hand over to, so a stop need not wait for an election.

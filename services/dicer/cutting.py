@@ -68,7 +68,7 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
             return Cut(set(), await _regions(block, plan, writer, blobs, decoders))
         extents = unpack_extents(block.extents or b"")
         if version.climb is not None:
-            async with turns.held:
+            async with turns.held(sum(extent.length for extent in extents)):
                 squares = await _fold(block, plan, version.climb, extents, writer, blobs, decoders, turns)
         else:
             squares = []

@@ -1,8 +1,8 @@
 """Folding what is being cut: each square of tiles goes to a decoder child as soon as its tiles are there."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +13,7 @@ from shared.tiles.keys import tile_key
 from shared.tiles.writer import TileWriter
 
 SQUARE_SECONDS = 120.0
+HELD_BYTES = 64 * 2**20
 
 Made = tuple[Position | Literal["root"], bytes]
 
@@ -40,15 +41,31 @@ async def store_made(batches: AsyncGenerator[Sequence[Made], None], block: Block
 class Turns:
     """Who of all blocks that are cut at once may go on, in order of their coming.
 
-    `held`: two blocks' tiles are in memory, one being folded while the next one comes. `reading`: one block's file is
-    read at a time, so that there is something to fold as soon as can be. `folding`: few squares are with the decoder
-    children or next in line, one more than `children`, so that others who want a decoder wait for few.
+    `reading`: one block's file is read at a time, so that there is something to fold as soon as can be. `folding`: few
+    squares are with the decoder children or next in line, one more than `children`, so that others who want a decoder
+    wait for few. `size`: the bytes that are held just now.
     """
 
     def __init__(self, children: int) -> None:
-        self.held = asyncio.Semaphore(2)
         self.reading = asyncio.Lock()
         self.folding = asyncio.Semaphore(children + 1)
+        self._next = asyncio.Lock()
+        self.size = 0
+        self._less = asyncio.Condition()
+
+    @asynccontextmanager
+    async def held(self, size: int) -> AsyncIterator[None]:
+        """Room in memory for a block's bytes: one of the largest is folded while the next one comes, or several small
+        ones."""
+        async with self._next, self._less:
+            await self._less.wait_for(lambda: not self.size or self.size + size <= HELD_BYTES)
+            self.size += size
+        try:
+            yield
+        finally:
+            self.size -= size
+            async with self._less:
+                self._less.notify_all()
 
 
 class Folding:

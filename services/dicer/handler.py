@@ -100,7 +100,7 @@ class Dicer:
                     for rect, root in done.squares
                 ]
                 # Before this block is done: whoever finds them missing later folds those squares once more.
-                await store.blocks.insert(*folded)
+                await stages.insert_blocks(store, version.id, folded)
             return {"sparse": pack(block.rect, done.missing)}
 
         return await stages.work_on_block(store, id, work, by=self.worker, clock=self.clock)

@@ -29,18 +29,20 @@ FEW_BLOCKS = 4
 def climb(found: Found, block_bytes: int) -> int | None:
     """How many levels the dicer folds the squares that it cuts; None where that is left to the pyramid service.
 
-    What is folded is held in memory, so of a copied slide no square may have more than `block_bytes` of file, as none
-    has that holds what its pixels need. Large squares are taken where whole strips of them are no more than that.
+    What is folded is held in memory, so of a slide that is read tile by tile no square may have more than `block_bytes`
+    of file, as none has that holds what its pixels need. Large squares are taken where whole strips of them are no more
+    than that.
     """
     geometry = found.geometry
     most = steps(geometry)
     if geometry.levels == 1 or found.reader == "vips-sequential":
         return None
     least = min(most, LEAST_CLIMB)
-    if found.reader not in COPYING:
+    if found.reader not in BY_TILE:
         return least
     cols = geometry.grid(0)[0]
-    for climb in range(most, least, -1):
+    # Of decoded tiles a square takes long enough as it is.
+    for climb in range(most if found.reader in COPYING else least, least, -1):
         strips = strip_rects(geometry, climb)
         if len(strips) >= LEAST_STRIPS and max(_held(strip, cols, found.lengths) for strip in strips) <= block_bytes:
             return climb

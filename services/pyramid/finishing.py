@@ -20,8 +20,11 @@ log = structlog.get_logger()
 
 async def sparse_tiles(version: Version, geometry: Geometry, *, store: Store) -> list[int]:
     """How many positions of each level rightly have no tile, as the dice blocks recorded it."""
-    where = {"_id.image": version.id.image, "_id.version": version.id.n, "_id.stage": "dice"}
-    return core.sparse_counts(geometry, [block async for block in store.blocks.each(where)])
+    return core.sparse_counts(geometry, [block async for block in store.blocks.each(_dice_blocks(version))])
+
+
+def _dice_blocks(version: Version) -> dict[str, object]:
+    return {"_id.image": version.id.image, "_id.version": version.id.n, "_id.stage": "dice"}
 
 
 async def prove_whole(version: Version, geometry: Geometry, *, store: Store, tiles: Tiles) -> None:
@@ -31,7 +34,7 @@ async def prove_whole(version: Version, geometry: Geometry, *, store: Store, til
     again, the sum that the version kept of them is what can be proven.
     """
     stored = [await tiles.count(level_range(version.id.image, version.id.n, level)) for level in range(geometry.levels)]
-    if await store.blocks.count({"_id.image": version.id.image, "_id.version": version.id.n}, limit=1):
+    if await store.blocks.count(_dice_blocks(version), limit=1):
         holes = core.holes(geometry, stored, await sparse_tiles(version, geometry, store=store))
     else:
         missing = geometry.total - sum(stored) - version.sparse

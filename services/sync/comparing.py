@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.sync.core import Look, Step, Unit, beneath, fresh, parts, step, unchanged
-from services.sync.runs import MOST_EXAMPLES
+from services.sync.runs import MOST_EXAMPLES, SHOWN
 from services.sync.walking import Listing
 from shared.clock import Clock
 from shared.store import Change, In, Store
@@ -46,13 +46,24 @@ class Batch:
             self.skipped[aside.reason] += 1
             if aside.keeps:
                 self.kept.add(aside.path)
-            if len(self.examples) < MOST_EXAMPLES:
-                self.examples.append(Example(path=aside.path, reason=aside.reason, detail=aside.detail))
+            self.examples.append(Example(path=aside.path, reason=aside.reason, detail=aside.detail))
+        self.examples = named(self.examples)
 
     @property
     def full(self) -> bool:
         """Whether it should be compared before more comes."""
         return len(self.files) >= MOST_FILES or len(self.folders) >= MOST_FOLDERS
+
+
+def named(examples: Sequence[Example]) -> list[Example]:
+    """Those of these that a report names: a few of each reason, so that none hides the others."""
+    seen = Counter[str]()
+    kept = []
+    for example in examples:
+        seen[example.reason] += 1
+        if seen[example.reason] <= SHOWN:
+            kept.append(example)
+    return kept[:MOST_EXAMPLES]
 
 
 class Comparing:
@@ -85,7 +96,7 @@ class Comparing:
         walked = batch.folders[-1] if batch.folders else self._walked
         await self._write(batch.folders, batch.files, batch.units, batch.kept)
         self._skipped += batch.skipped
-        self._examples = (self._examples + batch.examples)[:MOST_EXAMPLES]
+        self._examples = named(self._examples + batch.examples)
         # Together: what was seen is not counted again by whoever goes on from here.
         changed = await self._store.reports.update(
             self._run,

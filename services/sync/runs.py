@@ -19,7 +19,7 @@ KEPT = 100
 MOST_EXAMPLES = 20
 # Its message is lost, or whoever had it is dead: the broker itself gives back what a consumer holds for so long.
 STILL = timedelta(minutes=35)
-_SHOWN = 5
+SHOWN = 5
 _MOMENT = "%Y-%m-%d %H:%M:%S"
 
 
@@ -137,7 +137,7 @@ async def _counts(store: Store, report: Report, now: datetime) -> dict[str, Any]
     examples = list(report.examples)
     for reason in skipped:
         states_of = ("waiting",) if reason == "incomplete" else ("due", "duplicate")
-        named_so = await store.entries.find({**present, "state": In(states_of), "reason": reason}, limit=_SHOWN)
+        named_so = await store.entries.find({**present, "state": In(states_of), "reason": reason}, limit=SHOWN)
         examples += [Example(path=e.id.path, reason=reason, detail=e.detail or e.id.path) for e in named_so]
     left = await store.entries.count({**present, "state": "due", "reason": None})
     note = f"{left:,} more files are due: the next runs take them in." if left else None

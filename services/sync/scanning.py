@@ -13,7 +13,7 @@ from services.sync.core import Rules
 from services.sync.runs import GOING_ON, due_now, end, finish, following
 from services.sync.settling import look_again, unsettled, wait_for_them
 from services.sync.units import gather
-from services.sync.walking import look_into
+from services.sync.walking import Listing, is_mount, look_into
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.errors import SlidemillError
@@ -24,6 +24,9 @@ from shared.tiles import Tiles
 
 # Well within the 30 minutes after which a broker takes back what a consumer holds.
 TURN = timedelta(minutes=5)
+# Fewer may have been taken away by hand; and whatever is marked as vanished by mistake is unmarked once it is back.
+MANY = 10
+_MEANT = "If this is meant, pause the store and resume it."
 
 
 class Unscannable(SlidemillError):
@@ -97,6 +100,20 @@ class ScanHandler:
         importing = {"state": "importing", "again": None, "updated": self._clock.now()}
         await store.reports.update(report.id, when={"state": "scanning"}, set=importing)
 
+    async def _trust(self, store: Store, watched: FolderStore, root: Listing) -> None:
+        """Raises `Unscannable` if the root looks as if what lies in it were not there at the moment."""
+        holds = bool(root.files or root.folders)
+        found = "mount" if await asyncio.to_thread(is_mount, watched.root) else "folder"
+        if watched.found == "mount" and found != "mount":
+            raise Unscannable(f"Nothing is mounted at {watched.root} any more: mount it. {_MEANT}")
+        known = {"_id.store": watched.id, "vanished": None}
+        if watched.found is not None and not holds and await store.entries.count(known, limit=MANY) == MANY:
+            raise Unscannable(
+                f"{watched.root} is empty, and held {MANY} files or more: see that it is mounted. {_MEANT}"
+            )
+        if holds and watched.found != found:
+            await store.stores.update(watched.id, set={"found": found})
+
     async def _scan(self, store: Store, watched: FolderStore, report: Report) -> bool:
         """Walks all folders after those that were walked; False if that is to be gone on with from what is written."""
         started = self._clock.now()
@@ -120,6 +137,8 @@ class ScanHandler:
                     detail = f"The folder {folder} can't be read: {error.strerror}."
                     batch.examples.append(Example(path=folder, reason="unreadable", detail=detail))
                 continue
+            if not folder:
+                await self._trust(store, watched, listing)
             visited.add(folder)
             ahead.extend(reversed(listing.folders))
             if scan.walked(folder):

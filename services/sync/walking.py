@@ -73,6 +73,11 @@ def look_into(root: str, folder: str, rules: Rules) -> Listing:
     return listing
 
 
+def is_mount(root: str) -> bool:
+    """Whether something is mounted at the root itself."""
+    return os.path.ismount(os.path.realpath(root))
+
+
 def _set_part_aside(listing: Listing) -> None:
     """What has got here, or stayed, of a MIRAX slide without the file that it goes by is no slide for each file."""
     parts = {path for path in (*listing.files, *listing.beside) if path.lower().endswith(_MIRAX_PARTS)}
@@ -151,8 +156,11 @@ def _sort(path: str, entry: "os.DirEntry[str]", rules: Rules, listing: Listing, 
     if stat.S_ISLNK(status.st_mode):
         return Aside(path, "link", f"{path} is a link, and links are not followed.", keeps=False)
     if stat.S_ISDIR(status.st_mode):
-        if not is_temporary(entry.name):
-            folders.append(entry.name)
+        if is_temporary(entry.name):
+            return Aside(
+                path, "hidden", f"The folder {path} is hidden, half copied or the system's: it is not looked into."
+            )
+        folders.append(entry.name)
         return None
     if not stat.S_ISREG(status.st_mode):
         return Aside(path, "special", f"{path} is no file but a pipe, a socket or a device.", keeps=False)

@@ -95,7 +95,13 @@ class Scratch:
         data = folder / "data"
         while True:
             held = await self._locked(folder, fcntl.LOCK_SH)
-            if await asyncio.to_thread(_size, data) == length:
+            try:
+                whole = await asyncio.to_thread(_size, data) == length
+            except BaseException:
+                # Given up meanwhile: a lock that stays would keep everybody from filling the folder.
+                os.close(held)
+                raise
+            if whole:
                 break
             os.close(held)
             await self._fill(folder, length, fill)

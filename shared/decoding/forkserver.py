@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from shared.decoding import wire
 from shared.decoding.child import Arenas, serve
+from shared.decoding.confinement import confine
 from shared.decoding.limits import PACKED_BYTES, Limits
 from shared.heap import keep_heap
 
@@ -125,6 +126,7 @@ def _be_child(
             score.write(_OOM_SCORE)
         keep_heap(_HEAPS)
         limits.apply()
+        confine()
         _, call, inputs, first, second = fds
         serve(socket.socket(fileno=call), Arenas(inputs, (first, second)))
         code = 0

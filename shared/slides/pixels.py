@@ -37,7 +37,7 @@ def _unpacked(data: bytes, tile: Tile) -> bytes:
         return data
     apart = False
     if tile.compression == ZSTD_WITH_HEADER:
-        head = data[0] if data else 0
+        head = data[0] if len(data) > 2 else 0
         if head not in (_PLAIN, _WITH_PACKING) or (head == _WITH_PACKING and data[1:2] != b"\1"):
             raise ValueError("its compression is not described as in any file known")
         apart = head == _WITH_PACKING and bool(data[2] & 1)

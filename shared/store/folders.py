@@ -15,6 +15,7 @@ RunState = Literal["waiting", "scanning", "importing", "done", "missed"]
 Reason = Literal[
     "unstable",
     "temporary",
+    "hidden",
     "link",
     "special",
     "name",
@@ -36,6 +37,7 @@ class FolderStore(Document):
 
     `session` is the title of the one session that all its slides go to; without it each first-level sub-folder has one
     of its own. `include` and `exclude` are globs over the path below `root`. `quality` is that of the JPEG tiles.
+    `found` is what `root` was when something was last found in it, null if whatever it is now is meant.
     """
 
     id: str = Field(alias="_id")
@@ -48,6 +50,7 @@ class FolderStore(Document):
     quality: int | None = None
     owner: str
     state: StoreState = "active"
+    found: Literal["mount", "folder"] | None = None
     created: datetime
 
 

@@ -45,8 +45,8 @@ def _used(pids: Mapping[str, int]) -> dict[str, Use]:
 def _use_of(pid: int) -> Use:
     try:
         process = psutil.Process(pid)
-        times = process.cpu_times()
-        return Use(process.memory_info().rss, times.user + times.system)
+        # A decoder child that was replaced lives on in its parent's sums.
+        return Use(process.memory_info().rss, sum(process.cpu_times()[:4]))
     except psutil.NoSuchProcess:
         return Use(0, 0.0)
 

@@ -24,6 +24,7 @@ from shared.events import FileComplete
 from shared.mongo import connect
 from shared.service import deployment_claim
 from shared.store.mongo import MongoStore
+from tests.brokers import remove_topology
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -155,10 +156,7 @@ class Deployment:
                 service.process.kill()
             await service.process.wait()
             await reading
-        async with await aio_pika.connect(self.server.amqp) as connection:
-            channel = await connection.channel()
-            for queue in table.queues(self.prefix):
-                await channel.queue_delete(queue.name)
+        await remove_topology(self.server.amqp, self.prefix)
 
 
 @pytest.fixture

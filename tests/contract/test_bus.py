@@ -21,6 +21,7 @@ from shared.clock import ManualClock
 from shared.errors import Unavailable
 from shared.events import BaseDiced, DiceBlock, Event, FileComplete, ImageFailed, Lane, PyramidBuilt, SyncTick
 from shared.tiles.geometry import Geometry
+from tests.brokers import remove_topology
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 IMAGE = "0123456789abcdef" * 2
@@ -167,12 +168,7 @@ class Real:
     async def close(self) -> None:
         for bus in self._buses:
             await bus.close()
-        async with await aio_pika.connect(self._url) as connection:
-            channel = await connection.channel()
-            for queue in table.queues(self.prefix):
-                await channel.queue_delete(queue.name)
-            for exchange in (*table.exchanges(self.prefix), table.Exchange(f"{self.prefix}.claim.test", "fanout")):
-                await channel.exchange_delete(exchange.name)
+        await remove_topology(self._url, self.prefix, "test")
 
 
 @pytest.fixture(params=["memory", pytest.param("rabbit", marks=pytest.mark.broker)])

@@ -15,6 +15,7 @@ from shared.bus.journal import Entry, Journal
 from shared.bus.memory import MemoryBroker, MemoryBus, MemoryJournal
 from shared.bus.rabbit import RabbitBus, RabbitJournal, apply
 from shared.events import ImageReady
+from tests.brokers import remove_topology
 
 
 def ready(version: int) -> ImageReady:
@@ -26,14 +27,7 @@ def prefix(rabbitmq: RabbitMQ) -> Iterator[str]:
     prefix = f"t{uuid.uuid4().hex[:8]}"
     asyncio.run(apply(rabbitmq.amqp, prefix, "ours"))
     yield prefix
-
-    async def remove() -> None:
-        async with await aio_pika.connect(rabbitmq.amqp) as connection:
-            channel = await connection.channel()
-            for queue in table.queues(prefix):
-                await channel.queue_delete(queue.name)
-
-    asyncio.run(remove())
+    asyncio.run(remove_topology(rabbitmq.amqp, prefix))
 
 
 @pytest.fixture(params=["memory", pytest.param("rabbit", marks=pytest.mark.broker)])

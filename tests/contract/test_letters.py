@@ -28,6 +28,7 @@ from shared.errors import Unavailable
 from shared.events import DiceBlock, FileComplete
 from shared.store.documents import Failure, Image, Stage, Stages, Version, VersionId
 from shared.store.memory import MemoryStore
+from tests.brokers import remove_topology
 from tests.contract.test_bus import Inbox
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -125,16 +126,14 @@ def prefix(rabbitmq: RabbitMQ) -> Iterator[str]:
     prefix = f"t{uuid.uuid4().hex[:8]}"
     asyncio.run(apply(rabbitmq.amqp, prefix, "ours"))
     yield prefix
-    asyncio.run(each_queue(rabbitmq, prefix, "queue_delete"))
+    asyncio.run(remove_topology(rabbitmq.amqp, prefix))
 
 
-async def each_queue(server: RabbitMQ, prefix: str, what: str) -> None:
+async def empty_queues(server: RabbitMQ, prefix: str) -> None:
     async with await aio_pika.connect(server.amqp) as connection:
         channel = await connection.channel()
         for queue in table.queues(prefix):
-            if what == "queue_delete":
-                await channel.queue_delete(queue.name)
-            elif queue.name != table.journal_queue(prefix):
+            if queue.name != table.journal_queue(prefix):
                 await (await channel.get_queue(queue.name, ensure=False)).purge()
 
 
@@ -157,7 +156,7 @@ async def place(real: tuple[RabbitMQ, str] | None) -> AsyncIterator[Place]:
     await bus.connect()
     yield Place(RabbitDeadLetters(server.amqp, prefix, bus), bus)
     await bus.close()
-    await each_queue(server, prefix, "purge")
+    await empty_queues(server, prefix)
 
 
 async def test_letters_are_grouped_by_what_they_died_of(place: Place) -> None:
@@ -370,7 +369,7 @@ async def test_what_the_broker_itself_gave_up_says_so(rabbitmq: RabbitMQ, prefix
     await bus.close()
     with pytest.raises(Unavailable):
         await place.letters.send("dicer", {}, b"")
-    await each_queue(rabbitmq, prefix, "purge")
+    await empty_queues(rabbitmq, prefix)
 
 
 async def give_back(bus: RabbitBus, times: int, event: DiceBlock) -> None:

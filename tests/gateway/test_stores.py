@@ -1,5 +1,6 @@
 """Folder stores, reports and ticks over HTTP."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -83,6 +84,39 @@ async def test_no_file_is_in_two_stores(gateway: Served, root: str) -> None:
     assert (refused.status, refused.json["detail"]) == (409, "The store Scanner 1 watches /data/scanner already.")
     assert (await gateway.ask("POST", "/api/v1/stores", json={"name": "Scanner 1", "root": "/x"})).status == 409
     await add(gateway, name="other", root="/data/scanner 2")
+
+
+@pytest.mark.parametrize("roots", [["/data/a"] * 8, ["/data", "/data/a", "/data/a/b", "/data/b", "/"]])
+async def test_of_stores_that_are_added_at_once_for_one_folder_one_is_made(gateway: Served, roots: list[str]) -> None:
+    """Each of the others is told whose folder it is."""
+    asked = [
+        gateway.ask("POST", "/api/v1/stores", json={"name": f"Scanner {n}", "root": root})
+        for n, root in enumerate(roots)
+    ]
+
+    answers = await asyncio.gather(*asked)
+
+    kept = [store.root for store in await gateway.store.stores.find({"state": "active"})]
+    made = [answer.json["root"] for answer in answers if answer.status == 201]
+    assert sorted(made) == sorted(kept)
+    assert made
+    for root in kept:
+        assert [root] == [other for other in kept if f"{other}/".startswith(f"{root.rstrip('/')}/")]
+    for answer in answers:
+        if answer.status != 201:
+            assert (answer.status, "watches" in answer.json["detail"]) == (409, True), answer.text
+    assert len(kept) == await gateway.store.stores.count({})
+
+
+async def test_a_store_that_is_resumed_takes_its_folder_as_it_is(gateway: Served) -> None:
+    await add(gateway)
+    (watched,) = await gateway.store.stores.find({})
+    await gateway.store.stores.update(watched.id, set={"found": "mount"})
+
+    for state, found in (("active", "mount"), ("paused", None), ("active", None)):
+        await gateway.ask("PATCH", "/api/v1/stores/Scanner%201", json={"state": state})
+        (watched,) = await gateway.store.stores.find({})
+        assert (state, found) == (watched.state, watched.found)
 
 
 async def test_only_administrators_see_stores_and_make_ticks(gateway: Served) -> None:

@@ -1,5 +1,6 @@
 """The dicer folds what it cuts: the pyramid is the one that the pyramid service would make of the stored tiles."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -223,7 +224,7 @@ async def test_levels_of_decoded_slides_are_made_of_pixels_that_were_never_encod
 ) -> None:
     path = tmp_path / f"slide{suffix}"
     write(path)
-    mill = Mill(decoders, tmp_path / "scratch")
+    mill = Mill(decoders, tmp_path / "scratch", block_bytes=FOLDS)
     await mill.upload(path, IMAGE)
     await mill.run()
 
@@ -244,3 +245,32 @@ async def test_levels_of_decoded_slides_are_made_of_pixels_that_were_never_encod
             pixels = np.ascontiguousarray(level_pixels[y : y + tile, x : x + tile])
             expected = simplejpeg.encode_jpeg(pixels, quality=80, colorsubsampling="420", fastdct=False)
             assert await mill.tiles.get(tile_key(IMAGE, 1, Position(*position))) == expected
+
+
+async def test_a_worker_that_wakes_up_when_the_image_is_ready_leaves_nothing_behind(
+    decoders: Decoders, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mill = Mill(decoders, tmp_path, block_bytes=FOLDS)
+    await mill.upload(slide, IMAGE)
+    blocks = await mill.deliver_together()
+    assert len(blocks) > 1
+    insert = mill.store.blocks.insert
+    asleep, awake = asyncio.Event(), asyncio.Event()
+
+    async def insert_late(*documents: Block) -> int:
+        if not asleep.is_set():
+            asleep.set()
+            await awake.wait()
+        return await insert(*documents)
+
+    monkeypatch.setattr(mill.store.blocks, "insert", insert_late)
+    late = Mill(decoders, tmp_path / "late", block_bytes=FOLDS)
+    late.store, late.blobs, late.tiles, late.pending = mill.store, mill.blobs, mill.tiles, blocks[:1]
+    sleeper = asyncio.create_task(late.deliver_together())
+    await asyncio.wait_for(asleep.wait(), 30)
+    await mill.run()
+    assert (await mill.version(IMAGE)).state == "ready"
+    awake.set()
+
+    assert await asyncio.wait_for(sleeper, 30) == []
+    assert await mill.store.blocks.count({}) == 0

@@ -1,12 +1,13 @@
 """Memory ports, a clock that stands still, and versions in any state."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.local.rabbitmq import RabbitMQ
 from shared.blobs.memory import MemoryBlobs
 from shared.bus.envelope import decode
 from shared.bus.memory import MemoryBroker, MemoryBus
@@ -16,6 +17,8 @@ from shared.store.documents import Image, Session, Upload, Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.tiles.geometry import Geometry
 from shared.tiles.memory import MemoryTiles
+from tests.brokers import remove_topology
+from tests.sync.place import Place
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 SESSION, OWNER = "5" * 32, "a" * 32
@@ -122,3 +125,14 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(tmp_path)
+
+
+@pytest.fixture
+async def place(mongod: str, rabbitmq: RabbitMQ) -> AsyncIterator[Place]:
+    built = Place(mongod, rabbitmq.amqp)
+    try:
+        yield built
+    finally:
+        await built.client.drop_database(built.name)
+        built.client.close()
+        await remove_topology(rabbitmq.amqp, built.name)

@@ -1,103 +1,26 @@
 """Timer, sync and viewer as processes of their own, on a real broker and database."""
 
-import asyncio
-import os
-import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientSession
 
-from deploy.local.ports import free_port
-from deploy.local.rabbitmq import RabbitMQ
 from shared.bus.rabbit import RabbitBus, apply
 from shared.clock import SystemClock
 from shared.http.identity import ensure_admin
-from shared.mongo import connect
 from shared.service import deployment_claim
 from shared.store.documents import Image, Session, Version, VersionId
 from shared.store.folders import FolderStore
-from shared.store.mongo import MongoStore
 from shared.tiles import Tile
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import tile_key
-from shared.tiles.mongo import MongoTiles
+from tests.sync.place import Place, until
 from tests.sync.watching import slide
 
 pytestmark = pytest.mark.broker
-
-BOUND = 60
-
-
-async def until(true: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Waits for a condition; fails with its name after a minute."""
-    try:
-        async with asyncio.timeout(BOUND):
-            while not await true():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        pytest.fail(f"Not within {BOUND} s: {what}.")
-
-
-class Place:
-    """One deployment on the session's servers under a name of its own."""
-
-    def __init__(self, mongodb: str, amqp: str) -> None:
-        self.name = f"t{uuid.uuid4().hex[:12]}"
-        self.amqp = amqp
-        self.client = connect(mongodb)
-        self.store = MongoStore(self.client, self.name)
-        self.tiles = MongoTiles(self.client, self.name)
-        self.environment = {
-            **os.environ,
-            "SLIDEMILL_MONGODB": mongodb,
-            "SLIDEMILL_AMQP": amqp,
-            "SLIDEMILL_DATABASE": self.name,
-            "SLIDEMILL_PREFIX": self.name,
-            "SLIDEMILL_SYNC_INTERVAL": "1",
-        }
-
-    @asynccontextmanager
-    async def service(self, module: str) -> AsyncIterator[str]:
-        """The address of a service once it is ready. At the end it is told to stop, and must do so in order."""
-        port = free_port()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, env={**self.environment, "SLIDEMILL_HTTP_PORT": str(port)}
-        )
-        address = f"http://127.0.0.1:{port}"
-        try:
-            async with ClientSession() as http:
-
-                async def ready() -> bool:
-                    assert process.returncode is None, f"{module} ended"
-                    try:
-                        async with http.get(f"{address}/readyz") as response:
-                            return response.status == 200
-                    except ClientError:
-                        return False
-
-                await until(ready, f"{module} is ready")
-            yield address
-            process.terminate()
-            assert 0 == await asyncio.wait_for(process.wait(), BOUND)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-
-@pytest.fixture
-async def place(mongod: str, rabbitmq: RabbitMQ) -> AsyncIterator[Place]:
-    built = Place(mongod, rabbitmq.amqp)
-    try:
-        yield built
-    finally:
-        await built.client.drop_database(built.name)
-        built.client.close()
 
 
 async def test_ticks_pass_from_the_timers_to_the_sync_service_and_each_is_done_once(place: Place) -> None:

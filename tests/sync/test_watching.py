@@ -188,6 +188,76 @@ async def test_nothing_vanishes_when_the_folder_itself_is_not_there(watch: Watch
     assert (await watch.images())["a.svs"].source_vanished is None
 
 
+async def filled(watch: Watch, *, files: int = 12) -> None:
+    for n in range(files):
+        watch.put(f"{n % 3}/{n}.svs", slide(str(n)))
+    assert files == (await watch.tick()).imported
+
+
+async def resume(watch: Watch) -> None:
+    """What the gateway writes when somebody has paused and resumed the store."""
+    await watch.store.stores.update(STORE, set={"state": "active", "found": None})
+
+
+async def test_nothing_vanishes_from_a_share_that_is_not_mounted_until_somebody_says_so(watch: Watch) -> None:
+    await filled(watch)
+    away = watch.root.rename(watch.root.parent / "share")
+    watch.root.mkdir()
+
+    for _ in range(3):
+        report = await watch.tick()
+        assert ("done", 0) == (report.state, report.vanished)
+        assert report.note is not None
+        assert f"{watch.root} is empty, and held 10 files or more: see that it is mounted." in report.note
+    assert all(image.source_vanished is None for image in (await watch.images()).values())
+    watch.root.rmdir()
+    away.rename(watch.root)
+    assert (12, 0, None) == ((report := await watch.tick()).seen, report.new, report.note)
+
+    for folder in watch.root.iterdir():
+        folder.rename(watch.root.parent / folder.name)
+    assert (await watch.tick()).note is not None
+    await resume(watch)
+    assert [12, 0] == [(await watch.tick()).vanished, (await watch.tick()).vanished]
+
+
+async def test_a_few_files_may_all_be_taken_away(watch: Watch) -> None:
+    await filled(watch, files=3)
+    for folder in watch.root.iterdir():
+        folder.rename(watch.root.parent / folder.name)
+
+    assert (3, None) == ((report := await watch.tick()).vanished, report.note)
+
+
+async def test_what_was_a_mount_and_is_none_any_more_is_not_looked_at(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = True
+    monkeypatch.setattr(os.path, "ismount", lambda path: mounted and path == str(watch.root))
+    await filled(watch, files=3)
+    mounted = False
+    (watch.root / "0/0.svs").unlink()
+
+    report = await watch.tick()
+
+    assert ("done", 0) == (report.state, report.vanished)
+    assert report.note is not None
+    assert f"Nothing is mounted at {watch.root} any more: mount it." in report.note
+    await resume(watch)
+    assert 1 == (await watch.tick()).vanished
+
+
+async def test_no_reason_hides_the_others_among_the_examples(watch: Watch) -> None:
+    for n in range(40):
+        watch.put(f"{n:02}/.cache/a", b"x")
+    watch.put("99/late.svs.part", b"x")
+
+    report = await watch.tick()
+
+    assert {"hidden": 40, "temporary": 1} == report.skipped
+    assert "99/late.svs.part" in [example.path for example in report.examples]
+
+
 async def test_a_copy_is_not_imported_until_it_is_the_only_one_left(watch: Watch) -> None:
     watch.put("a.svs", slide("a"))
     watch.put("b.svs", slide("a"))
@@ -230,12 +300,14 @@ async def test_hostile_entries_are_named_and_stop_nothing(watch: Watch, tmp_path
     (watch.root / os.fsdecode(b"\xff.svs")).write_bytes(slide("name"))
     for name in ("a.tmp", "b.svs.part", "c.svs.crdownload", "~$d.svs", ".e.svs", "f.svs.filepart"):
         watch.put(name, slide(name))
+    for folder in (".snapshots", "@eaDir", "$RECYCLE.BIN"):
+        watch.put(f"{folder}/a.svs", slide(folder))
     watch.put("good.svs", slide("good"))
 
     report = await watch.tick()
 
     assert {"good.svs"} == set(await watch.images())
-    assert {"link": 2, "special": 2, "empty": 1, "name": 1, "temporary": 6} == report.skipped
+    assert {"link": 2, "special": 2, "empty": 1, "name": 1, "temporary": 6, "hidden": 3} == report.skipped
     assert "done" == report.state
 
 

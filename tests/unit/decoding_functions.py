@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -141,6 +142,22 @@ def open_files(count: int) -> int:
         for _ in range(count):
             held.enter_context(open("/dev/null", "rb"))
     return count
+
+
+def connect(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port), 5.0).close()
+
+
+def listen() -> None:
+    socket.create_server(("127.0.0.1", 0)).close()
+
+
+def signal_process(pid: int) -> None:
+    os.kill(pid, 0)
+
+
+def run_program() -> None:
+    subprocess.run(["/bin/true"], check=True)
 
 
 def open_sockets() -> list[str]:

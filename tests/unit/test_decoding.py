@@ -16,7 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from shared.decoding import Decoders
+from shared.decoding import Decoders, confinement
 from shared.decoding.source import BLOCK_BYTES
 from shared.errors import DecoderDied, Reject, Unavailable
 from shared.store.documents import Recipe
@@ -287,6 +287,21 @@ async def test_a_child_writes_no_large_files_unless_that_is_its_call(decoders: D
         await decoders.call(functions.write_file, str(tmp_path / "later"), large)
     for written in tmp_path.iterdir():
         written.unlink()
+
+
+@pytest.mark.skipif(confinement.version() < 6, reason="this kernel has no Landlock that forbids all of it")
+async def test_a_child_reaches_nothing_but_its_service(decoders: Decoders) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for function, *args in (
+            (functions.connect, server.getsockname()[1]),
+            (functions.listen,),
+            (functions.signal_process, os.getpid()),
+            (functions.run_program,),
+        ):
+            with pytest.raises(RuntimeError, match="PermissionError"):
+                await decoders.call(function, *args)
+
+    assert await decoders.call(functions.add, 2, 3) == 5
 
 
 async def test_a_child_opens_no_great_number_of_files(decoders: Decoders) -> None:

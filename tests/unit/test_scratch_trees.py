@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -116,6 +117,27 @@ async def test_who_is_cancelled_while_filling_frees_the_lock(tmp_path: Path) -> 
     await asyncio.gather(task, return_exceptions=True)
 
     assert names(tmp_path) == ["lock"]
+    async with asyncio.timeout(10), scratch.tree("t", 2, filling(b=2)) as folder:
+        assert names(folder) == ["b"]
+
+
+async def test_who_is_cancelled_while_looking_frees_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = Scratch(tmp_path, 1000)
+    looking, seen = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def look(path: Path) -> None:
+        loop.call_soon_threadsafe(looking.set)
+        seen.wait(10)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shared.blobs.scratch._size", look)
+        task = asyncio.create_task(scratch.tree("t", 2, filling(b=2)).__aenter__())
+        await looking.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        seen.set()
+
     async with asyncio.timeout(10), scratch.tree("t", 2, filling(b=2)) as folder:
         assert names(folder) == ["b"]
 

@@ -91,6 +91,7 @@ def test_one_slide_is_unpacked_whole_and_nothing_beside_it(tmp_path: Path, files
         ("a\\s.png", "character"),
         ("a\ns.png", "character"),
         ("n" * 256 + ".png", "too long"),
+        ("a/" * 17 + "s.png", "more than 16 folders deep"),
     ],
 )
 def test_names_that_no_slide_has_are_refused(tmp_path: Path, name: str, said: str) -> None:
@@ -134,6 +135,20 @@ def test_a_total_over_the_budget_is_refused_before_anything_is_written(tmp_path:
 def test_too_many_entries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zip_entries, "MOST_ENTRIES", 2)
     assert "more than the 2 files" in refused(zipped(tmp_path, {"a": b"", "b": b"", "c": b""}))
+
+
+def test_a_directory_whose_size_is_claimed_in_a_record_that_is_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zip_entries, "MOST_ENTRIES", 2)
+    data = zipped(tmp_path, {f"{n}.png": b"x" for n in range(3)}).read_bytes()
+    at = data.rfind(b"PK\x05\x06")
+    # Behind the directory, where the record would be that may count more entries.
+    record = struct.pack("<4sQ2H2L4Q", b"none", 44, 45, 45, 0, 0, 1, 1, 46, 0)
+    data = data[:at] + record + struct.pack("<4sLQL", b"PK\x06\x07", 0, at, 1) + data[at:]
+
+    with pytest.raises(Reject, match="more than the 2 files"):
+        zip_entries.check_directory(io.BytesIO(data), "slide.zip")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from services.dicer.pixels.probing import find_by_path
 from shared.errors import Reject
-from shared.slides.czi import CziSlide, data_of, describe
+from shared.slides.czi import ZSTD_WITH_HEADER, CziSlide, Tile, data_of, describe
+from shared.slides.pixels import decode_czi
 from tests.slides import zeiss
 
 
@@ -100,3 +102,21 @@ def test_no_header_makes_it_fail_otherwise_than_by_a_sentence(slide: bytes) -> N
                 data_of(BytesIO(bytes(data)), len(data), tile)
         except (Reject, ValueError):
             continue
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x03", b"\x03\x01", b"\x03\x01\x01", b"\x02\x01\x01\x01"])
+def test_a_compressed_tile_that_ends_in_its_own_header_is_damaged(data: bytes) -> None:
+    tile = Tile(0, 0, 2, 2, 0, 0, ZSTD_WITH_HEADER, True)
+
+    with pytest.raises(ValueError, match=r"compress|another picture"):
+        decode_czi(data, tile)
+
+
+def test_a_tile_that_lies_very_far_away_does_not_make_a_million_blocks(slide: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "far.czi"
+    directory = slide.index(b"ZISRAWDIRECTORY")
+    last = slide.index(b"X\0\0\0", directory) + 4
+    path.write_bytes(slide[:last] + struct.pack("<i", 500_000_000) + slide[last + 4 :])
+
+    with pytest.raises(Reject, match="over 10,000,000 a side"):
+        find_by_path(str(path), "far.czi", "czi", None, "it is no TIFF")

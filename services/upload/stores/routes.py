@@ -11,6 +11,7 @@ from aiohttp import web
 from services.upload.auditing import audited_run
 from services.upload.core import Invalid, after, cursor
 from services.upload.gateway import gateway_of, json_of, limit_of, principal_of
+from services.upload.stores.claiming import KEPT, claim
 from services.upload.stores.models import NewStore, NewTick, StoreChange
 from services.upload.stores.objects import report_object, store_object, tick_object
 from shared.bus import Message
@@ -22,7 +23,6 @@ from shared.store.documents import Tick, newest_first
 from shared.store.folders import FolderStore, Report
 from shared.store.view import moment
 
-KEPT: tuple[str, ...] = ("active", "paused")
 PUBLISH_SECONDS = 15.0
 # A tick is its due time, and that alone says where a page ends.
 _NO_ID = "0" * 32
@@ -62,27 +62,15 @@ async def create_store(request: web.Request) -> web.Response:
     gateway = gateway_of(request)
     principal = principal_of(request, "operate")
     asked = await json_of(request, NewStore)
-    for other in await gateway.store.stores.find({"state": In(KEPT)}):
-        if f"{asked.root}/".startswith(f"{other.root.rstrip('/')}/") or f"{other.root}/".startswith(
-            f"{asked.root.rstrip('/')}/"
-        ):
-            raise Problem(
-                409,
-                f"The store {other.name} watches {other.root} already.",
-                "Remove that store first, or name a folder that has nothing in common with it.",
-            )
     watched = FolderStore(
         id=uuid.uuid4().hex,
         owner=principal.account,
         created=gateway.clock.now(),
         **asked.model_dump(),
     )
-    taken = Problem(409, f"There is a store {asked.name} already.", "Choose another name.")
-    if await gateway.store.stores.find({"name": asked.name}, limit=1):
-        raise taken
+    await claim(gateway.store, watched)
     await _audit(request, "store-add", watched.name, watched.root)
-    if not await gateway.store.stores.insert(watched):
-        raise taken
+    await gateway.store.stores.update(watched.id, when={"state": "paused"}, set={"state": "active"})
     return web.json_response(store_object(watched, None), status=201)
 
 
@@ -106,13 +94,14 @@ async def get_store(request: web.Request) -> web.Response:
 
 
 async def change_store(request: web.Request) -> web.Response:
-    """Pauses a store, or goes on with it."""
+    """Pauses a store, or goes on with it: then what its folder is like is as it is meant to be."""
     watched = await _asked(request)
     asked = await json_of(request, StoreChange)
     store = gateway_of(request).store
     if asked.state != watched.state:
         await _audit(request, "store-pause" if asked.state == "paused" else "store-resume", watched.name, watched.root)
-    changed = await store.stores.update(watched.id, when={"state": In(KEPT)}, set={"state": asked.state})
+    anew = {"found": None} if asked.state != watched.state else {}
+    changed = await store.stores.update(watched.id, when={"state": In(KEPT)}, set={"state": asked.state, **anew})
     if changed is None:
         raise not_found("store")
     return web.json_response(await _store_object(store, changed))

@@ -4,6 +4,7 @@ import { formatBytes, formatCount, plural } from "./format";
 const REASONS: Record<string, string> = {
   unstable: "new or still being written",
   temporary: "temporary by name",
+  hidden: "hidden or system folders",
   link: "linked, not there",
   special: "no plain files",
   name: "names that are no text",

@@ -7,6 +7,7 @@ PAGE := services/upload/web
 LOCKS := upload dicer pyramid sync viewer ops local
 SLIDE ?=
 FAULTS ?= 300
+KILL_SECONDS ?= 120
 IMAGES ?= 10000
 CASES ?=
 CASE ?= svs-23000
@@ -48,8 +49,9 @@ bench-gateway: setup ## Compare uploads with a plain GridFS driver and a tus ser
 bench-queue: setup ## Let 10,000 small slides wait in the queue: rate and memory beside those with 100 (IMAGES=n)
 	$(PYTHON) -m tests.bench.queue --images $(IMAGES)
 
-chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n)
+chaos: setup ## Break things at random and prove that nothing is lost (FAULTS=n KILL_SECONDS=n)
 	$(PYTHON) -m tests.chaos --faults $(FAULTS)
+	SLIDEMILL_KILL_SECONDS=$(KILL_SECONDS) $(PYTHON) -m pytest -q -rP tests/sync/test_kills.py
 
 test-containers: ## Build the dicer's image with buildah and dice a slide in it (needs root)
 	@deploy/local/setup.sh containers

@@ -40,14 +40,6 @@ def version_id(event: ImageEvent) -> VersionId:
     return VersionId(image=event.image, n=event.version)
 
 
-async def working_version(store: Store, event: ImageEvent, stage: StageName) -> Version | None:
-    """The version, if this stage of it is still to be done; None if it is deleted, failed or further on."""
-    version = await store.versions.get(version_id(event))
-    if version is None or version.state != WORKING[stage]:
-        return None
-    return version
-
-
 def stops_when_deleted(handler: H) -> H:
     """For handlers: one that fails because the image was deleted under its hands has nothing left to do, and no fault.
 

@@ -19,6 +19,12 @@ def why(upload: Upload) -> str:
     )
 
 
+def _remedy(source: str) -> str:
+    if source.startswith("store:"):
+        return "Have its folder watched again: the next tick goes on with the slide."
+    return "Send the file again."
+
+
 async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: int, clock: Clock) -> int:
     """Expires uploads that are idle for a day and removes their bytes. At most `limit`; returns how many.
 
@@ -40,12 +46,13 @@ async def expire(store: Store, blobs: Blobs, bus: Bus, *, database: str, limit: 
         changed = await store.uploads.update(upload.id, when=seen, set={"state": "expired", "updated": clock.now()})
         expired += changed is not None
     for upload in await store.uploads.find({"state": "expired", "announced": False}, sort="updated", limit=limit):
+        image = await store.images.get(upload.image)
         events = await fail(
             store,
             VersionId(image=upload.image, n=upload.version),
             "upload",
             why(upload),
-            "Send the file again.",
+            _remedy(image.source if image is not None else ""),
             database=database,
             clock=clock,
         )

@@ -98,6 +98,8 @@ class Taking:
             await self.bus.publish([Message(fact)])
             await announced(upload.id, self.store)
         ended = await self.store.uploads.get(upload.id)
+        if ended is not None and ended.state in ("failed", "expired") and await self.store.images.get(upload.image):
+            raise Changing("Its import was given up.", Taken(upload.image, upload.version, refused=True))
         if ended is None or ended.state != "complete":
             raise NotNow("What was to be stored is gone: its image was deleted, or another that shared its file.")
         return Taken(upload.image, upload.version, refused=False)

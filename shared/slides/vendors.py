@@ -1,7 +1,7 @@
 """What scanner makers write into the TIFF files of their slides, and what sets their files apart.
 
-Source: OpenSlide's format notes (Aperio, Hamamatsu, Leica, Philips, Trestle, Ventana), whose vendor names are used;
-OME-TIFF specification. Values are read leniently: a missing or odd one is no reason to refuse a slide.
+Source: OpenSlide's format notes (Aperio, ARGOS, Hamamatsu, Huron, Leica, Philips, Trestle, Ventana), whose vendor names
+are used; OME-TIFF specification. Values are read leniently: a missing or odd one is no reason to refuse a slide.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from shared.slides.details import VALUE_CHARACTERS, Details, aperio_moment, positive, timestamp
 from shared.slides.directories import NDPI_TAG, Directory
 
+_MAKE, _ARGOS = 271, 65000
 _DESCRIPTION, _SOFTWARE, _DATE_TIME, _XMP, _ICC = 270, 305, 306, 700, 34675
 _NAMED = {269: "DocumentName", 270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software", 306: "DateTime"}
 _UNIT_MICROMETRES = {2: 25400.0, 3: 10000.0}
@@ -31,6 +32,10 @@ def recognise(pages: Sequence[Directory]) -> str:
         return "aperio"
     if software.startswith("Philips") and "<DataObject" in description:
         return "philips"
+    if first.text(_MAKE).startswith("Huron"):
+        return "huron"
+    if b"<Argos.Scan.Metadata" in first.data(_ARGOS, _XML_BYTES):
+        return "argos"
     if software.startswith("MedScan"):
         return "trestle"
     if "leica-microsystems.com/scn" in description:
@@ -45,6 +50,11 @@ def recognise(pages: Sequence[Directory]) -> str:
 def associated(pages: Sequence[Directory], vendor: str) -> dict[str, int]:
     """The page number of "label", "macro" and "thumbnail", of each that is there."""
     found: dict[str, int] = {}
+    if vendor == "argos":
+        # The last two pages are no levels.
+        return {
+            kind: page.index for kind, page in zip(("thumbnail", "macro"), pages[-2:], strict=False) if _striped(page)
+        }
     for page in pages:
         kind = _kind(page, vendor)
         if kind:
@@ -61,6 +71,10 @@ def _kind(page: Directory, vendor: str) -> str | None:
         if named:
             return named[1]
         return {_LABEL: "label", _MACRO: "macro"}.get(page.number(254), "thumbnail" if page.index == 1 else None)
+    if vendor == "huron":
+        if not _striped(page):
+            return None
+        return "thumbnail" if page.index == 1 else {_LABEL: "label", _MACRO: "macro"}.get(page.number(254))
     named = re.match(r"(label|macro|thumbnail)(\b|_)", lines[0] if lines else "")
     if vendor == "ventana" and named and named[1] == "label":
         # The page that Ventana calls label image shows the whole glass.
@@ -68,10 +82,18 @@ def _kind(page: Directory, vendor: str) -> str | None:
     return named[1] if named else None
 
 
+def _striped(page: Directory) -> bool:
+    return 322 not in page
+
+
 def not_copyable(pages: Sequence[Directory], vendor: str) -> str | None:
     """A clause that says why this vendor's tiles are not yet the slide, or None."""
     if vendor == "hamamatsu":
         return "Hamamatsu stores the whole slide as one JPEG image"
+    if vendor == "argos" and len({page.number(256) for page in pages if not _striped(page)}) < sum(
+        not _striped(page) for page in pages
+    ):
+        return "ARGOS stores several planes, of which the middle one is shown"
     if vendor == "leica":
         return "Leica stores a slide's areas apart, each with a place of its own"
     if vendor == "trestle" and re.search(r"OverlapsXY=[ 0]*[1-9]", pages[0].text(_DESCRIPTION)):
@@ -118,6 +140,11 @@ def details(pages: Sequence[Directory], base: Directory, vendor: str) -> Details
         _ventana("".join(page.text(_XMP, _XML_BYTES) for page in pages if _XMP in page), found)
     elif vendor == "leica":
         _leica(pages[0].text(_DESCRIPTION, _XML_BYTES), found)
+    elif vendor == "huron":
+        stated = re.findall(r"^\s*([^=\n]+?)\s*=\s*(.*?)\s*$", pages[0].text(_DESCRIPTION), re.MULTILINE)
+        properties.update({f"huron.{key}": value[:VALUE_CHARACTERS] for key, value in stated})
+    elif vendor == "argos":
+        _argos(pages[0].text(_ARGOS, _XML_BYTES), found)
     elif vendor == "ome-tiff":
         _ome(pages[0].text(_DESCRIPTION, _XML_BYTES), found)
     if base.count(_ICC):
@@ -176,6 +203,13 @@ def _leica(xml: str, found: Details) -> None:
     if match := re.search(r"<creationDate>\s*([^<\s]+)\s*</creationDate>", xml):
         found.scanned = match[1][:VALUE_CHARACTERS]
     if match := re.search(r"<barcode>\s*([^<]+?)\s*</barcode>", xml):
+        found.barcode = match[1][:VALUE_CHARACTERS]
+
+
+def _argos(xml: str, found: Details) -> None:
+    if match := re.search(r"<ObjectiveMagnification>\s*([0-9.]+)\s*<", xml):
+        found.objective = positive(match[1])
+    if match := re.search(r"<Barcode>\s*([^<]+?)\s*<", xml):
         found.barcode = match[1][:VALUE_CHARACTERS]
 
 

@@ -59,7 +59,7 @@ def arranged(page: Directory, tile: int, offsets: Sequence[int], lengths: Sequen
     starts, counts = array("Q", bytes(8 * cols * rows)), array("Q", bytes(8 * cols * rows))
     taken = bytearray(cols * rows)
     for here, there in _moves(areas, width // tile, cols):
-        if there >= len(offsets):
+        if not 0 <= there < len(offsets):
             return _UNKNOWN
         if taken[here]:
             return _OVERLAPS

@@ -19,6 +19,8 @@ MOST_RATIO = 200
 RATIO_FREE_BYTES = 64 * 2**20
 MOST_DIRECTORY_BYTES = 16 * 2**20
 MOST_NAME_BYTES = 255
+# A name may stand for hundreds of folders, of which a small zip could make millions.
+MOST_FOLDERS = 16
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -91,6 +93,8 @@ def _wrong(info: zipfile.ZipInfo) -> str | None:
         return "leads out of the folder that it is unpacked to"
     if any(len(part.encode(errors="replace")) > MOST_NAME_BYTES for part in parts) or len(name) > 4 * MOST_NAME_BYTES:
         return "is too long a name"
+    if len(parts) > MOST_FOLDERS + 1:
+        return f"lies more than {MOST_FOLDERS} folders deep"
     if info.header_offset < 0:
         return "starts before the zip does"
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):

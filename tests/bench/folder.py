@@ -28,7 +28,7 @@ IN_ONE_FOLDER = 1000
 QUIET_SCANS = 3
 
 
-async def measure(url: str, place: Path, files: int) -> None:
+async def measure(url: str, place: Path, files: int, ending: str) -> None:
     """Prints the seconds of the first scan and of quiet ones, and the most memory that was taken."""
     client = connect(url)
     store = MongoStore(client, "bench")
@@ -38,7 +38,7 @@ async def measure(url: str, place: Path, files: int) -> None:
     watch = Watch(place / "slides", store, ports, MemoryBus(MemoryBroker(clock)), clock)
     await watch.add()
     for n in range(files):
-        watch.put(f"{n // IN_ONE_FOLDER:04}/{n % IN_ONE_FOLDER:04}.svs", b"slide")
+        watch.put(f"{n // IN_ONE_FOLDER:04}/{n % IN_ONE_FOLDER:04}{ending}", b"slide")
 
     async def scan(what: str) -> None:
         tick = watch.due()
@@ -68,11 +68,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="?", choices=["scan", "imports"], help="only this")
     parser.add_argument("--files", type=int, default=100_000, help="that are scanned")
+    parser.add_argument("--ending", default=".svs", help="of their names; with .dcm each is looked into once")
     parser.add_argument("--rounds", type=int, default=3, help="of imports")
     options = parser.parse_args()
     with TemporaryDirectory() as folder, Mongod(Path(folder) / "mongod", free_port(), cache_gb=1) as server:
         if options.what != "imports":
-            asyncio.run(measure(server.url, Path(folder), options.files))
+            asyncio.run(measure(server.url, Path(folder), options.files, options.ending))
         if options.what != "scan":
             imports.measure(server.url, Path(folder), options.rounds)
 

@@ -2,13 +2,15 @@
 
 import os
 import re
+import shutil
 import time
 import zlib
 from hashlib import sha256
 from pathlib import Path
 
+import pydicom
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from shared.slides.packing import Member, pack
 from tests.browser.conftest import PATIENCE_MS, Open, Watched
@@ -23,6 +25,7 @@ from tests.browser.test_uploading import (
     wait_until_stored,
 )
 from tests.running import RunningStack
+from tests.slides.dicom import write_dicom
 from tests.slides.hamamatsu import write_vms
 from tests.slides.mirax import write_mirax
 
@@ -34,11 +37,17 @@ DROP_AT = {"x": 180, "y": 300}
 
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
-    """A folder as a scanner leaves it: a MIRAX slide, a Hamamatsu slide, and what a desktop adds."""
+    """A folder as a scanner leaves it: a MIRAX and a Hamamatsu slide, two levels of a DICOM one, and litter."""
     folder = tmp_path / "scans"
     write_mirax(folder / "S26-0611 A1.mrxs")
     (folder / "S26-0611 A1" / ".DS_Store").write_bytes(b"litter")
     write_vms(folder / "S26-0612 B2.vms")
+    (folder / "dicom").mkdir()
+    for name, size in (("1", (1024, 768)), ("2", (512, 384))):
+        write_dicom(folder / "dicom" / name, *size)
+        level = pydicom.dcmread(folder / "dicom" / name)
+        level.StudyInstanceUID, level.SeriesInstanceUID = "1.2.826.0.1.6", "1.2.826.0.1.7"
+        level.save_as(folder / "dicom" / name, enforce_file_format=True)
     return folder
 
 
@@ -66,12 +75,13 @@ def test_a_dropped_folder_makes_one_image_of_each_slide(
 
     drop(page, scans)
 
-    expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(2)
-    expect(page.get_by_test_id("image-row")).to_have_count(2)
+    expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(3)
+    expect(page.get_by_test_id("image-row")).to_have_count(3)
     images = {image["name"]: image for image in images_of(mill, session)}
-    assert sorted(images) == ["S26-0611 A1.mrxs", "S26-0612 B2.vms"]
+    assert sorted(images) == ["1", "S26-0611 A1.mrxs", "S26-0612 B2.vms"]
     assert images["S26-0611 A1.mrxs"]["sha256"] == as_sent(scans / "S26-0611 A1.mrxs")
-    assert len(tus(behind.requests, "POST")) == 2
+    assert (images["1"]["width"], images["1"]["base"]) == (1024, "copied")
+    assert len(tus(behind.requests, "POST")) == 3
     assert page.get_by_test_id("toast").count() == 0
 
 
@@ -79,14 +89,14 @@ def test_the_command_line_sends_the_same_bytes(open_page: Open, mill: RunningSta
     page = open_page()
     session = opened_session(page, "Both ways")
     page.get_by_test_id("folder-input").set_input_files(scans)
-    expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(2)
+    expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(3)
 
     sent = mill.upload(scans, session="Both ways")
 
     assert all(image["state"] == "ready" for image in sent.values())
     digests = [(image["name"], image["sha256"]) for image in images_of(mill, session)]
-    assert len(digests) == 4
-    assert len(set(digests)) == 2
+    assert len(digests) == 6
+    assert len(set(digests)) == 3
 
 
 def test_a_slide_that_lacks_a_file_says_which_until_it_comes_whole(
@@ -101,16 +111,16 @@ def test_a_slide_that_lacks_a_file_says_which_until_it_comes_whole(
     expect(row).to_have_attribute("data-state", "failed")
     expect(row.get_by_test_id("failure")).to_contain_text("S26-0611 A1.mrxs lacks S26-0611 A1/Data0001.dat.")
     expect(row.get_by_test_id("retry-upload")).to_have_count(0)
-    expect(row_of(page, "S26-0612 B2.vms")).to_have_attribute("data-state", "ready")
     assert page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth") == 0
-    assert [image["name"] for image in images_of(mill, session)] == ["S26-0612 B2.vms"]
+    expect(row_of(page, "S26-0612 B2.vms")).to_have_attribute("data-state", "ready")
+    assert sorted(image["name"] for image in images_of(mill, session)) == ["1", "S26-0612 B2.vms"]
 
     hidden.rename(scans / "S26-0611 A1" / "Data0001.dat")
     drop(page, scans / "S26-0611 A1.mrxs", scans / "S26-0611 A1")
 
     expect(row).to_have_count(1)
     expect(row).to_have_attribute("data-state", "ready")
-    assert len(tus(behind.requests, "POST")) == 2
+    assert len(tus(behind.requests, "POST")) == 3
 
 
 @pytest.fixture
@@ -165,3 +175,30 @@ def test_a_file_that_changes_on_the_way_ends_its_slide(
 
     expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(1)
     assert as_sent(large) in [image["sha256"] for image in images_of(mill, session)]
+
+
+def test_a_slide_that_is_paused_while_it_is_read_waits_before_it_is_sent(
+    open_page: Open, mill: RunningStack, large: Path, behind: Watched
+) -> None:
+    other = large.with_name("S26-0614 D1.mrxs")
+    shutil.copy(large, other)
+    shutil.copytree(large.with_suffix(""), other.with_suffix(""))
+    page = open_page()
+    session = opened_session(page, "Paused slides")
+    held: list[Route] = []
+    page.route("**/assets/packed-file-*.js", lambda route: held.append(route))
+    drop(page, large.parent)
+    expect(page.locator("[data-testid=image-row][data-state=reading]")).to_have_count(2)
+
+    page.get_by_test_id("pause-all").click()
+    expect(page.locator("[data-testid=image-row][data-state=paused]")).to_have_count(2)
+    with page.expect_response("**/assets/sender-*.js"):
+        for route in held:
+            route.continue_()
+    expect(page.locator("[data-testid=image-row][data-state=paused]")).to_have_count(2)
+    assert tus(behind.requests, "POST") == []
+    page.get_by_test_id("resume-all").click()
+
+    expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(2)
+    assert {image["sha256"] for image in images_of(mill, session)} == {as_sent(large), as_sent(other)}
+    assert len(tus(behind.requests, "POST")) == 2

@@ -51,6 +51,9 @@ def test_a_folder_becomes_a_store_and_its_slides_appear(open_page: Open, slide: 
     expect(row).to_contain_text("temporary by name")
     row.get_by_test_id("show-reports").click()
     expect(row.get_by_test_id("store-reports")).to_contain_text("S26-0031 A2.svs.part")
+    page.reload()
+    page.get_by_test_id("show-ticks").click()
+    expect(page.get_by_test_id("ticks")).to_contain_text("1 imported")
 
     page.get_by_role("link", name="slidemill").click()
     page.get_by_test_id("session-row").filter(has_text="Case 31").click()

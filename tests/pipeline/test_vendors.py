@@ -15,7 +15,7 @@ from shared.store.documents import Recipe
 from shared.tiles.geometry import Position, Rect
 from tests.pipeline.mill import Mill
 from tests.pipeline.viewing import decoded, seen, shown_by_openslide
-from tests.slides import vendors, zeiss
+from tests.slides import huron, vendors, zeiss
 from tests.slides.dicom import write_dicom
 from tests.slides.jpeg2000 import write_jpeg2000_svs
 from tests.slides.ndpi import MACRO, write_ndpi
@@ -60,6 +60,9 @@ SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     ),
     "trestle": (vendors.write_trestle, ".tif", "trestle", "copied"),
     "trestle-overlapping": (partial(vendors.write_trestle, overlap=16), ".tif", "trestle", "encoded"),
+    "huron": (huron.write_huron, ".tif", "huron", "copied"),
+    "argos": (huron.write_argos, ".avs", "argos", "copied"),
+    "argos-planes": (partial(huron.write_argos, planes=3), ".avs", "argos", "encoded"),
     "philips": (vendors.write_philips, ".tiff", "philips", "copied"),
     "philips-sparse": (partial(vendors.write_philips, sparse={1, 3, 6}), ".tiff", "philips", "copied"),
     "sparse": (partial(vendors.write_sparse, compression="jpeg"), ".tif", "generic-tiff", "copied"),
@@ -176,6 +179,10 @@ async def test_what_a_zeiss_slide_says_of_itself_is_known(
         (partial(zeiss.write_czi, compression="jpegxr"), ".czi", "macro", zeiss.MACRO),
         (write_ndpi, ".ndpi", "macro", MACRO),
         (vendors.write_ventana, ".bif", "macro", (200, 300)),
+        (huron.write_huron, ".tif", "label", huron.LABEL),
+        (huron.write_huron, ".tif", "macro", huron.MACRO),
+        (huron.write_argos, ".avs", "macro", huron.MACRO),
+        (partial(huron.write_argos, planes=3), ".avs", "macro", huron.MACRO),
     ],
 )
 async def test_a_slides_label_and_macro_are_shown(

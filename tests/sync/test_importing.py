@@ -18,7 +18,7 @@ from shared.bus.memory import MemoryDeadLetters, MemoryJournal
 from shared.events import Event, FileComplete, ImportFile
 from shared.store.memory import MemoryStore
 from tests.sync.conftest import House
-from tests.sync.watching import OWNER, Watch, slide
+from tests.sync.watching import OWNER, STORE, Watch, slide
 
 CONTENT = slide("a", 5 * PIECE + 1000)
 LARGE = len(CONTENT)
@@ -250,3 +250,28 @@ async def test_a_file_for_which_the_database_has_no_room_waits_and_is_not_read_a
     store.free += 1
     assert 1 == (await watch.tick(seconds=600)).imported
     assert reads.bytes == 2 * LARGE + 512
+
+
+async def test_an_import_that_stopped_with_its_store_is_given_up_after_a_day_and_gone_on_with_later(
+    watch: Watch, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.put("a.svs", CONTENT)
+    (event,) = await _import_events(watch)
+    monkeypatch.setattr("services.sync.copying.TURN", timedelta(0))
+    while not await house.store.uploads.find({"state": "importing"}):
+        (event,) = await watch.handlers[ImportFile](event, **watch._ports)
+    await house.store.stores.update(STORE, set={"state": "paused"})
+    assert [] == await watch.handlers[ImportFile](event, **watch._ports)
+
+    await watch.deliver(watch.due(seconds=25 * 3600))
+
+    image = (await watch.images())["a.svs"]
+    failure = (await watch.version(image)).failure
+    assert failure is not None
+    assert "Have its folder watched again: the next tick goes on with the slide." == failure.remedy
+    assert [] == await house.blobs.chunks((await house.store.uploads.find({}))[0].id)
+    await house.store.stores.update(STORE, set={"state": "active"})
+    for _ in range(3):
+        await watch.tick()
+    after = (await watch.images())["a.svs"]
+    assert (image.id, 2, "ready") == (after.id, after.latest, (await watch.version(after)).state)

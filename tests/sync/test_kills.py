@@ -1,7 +1,7 @@
 """Two timers and two sync services, each killed at random, while a folder fills: nothing is lost, nothing done twice.
 
-`SLIDEMILL_KILL_SECONDS` says how long they are killed; `make chaos` takes more of them. `SLIDEMILL_KILL_SEED` is what
-the test prints, to have the same chances again.
+`SLIDEMILL_KILL_SECONDS` says for how long they are killed (`make chaos`: two minutes), `SLIDEMILL_KILL_SEED` by which
+chances; the test prints it.
 """
 
 import asyncio

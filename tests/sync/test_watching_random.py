@@ -185,7 +185,7 @@ class Folder:
             assert hashlib.sha256(content).hexdigest() == entry.sha256
             if entry.state == "duplicate":
                 assert path not in shown
-                assert any(content == self.content[other] for other in shown)
+                assert any(content == self.content.get(other) for other in shown)
                 continue
             assert "imported" == entry.state
             image = images[path]

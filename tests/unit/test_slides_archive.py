@@ -91,6 +91,7 @@ def test_one_slide_is_unpacked_whole_and_nothing_beside_it(tmp_path: Path, files
         ("a\\s.png", "character"),
         ("a\ns.png", "character"),
         ("n" * 256 + ".png", "too long"),
+        ("a/" * 17 + "s.png", "more than 16 folders deep"),
     ],
 )
 def test_names_that_no_slide_has_are_refused(tmp_path: Path, name: str, said: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.dicer.pixels.probing import find_by_path
 from shared.errors import Reject
 from shared.slides.czi import ZSTD_WITH_HEADER, CziSlide, Tile, data_of, describe
 from shared.slides.pixels import decode_czi
@@ -109,3 +110,13 @@ def test_a_compressed_tile_that_ends_in_its_own_header_is_damaged(data: bytes) -
 
     with pytest.raises(ValueError, match=r"compress|another picture"):
         decode_czi(data, tile)
+
+
+def test_a_tile_that_lies_very_far_away_does_not_make_a_million_blocks(slide: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "far.czi"
+    directory = slide.index(b"ZISRAWDIRECTORY")
+    last = slide.index(b"X\0\0\0", directory) + 4
+    path.write_bytes(slide[:last] + struct.pack("<i", 500_000_000) + slide[last + 4 :])
+
+    with pytest.raises(Reject, match="over 10,000,000 a side"):
+        find_by_path(str(path), "far.czi", "czi", None, "it is no TIFF")

@@ -66,3 +66,17 @@ def test_areas_that_are_not_understood_are_left_to_openslide(tmp_path: Path, old
     assert old in data
 
     assert look(data.replace(old, new.ljust(len(old)))).reason == UNKNOWN
+
+
+@pytest.mark.parametrize("row", [-1, -1000])
+def test_an_area_above_the_files_own_grid_is_left_to_openslide(tmp_path: Path, row: int) -> None:
+    path = tmp_path / "slide.bif"
+    write_ventana(path)
+    data = path.read_bytes()
+    # Of the same length in all, since the file's directories say where everything lies.
+    spare, origin = b'AOIIndex="0" ', b'OriginY="0"'
+    start, end = data.index(spare), data.index(origin)
+    moved = f'OriginY="{row * TILE}"'.encode().ljust(len(spare) + len(origin))
+    data = data[:start] + data[start + len(spare) : end] + moved + data[end + len(origin) :]
+
+    assert look(data).reason == UNKNOWN

@@ -15,6 +15,8 @@ from shared.slides.details import of_openslide
 
 MOST_PIXELS = 4 * 10**9
 MOST_INTERLACED_PIXELS = 100 * 10**6
+# Thirty times a large slide's. Of a thin one that is longer, a few bytes of header could make a million blocks.
+MOST_SIDE = 10**7
 
 
 def find_by_path(path: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
@@ -104,6 +106,11 @@ def _described(image: Any, ending: str, name: str, kind: str, tiff_page: int | N
 
 
 def _check_pixels(name: str, width: int, height: int, most: int) -> None:
+    if max(width, height) > MOST_SIDE:
+        raise Reject(
+            f"The image {name} claims to have {width} x {height} pixels, over {MOST_SIDE:,} a side, as no slide has.",
+            "It is probably damaged: export it from the scanner once more and upload that.",
+        )
     if width * height > most:
         raise Reject(
             f"The image {name} has {width} x {height} pixels, more than the {most:,} that can be decoded safely.",

@@ -96,7 +96,7 @@ function lineOf({ image, upload, interrupted }: Row): string {
   if (image === null) return "";
   if (interrupted === null) return statusLine(image);
   const { done, total } = image.stages.upload;
-  return `Interrupted at ${formatPercent(ratio(done, total))}. Choose the file again to go on from there.`;
+  return `Interrupted at ${formatPercent(ratio(done, total))}. Choose or drop it again to go on from there.`;
 }
 
 function sendingLine(upload: Upload): string {

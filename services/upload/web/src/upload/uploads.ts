@@ -10,7 +10,7 @@ import { remove, setRemoved } from "./removal";
 import type { Sender } from "./sender";
 import { entryOf, fail, packedFor, senderOf, senders } from "./senders";
 import { type Found, gather, type Lacking, type Named, type SlideFiles } from "./slides";
-import { isOpen, type Upload } from "./upload";
+import { isOpen, type Phase, type Upload } from "./upload";
 
 /** Slides are read one after the other: a disk is no quicker when several pull at it. */
 let reading: Promise<void> = Promise.resolve();
@@ -78,8 +78,7 @@ function readAndSend(session: string, slide: SlideFiles): void {
     goOnWith([same]);
     return;
   }
-  const files = slide.members.length;
-  const entry = entryFor(session, slide, content, { kind: "reading", files, fraction: 0 });
+  const entry = entryFor(session, slide, content, readingOf(slide, 0));
   began(session, 1, isGoing(session));
   add([entry]);
   reading = reading.then(() => read(entry, slide, content.stop.signal));
@@ -89,17 +88,43 @@ async function read(entry: Entry, slide: SlideFiles, stop: AbortSignal): Promise
   try {
     stop.throwIfAborted();
     const { packed } = await import("./packed-file");
-    const files = slide.members.length;
-    const file = await packed(slide, stop, (fraction) => enter(entry, { kind: "reading", files, fraction }));
-    const sender = await senderOf(entry.session);
-    stop.throwIfAborted();
-    packedFor.set(file, entry);
-    enter(entry, { kind: "waiting" });
-    sender.add([file]);
+    const file = await packed(slide, stop, (fraction) => {
+      if (!isPaused(entry)) enter(entry, readingOf(slide, fraction));
+    });
+    void sendPacked(entry, file, stop);
   } catch (error) {
     if (!stop.aborted) fail(entry, asProblem(error));
   }
 }
+
+async function sendPacked(entry: Entry, file: File, stop: AbortSignal): Promise<void> {
+  try {
+    const sender = await senderOf(entry.session);
+    // Uppy never starts what is paused before it has started.
+    await unpaused(entry);
+    if (stop.aborted) return;
+    packedFor.set(file, entry);
+    enter(entry, { kind: "waiting" });
+    sender.add([file]);
+  } catch (error) {
+    fail(entry, asProblem(error));
+  }
+}
+
+const unpaused = ({ phase }: Upload): Promise<void> =>
+  new Promise((resolve) => {
+    phase.subscribe(({ kind }) => {
+      if (kind !== "paused") resolve();
+    });
+  });
+
+const readingOf = ({ members }: SlideFiles, fraction: number): Phase => ({
+  kind: "reading",
+  files: members.length,
+  fraction,
+});
+
+const isPaused = ({ phase }: Upload): boolean => phase.peek().kind === "paused";
 
 const isSame = (one: Named, other: Named): boolean =>
   one.name === other.name && one.size === other.size && one.lastModified === other.lastModified;
@@ -114,25 +139,25 @@ export async function lookBack(session: string): Promise<void> {
   );
 }
 
-const act = (upload: Upload, then: (sender: Sender, entry: Entry) => void): void => {
-  const entry = upload as Entry;
-  void senders.get(entry.session)?.then((sender) => then(sender, entry));
+/** Does something with what the sender has; it does not have a slide that is still being read. */
+const act = (upload: Upload, then: (sender: Sender, id: string) => void): void => {
+  const { session, id } = upload as Entry;
+  if (id !== null) void senders.get(session)?.then((sender) => then(sender, id));
 };
 
+/** A slide that is being read is read on, but not sent. */
 export function pause(upload: Upload): void {
-  act(upload, (sender, entry) => {
-    if (!isOpen(entry) || entry.id === null) return;
-    sender.pause(entry.id, true);
-    enter(entry, { kind: "paused" });
-  });
+  if (!isOpen(upload)) return;
+  enter(upload as Entry, { kind: "paused" });
+  act(upload, (sender, id) => sender.pause(id, true));
 }
 
 export function resume(upload: Upload): void {
-  act(upload, (sender, entry) => {
-    if (entry.phase.peek().kind !== "paused" || entry.id === null) return;
-    enter(entry, { kind: "waiting" });
-    sender.pause(entry.id, false);
-  });
+  if (!isPaused(upload)) return;
+  const { content, id } = upload as Entry;
+  const beingRead = id === null && content !== null && "slide" in content;
+  enter(upload as Entry, beingRead ? readingOf(content.slide, 0) : { kind: "waiting" });
+  act(upload, (sender, id) => sender.pause(id, false));
 }
 
 /** Goes on with a failed file where that is possible, else sends it as a new upload in place of the failed one. */
@@ -141,11 +166,10 @@ export function retry(upload: Upload): void {
   const { kind, problem } = { problem: null, ...phase.peek() };
   if (kind !== "failed" || problem === null || content === null) return;
   if (canGoOn(problem.status)) {
-    act(upload, (sender, entry) => {
-      if (entry.id === null) return;
+    act(upload, (sender, id) => {
       began(session, 1, isGoing(session));
-      enter(entry, { kind: "waiting" });
-      sender.retry(entry.id);
+      enter(upload as Entry, { kind: "waiting" });
+      sender.retry(id);
     });
   } else
     void cancel([upload]).then(() =>

@@ -1,9 +1,10 @@
 """A slide's file as a decoder child reads it, whose bytes the service holds."""
 
-import io
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from shared.seekable import Seekable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -12,36 +13,14 @@ BLOCK_BYTES = 2**20
 MOST_BLOCKS = 8
 
 
-class Source(io.RawIOBase):
+class Source(Seekable):
     """A seekable, read-only file whose bytes the service holds; keeps the last few blocks that were read."""
 
     def __init__(self, read: Callable[[int, int], bytes], length: int | None) -> None:
         super().__init__()
         self._read = read
         self._length = length
-        self._offset = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """The current offset in bytes."""
-        return self._offset
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves to `offset`, counted as in any file. ValueError if that lies before the start."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._offset}.get(whence)
-        target = offset + (self._end() if start is None else start)
-        if target < 0:
-            raise ValueError(f"there is nothing at offset {target} of a file")
-        self._offset = target
-        return target
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         """Fills the buffer whole unless the source ends before."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 from shared.errors import Reject
-from shared.slides.damage import Damaged, Truncated, told
+from shared.slides.damage import Damaged, Truncated, read_exactly, told
 from shared.slides.details import Details, of_zeiss
 
 NOT_COMPRESSED, JPEG_XR, ZSTD, ZSTD_WITH_HEADER = 0, 4, 5, 6
@@ -109,13 +109,7 @@ class _Bytes:
     def read(self, at: int, size: int) -> bytes:
         if at < 0 or size < 0:
             raise Damaged("its directory points to before its beginning")
-        if at + size > self._length:
-            raise Truncated(at + size)
-        self._source.seek(at)
-        data = self._source.read(size)
-        if len(data) < size:
-            raise Truncated(at + size)
-        return data
+        return read_exactly(self._source, self._length, at, size)
 
 
 def _segment(file: _Bytes, at: int, kind: str) -> tuple[int, int]:

@@ -1,7 +1,8 @@
-"""What can be wrong with a slide's header, and what the person who sent it is told. The same for every format. Pure."""
+"""What can be wrong with a slide's header, and what the person who sent it is told. The same for every format."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from shared.errors import Reject
 
@@ -18,6 +19,17 @@ class Truncated(Exception):
 
 class Damaged(Exception):
     """The header contradicts itself; the message is a clause that starts with "its"."""
+
+
+def read_exactly(source: BinaryIO, length: int, at: int, size: int) -> bytes:
+    """These bytes of a file of `length`, which is asked first. Raises `Truncated`."""
+    if at + size > length:
+        raise Truncated(at + size)
+    source.seek(at)
+    data = source.read(size)
+    if len(data) < size:
+        raise Truncated(at + size)
+    return data
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Sequence
 from typing import BinaryIO, Literal, NamedTuple
 
-from shared.slides.damage import Damaged, Truncated
+from shared.slides.damage import Damaged, Truncated, read_exactly
 
 MOST_DIRECTORIES = 4096
 MOST_ENTRIES = 4096
@@ -79,15 +79,9 @@ class Directory:
         start = at - self._window_at
         if 0 <= start and start + size <= len(self._window):
             return self._window[start : start + size]
-        if at + size > self._length:
-            if at > _FARTHEST:
-                raise Damaged(f"its directory {self.index + 1} points to byte {at:,}")
-            raise Truncated(at + size)
-        self._source.seek(at)
-        data = self._source.read(size)
-        if len(data) < size:
-            raise Truncated(at + size)
-        return data
+        if at + size > self._length and at > _FARTHEST:
+            raise Damaged(f"its directory {self.index + 1} points to byte {at:,}")
+        return read_exactly(self._source, self._length, at, size)
 
     def _number(self, at: int, size: int) -> int:
         return int.from_bytes(self._bytes(at, size), self._order)

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from shared.slides.damage import Damaged, Truncated
+from shared.slides.damage import Damaged, Truncated, read_exactly
 
 PREAMBLE = 132
 FRAMES = 0x00280008
@@ -77,13 +77,7 @@ class Reader:
 
     def read(self, at: int, size: int) -> bytes:
         """Exactly these bytes; raises `Truncated`."""
-        if at + size > self.length:
-            raise Truncated(at + size)
-        self._file.seek(at)
-        data = self._file.read(size)
-        if len(data) < size:
-            raise Truncated(at + size)
-        return data
+        return read_exactly(self._file, self.length, at, size)
 
     def header(self, dataset: Dataset | None = None) -> Header:
         """Everything up to the pixels; `dataset` is filled as far as the header can be read."""

@@ -18,7 +18,7 @@ from services.dicer.core import (
     tile_counts,
     unpack_extents,
 )
-from services.dicer.folding import Folded, Folding, Turns, store_made
+from services.dicer.folding import Folded, Folding, Turns
 from services.dicer.pieces import Pieces
 from shared.blobs import Blobs
 from shared.decoding import Decoders
@@ -28,7 +28,7 @@ from shared.store.documents import Block, Recipe, Source, Version
 from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import tile_key
-from shared.tiles.writer import TileWriter
+from shared.tiles.writer import TileWriter, store_made
 from shared.unpacking import opened
 
 BLOCK_SECONDS = 120.0

@@ -1,21 +1,19 @@
 """Folding what is being cut: each square of tiles goes to a decoder child as soon as its tiles are there."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from shared.decoding import Decoders
 from shared.store.documents import Block
 from shared.tiles.geometry import Position, Rect
-from shared.tiles.keys import tile_key
-from shared.tiles.writer import TileWriter
+from shared.tiles.squares import Made
+from shared.tiles.writer import TileWriter, store_made
 
 SQUARE_SECONDS = 120.0
 HELD_BYTES = 64 * 2**20
-
-Made = tuple[Position | Literal["root"], bytes]
 
 
 class Folded(NamedTuple):
@@ -23,19 +21,6 @@ class Folded(NamedTuple):
 
     rect: Rect
     root: bytes | None
-
-
-async def store_made(batches: AsyncGenerator[Sequence[Made], None], block: Block, writer: TileWriter) -> bytes | None:
-    """Gives what a decoder child makes to the writer; returns the root, None where there is none."""
-    root: bytes | None = None
-    async with aclosing(batches):
-        async for batch in batches:
-            for position, data in batch:
-                if position == "root":
-                    root = data
-                else:
-                    await writer.add(tile_key(block.id.image, block.id.version, position), data)
-    return root
 
 
 class Turns:

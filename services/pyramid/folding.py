@@ -1,7 +1,5 @@
 """Folding one block: tiles in, acknowledged tiles of the levels above out, the pixels in a decoder child."""
 
-from contextlib import aclosing
-
 from services.pyramid import core, pixels
 from shared.decoding import Decoders
 from shared.errors import RetryLater
@@ -9,9 +7,9 @@ from shared.store import In, Store
 from shared.store.documents import Block, Version
 from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry, Position
-from shared.tiles.keys import split_key, square_range, tile_key
+from shared.tiles.keys import split_key, square_range
 from shared.tiles.squares import rounds
-from shared.tiles.writer import TileWriter
+from shared.tiles.writer import TileWriter, store_made
 
 BLOCK_SECONDS = 120.0
 
@@ -24,7 +22,6 @@ async def fold(block: Block, version: Version, *, store: Store, tiles: Tiles, de
     round = rounds(geometry, version.climb)[block.round]
     raw = block.round > 0
     inputs = await (_roots(block, version, geometry, store) if raw else _base_tiles(block, round.climb, tiles))
-    root: bytes | None = None
     async with TileWriter(tiles) as writer:
         batches = decoders.stream(
             pixels.fold,
@@ -37,14 +34,7 @@ async def fold(block: Block, version: Version, *, store: Store, tiles: Tiles, de
             inputs=[data for _, data in inputs],
             seconds=BLOCK_SECONDS,
         )
-        async with aclosing(batches):
-            async for batch in batches:
-                for position, data in batch:
-                    if position == "root":
-                        root = data
-                    else:
-                        await writer.add(tile_key(block.id.image, block.id.version, position), data)
-    return root
+        return await store_made(batches, block, writer)
 
 
 async def _base_tiles(block: Block, climb: int, tiles: Tiles) -> list[tuple[Position, bytes]]:

@@ -8,7 +8,7 @@ each next level is the 2 x 2 box mean of the one below and is encoded once.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,12 +18,10 @@ import simplejpeg
 from shared.errors import Reject
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.squares import folded_levels
+from shared.tiles.squares import ROOT, Made, folded_levels
 
 Pixels = npt.NDArray[np.uint8]
 Looks = dict[tuple[int, int], int | None]
-Made = tuple[Position | Literal["root"], bytes]
-ROOT: Literal["root"] = "root"
 WHITE = 255
 BLANK_BYTES = 4096
 _BAND_BYTES = 2**20

@@ -6,12 +6,16 @@ levels higher: its root. The next round folds squares of roots.
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from shared.store.documents import Block, BlockId, VersionId
-from shared.tiles.geometry import Geometry, Rect
+from shared.tiles.geometry import Geometry, Position, Rect
 
 FOLDED_SIDE = 4096
+ROOT: Literal["root"] = "root"
+
+# What comes of a square: encoded tiles by their places, and its root.
+Made = tuple[Position | Literal["root"], bytes]
 
 
 class Round(NamedTuple):

@@ -1,9 +1,14 @@
 """Writing tiles while the next ones are still being made."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from types import TracebackType
 
+from shared.store.documents import Block
 from shared.tiles import Tile, Tiles
+from shared.tiles.keys import tile_key
+from shared.tiles.squares import ROOT, Made
 
 BATCH_BYTES = 4 * 2**20
 BATCH_TILES = 500
@@ -60,3 +65,16 @@ class TileWriter:
             for put in self._puts:
                 put.cancel()
             await asyncio.gather(*self._puts, return_exceptions=True)
+
+
+async def store_made(batches: AsyncGenerator[Sequence[Made], None], block: Block, writer: TileWriter) -> bytes | None:
+    """Gives what a decoder child makes of a block to the writer; returns the root, None where there is none."""
+    root: bytes | None = None
+    async with aclosing(batches):
+        async for batch in batches:
+            for position, data in batch:
+                if position == ROOT:
+                    root = data
+                else:
+                    await writer.add(tile_key(block.id.image, block.id.version, position), data)
+    return root

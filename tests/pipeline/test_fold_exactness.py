@@ -17,7 +17,7 @@ from shared.store.documents import Recipe, Version, VersionId
 from shared.tiles import pixels
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.pixels import halve
-from shared.tiles.squares import steps
+from shared.tiles.squares import ROOT, steps
 from tests.slides.plain import picture
 
 Pixels = npt.NDArray[np.uint8]
@@ -60,7 +60,7 @@ class Slide:
         inputs = [self.tiles[position] for position in positions]
         half = pixels.half_square(rect, positions, self.geometry, False, inputs).pixels
         folded = dict(pixels.fold(rect, positions, self.geometry, RECIPE, steps(self.geometry), False, inputs=inputs))
-        return half, folded.get(pixels.ROOT)
+        return half, folded.get(ROOT)
 
 
 def means(below: Means) -> Means:
@@ -208,7 +208,7 @@ def test_squares_of_one_blank_tile_are_folded_as_any_other(size: int, climb: int
 
     assert len(data) <= pixels.BLANK_BYTES
     assert quickly == list(pixels.half_square(rect, positions, geometry, False, inputs).fold(RECIPE, climb))
-    assert (quickly[-1][0] == pixels.ROOT) == (size == 9000)
+    assert (quickly[-1][0] == ROOT) == (size == 9000)
 
 
 def _encoded(image: Pixels, quality: int, reference: Means) -> tuple[int, float]:

@@ -12,7 +12,7 @@ from shared.slides.czi import Tile, data_of, describe
 from shared.slides.pixels import decode_czi
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.pixels import Made
+from shared.tiles.squares import Made
 
 _GLASS = 255
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from services.dicer.pixels.encoding import crop_tiles, cut_tiles
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.pixels import Made, Pixels, Square, fold, halve
+from shared.tiles.pixels import Pixels, Square, fold, halve
+from shared.tiles.squares import Made
 
 
 def fold_copied(

@@ -13,7 +13,8 @@ from services.dicer.pixels.encoding import encode
 from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.pixels import Made, Pixels, Square, halve
+from shared.tiles.pixels import Pixels, Square, halve
+from shared.tiles.squares import Made
 
 BLANK_BYTES = 4096
 

@@ -12,7 +12,8 @@ from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientat
 from services.dicer.pixels.rows import Above, Row, RowCutter
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Rect
-from shared.tiles.pixels import Made, Square, halve
+from shared.tiles.pixels import Square, halve
+from shared.tiles.squares import Made
 
 # Of a picture that is read from top to bottom. libvips keeps the last 512 lines, each in an allocation of its own:
 # where taller strips come and go between them, they lie four times as wide in memory.

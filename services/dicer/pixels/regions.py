@@ -12,7 +12,8 @@ from services.dicer.pixels.opening import OPAQUE, PROFILE, as_srgb, unreadable
 from services.dicer.pixels.slides import opened
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Rect
-from shared.tiles.pixels import Made, Pixels
+from shared.tiles.pixels import Pixels
+from shared.tiles.squares import Made
 
 
 def cut_openslide(

@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -110,12 +111,13 @@ def recipe(wish: Wish, quality: int, subsampling: Subsampling, tile: int) -> Rec
 
 def tile_counts(geometry: Geometry, climb: int, rect: Rect, extents: Sequence[Extent]) -> dict[Rect, int]:
     """How many tiles the source has in each square of a block of whole squares."""
-    first = rounds(geometry, climb)[0]
-    counts = {(square.top >> climb, square.left >> climb): 0 for square in squares(geometry, first, rect)}
-    for position, extent in zip(rect.positions(), extents, strict=True):
-        if extent.length:
-            counts[position.row >> climb, position.col >> climb] += 1
-    return dict(zip(squares(geometry, first, rect), counts.values(), strict=True))
+    counts = Counter(
+        (position.row >> climb, position.col >> climb)
+        for position, extent in zip(rect.positions(), extents, strict=True)
+        if extent.length
+    )
+    all = squares(geometry, rounds(geometry, climb)[0], rect)
+    return {square: counts[square.top >> climb, square.left >> climb] for square in all}
 
 
 def pack_extents(offsets: Sequence[int], lengths: Sequence[int]) -> bytes:

@@ -11,7 +11,7 @@ from datetime import datetime
 from services.dicer.core import BY_TILE, COPYING, Found, extents_of
 from shared.store.documents import Block, BlockId, Version
 from shared.tiles.geometry import Geometry, Rect
-from shared.tiles.squares import fold_block, rounds, steps
+from shared.tiles.squares import Round, fold_block, rounds, squares, steps
 
 COPIED_BYTES = 32 * 2**20
 # A slide that is shorter than a few such blocks is cut finer, so that all workers find some of it to do.
@@ -22,7 +22,6 @@ LEAST_STRIPS = 4
 LEAST_CLIMB = 3
 # JPEG 2000 tiles take a hundred times as long to decode as to read: half a second of work.
 JPEG2000_BYTES = 2 * 2**20
-DECODED_SIDE = 2048
 FEW_BLOCKS = 4
 
 
@@ -78,7 +77,8 @@ def _rects(found: Found, climb: int | None, block_bytes: int) -> list[Rect]:
     if found.reader == "vips-sequential":
         return [whole_rect(geometry)]
     if found.reader not in BY_TILE:
-        return square_rects(geometry)
+        # Of one tile there is nothing to fold, and one square all the same.
+        return square_rects(geometry, climb or LEAST_CLIMB)
     if found.reader not in COPYING:
         target = min(block_bytes, JPEG2000_BYTES)
         if climb is not None:
@@ -160,15 +160,9 @@ def _held(strip: Rect, cols: int, lengths: Sequence[int]) -> int:
     return sum(lengths[strip.top * cols : strip.bottom * cols])
 
 
-def square_rects(geometry: Geometry, side: int = DECODED_SIDE) -> list[Rect]:
-    """Squares of at most `side` pixels, for sources that can be read anywhere."""
-    cols, rows = geometry.grid(0)
-    step = max(1, side // geometry.tile)
-    return [
-        Rect(level=0, top=top, left=left, bottom=min(top + step, rows), right=min(left + step, cols))
-        for top in range(0, rows, step)
-        for left in range(0, cols, step)
-    ]
+def square_rects(geometry: Geometry, climb: int) -> list[Rect]:
+    """Aligned squares of 2 to the power `climb` tiles, for sources that can be read anywhere."""
+    return list(squares(geometry, Round(level=0, climb=climb, first=0)))
 
 
 def whole_rect(geometry: Geometry) -> Rect:

@@ -9,15 +9,11 @@ from pathlib import PurePosixPath
 
 from services.sync.core import Aside, Look, Rules, is_temporary
 from shared.errors import SlidemillError
-from shared.slides.companions import MIRAX, index_of
+from shared.slides.companions import MIRAX, MIRAX_INDEX, index_of
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Opening a FIFO would wait for its writer, and a device might do anything.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-# Lies in the folder of every MIRAX slide.
-_MIRAX_INDEX = "Slidedat.ini"
 _MIRAX_PARTS = (".dat", ".ini")
 
 
@@ -68,7 +64,7 @@ def look_into(root: str, folder: str, rules: Rules) -> Listing:
                 listing.aside.append(aside)
         listing.folders = sorted(before + name for name in folders)
         _take_folders_of_slides(fd, before, listing)
-    if f"{before}{_MIRAX_INDEX}" in listing.files:
+    if f"{before}{MIRAX_INDEX}" in listing.files:
         _set_part_aside(listing)
     return listing
 

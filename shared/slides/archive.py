@@ -28,6 +28,7 @@ _LOCAL_HEADER_BYTES = 30
 # Kinds of file of which some can be read tile by tile.
 _LOOKED_INTO = ("tiff", "dicom")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# `NotImplementedError` is how zipfile says that an entry needs a newer way of unpacking than it knows.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, ValueError, OverflowError)
 
 

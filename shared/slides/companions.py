@@ -11,7 +11,8 @@ from pathlib import PurePosixPath
 
 MIRAX = ".mrxs"
 HAMAMATSU = (".vms", ".vmu")
-_INDEX = "Slidedat.ini"
+# Lies in the folder of every MIRAX slide.
+MIRAX_INDEX = "Slidedat.ini"
 _HAMAMATSU_NAMES = re.compile(r"(ImageFile(\(\d+,\d+\))?|MapFile|MacroImage)", re.IGNORECASE)
 _OPTIONAL = re.compile(r"OptimisationFile|ImageFile\(\d+,\d+,\d+\)", re.IGNORECASE)
 _DATA_FILE = re.compile(r"FILE_\d+", re.IGNORECASE)
@@ -31,7 +32,7 @@ def index_of(name: str) -> str | None:
     path = PurePosixPath(name)
     suffix = path.suffix.lower()
     if suffix == MIRAX:
-        return str(path.with_suffix("") / _INDEX)
+        return str(path.with_suffix("") / MIRAX_INDEX)
     return name if suffix in HAMAMATSU else None
 
 

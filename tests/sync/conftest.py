@@ -19,6 +19,7 @@ from shared.tiles.geometry import Geometry
 from shared.tiles.memory import MemoryTiles
 from tests.brokers import remove_topology
 from tests.sync.place import Place
+from tests.sync.watching import Watch
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 SESSION, OWNER = "5" * 32, "a" * 32
@@ -125,6 +126,19 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(tmp_path)
+
+
+async def watch_folder(house: House, tmp_path: Path, blobs: Any, store: Any = None) -> Watch:
+    root = tmp_path / "slides"
+    root.mkdir()
+    watch = Watch(root, store or house.store, {"blobs": blobs, "tiles": house.tiles}, house.bus, house.clock)
+    await watch.add()
+    return watch
+
+
+@pytest.fixture
+async def watch(house: House, tmp_path: Path) -> Watch:
+    return await watch_folder(house, tmp_path, house.blobs)
 
 
 @pytest.fixture

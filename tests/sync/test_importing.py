@@ -17,7 +17,7 @@ from shared.blobs.memory import MemoryBlobs
 from shared.bus.memory import MemoryDeadLetters, MemoryJournal
 from shared.events import Event, FileComplete, ImportFile
 from shared.store.memory import MemoryStore
-from tests.sync.conftest import House
+from tests.sync.conftest import House, watch_folder
 from tests.sync.watching import OWNER, STORE, Watch, slide
 
 CONTENT = slide("a", 5 * PIECE + 1000)
@@ -63,19 +63,6 @@ class Reads:
 
 
 @pytest.fixture
-async def watch(house: House, tmp_path: Path) -> Watch:
-    return await _watch(house, tmp_path, house.blobs)
-
-
-async def _watch(house: House, tmp_path: Path, blobs: Any, store: Any = None) -> Watch:
-    root = tmp_path / "slides"
-    root.mkdir()
-    watch = Watch(root, store or house.store, {"blobs": blobs, "tiles": house.tiles}, house.bus, house.clock)
-    await watch.add()
-    return watch
-
-
-@pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch, house: House) -> Reads:
     return Reads(monkeypatch, house.clock)
 
@@ -118,7 +105,7 @@ async def test_no_gateway_ends_what_its_import_has_not_looked_at_for_the_last_ti
         if chunks == 3:
             folder.put("a.svs", slide("changed", 3 * PIECE))
 
-    folder = await _watch(house, tmp_path, Told(house.blobs, "put_chunk", look))
+    folder = await watch_folder(house, tmp_path, Told(house.blobs, "put_chunk", look))
     folder.put("a.svs", slide("a", 3 * PIECE - 500))
     report = await folder.tick()
 
@@ -168,7 +155,7 @@ async def test_whoever_goes_on_with_an_interrupted_import_reads_of_the_file_what
             return await super().put_chunk(file, n, data)
 
     blobs = Dying(tmp_path / "scratch")
-    watch = await _watch(house, tmp_path, blobs)
+    watch = await watch_folder(house, tmp_path, blobs)
     watch.put("a.svs", CONTENT)
     (event,) = await _import_events(watch)
     with pytest.raises(Died):
@@ -239,7 +226,7 @@ async def test_a_file_for_which_the_database_has_no_room_waits_and_is_not_read_a
             return self.free
 
     store = Filling()
-    watch = await _watch(house, tmp_path, house.blobs, store)
+    watch = await watch_folder(house, tmp_path, house.blobs, store)
     watch.handlers[ImportFile] = ImportHandler(house.bus, house.clock, bounds=Bounds(reserve=4 * LARGE))
     watch.put("a.svs", CONTENT)
 

@@ -15,15 +15,6 @@ from tests.sync.conftest import House
 from tests.sync.watching import STORE, Watch, dicom, mirax, slide, touch
 
 
-@pytest.fixture
-async def watch(house: House, tmp_path: Path) -> Watch:
-    root = tmp_path / "slides"
-    root.mkdir()
-    watch = Watch(root, house.store, {"blobs": house.blobs, "tiles": house.tiles}, house.bus, house.clock)
-    await watch.add()
-    return watch
-
-
 class Opened:
     """Counts how often files are opened to be read, by name."""
 

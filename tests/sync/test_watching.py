@@ -20,15 +20,6 @@ from tests.sync.conftest import House
 from tests.sync.watching import STABLE, STORE, Watch, slide, touch
 
 
-@pytest.fixture
-async def watch(house: House, tmp_path: Path) -> Watch:
-    root = tmp_path / "slides"
-    root.mkdir()
-    watch = Watch(root, house.store, {"blobs": house.blobs, "tiles": house.tiles}, house.bus, house.clock)
-    await watch.add()
-    return watch
-
-
 async def test_one_tick_takes_in_what_was_copied_before(watch: Watch, house: House) -> None:
     watch.put("12/a.svs", slide("a"))
     watch.put("b.svs", slide("b"))

@@ -13,7 +13,7 @@ from services.dicer.pixels.encoding import encode
 from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.pixels import Pixels, Square, halve
+from shared.tiles.pixels import Half, Pixels, Square, halve
 from shared.tiles.squares import Made
 
 BLANK_BYTES = 4096
@@ -35,8 +35,8 @@ def cut_jpeg2000(
     `profile` is the ICC profile of their colours; without one they are sRGB already.
     """
     to_srgb = None if profile is None else _transform(profile)
-    square = None if climb is None else Square(rect, geometry)
-    blanks: dict[bytes, tuple[Pixels, bytes]] = {}
+    halves: dict[Position, Half | None] = {}
+    blanks: dict[bytes, tuple[Half | None, bytes]] = {}
     for position, data in zip(positions, inputs, strict=True):
         width, height = geometry.tile_size(position)
         whole = width == geometry.tile == height
@@ -48,15 +48,14 @@ def cut_jpeg2000(
             if to_srgb is not None:
                 pixels = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), to_srgb))
             pixels = pixels[:height, :width]
-            known = halve(pixels, 1) if square else pixels, encode(pixels, recipe)
+            half = None if climb is None else Half(halve(pixels, 1), None if key is None else len(blanks))
+            known = half, encode(pixels, recipe)
             if key is not None:
                 blanks[key] = known
-        half, tile = known
+        halves[position], tile = known
         yield position, tile
-        if square is not None:
-            square.put(position, half, key)
-    if square is not None and climb is not None:
-        yield from square.fold(recipe, climb)
+    if climb is not None:
+        yield from Square(rect, geometry, recipe, halves.get).fold(climb)
 
 
 def _decode_jpeg2000(data: memoryview, position: Position, side: int) -> Pixels:

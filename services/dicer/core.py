@@ -25,7 +25,7 @@ BY_TILE: tuple[Reader, ...] = (*COPYING, "tiff-jpeg2000", "tiff-lossless")
 # Kinds of file that libvips reads from beginning to end without going back.
 PIPED = ("jpeg", "png")
 # A constant of the imaging code: raised when the same source and settings give other bytes.
-REVISION = 4
+REVISION = 5
 
 
 @dataclass(frozen=True)

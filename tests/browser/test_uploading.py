@@ -123,6 +123,32 @@ def test_a_folder_of_many_files_goes_up_whole(
     assert len({request.headers["idempotency-key"] for request in tus(behind.requests, "POST")}) == 12
 
 
+CLICK_AT_ONCE = """testid => new MutationObserver((_, observer) => {
+    const button = document.querySelector(`[data-testid=${testid}]`);
+    if (button === null) return;
+    observer.disconnect();
+    button.click();
+}).observe(document.body, {subtree: true, childList: true})"""
+
+
+def test_files_that_are_paused_the_moment_they_appear_go_on_afterwards(
+    open_page: Open, large: Path, behind: Watched, tmp_path: Path
+) -> None:
+    other = tmp_path / "S26-0503 B1.tiff"
+    other.write_bytes(large.read_bytes())
+    page = open_page()
+    opened_session(page, "Paused at once")
+    slow_line(page, MB)
+    page.evaluate(CLICK_AT_ONCE, "pause-all")
+
+    page.get_by_test_id("file-input").set_input_files([large, other])
+    expect(page.locator("[data-testid=image-row][data-state=paused]")).to_have_count(2)
+    slow_line(page, -1)
+    page.get_by_test_id("resume-all").click()
+
+    expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(2)
+
+
 def test_an_upload_pauses_and_goes_on(open_page: Open, mill: RunningStack, large: Path, behind: Watched) -> None:
     page = open_page()
     session = opened_session(page, "Paused")

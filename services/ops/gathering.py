@@ -38,6 +38,8 @@ def gather(paths: Sequence[Path]) -> Gathered:
             found += _below(path)
         elif path.is_file():
             found.append(path)
+        elif path.exists():
+            raise CommandFailed(f"{path} is neither a file nor a folder: name a slide, or a folder with slides.")
         else:
             raise CommandFailed(f"There is no file or folder {path}: check the name.")
     if not found:

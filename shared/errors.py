@@ -18,16 +18,20 @@ class RetryLater(SlidemillError):
 
 
 class Reject(SlidemillError):
-    """Never going to work. `reason` and `remedy` are one sentence each, for the technician who sent the slide."""
+    """Never going to work. `reason` and `remedy` are one sentence each, for the technician who sent the slide.
 
-    def __init__(self, reason: str, remedy: str) -> None:
+    `heard` is what a library said of it in its own words, for the operator: the dead letter keeps it.
+    """
+
+    def __init__(self, reason: str, remedy: str, heard: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
+        self.heard = heard
 
-    def __reduce__(self) -> tuple[type["Reject"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type["Reject"], tuple[str, str, str]]:
         """Decoder children raise this across a process border, so it must survive pickling."""
-        return type(self), (self.reason, self.remedy)
+        return type(self), (self.reason, self.remedy, self.heard)
 
 
 class DecoderDied(SlidemillError):

@@ -217,7 +217,7 @@ async def _assembled(plan: _Plan, wanted: Sequence[Read], blobs: Blobs) -> Async
         try:
             tile = assemble(data)
         except ValueError as error:
-            raise damaged(position, error) from error
+            raise damaged(position, str(error)) from error
         yield position, tile
 
 

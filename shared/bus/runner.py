@@ -250,7 +250,8 @@ class Runner:
             raise
         except Reject as error:
             self._record(case, None)
-            return await self._give_up(case, "reject", error.reason, error.remedy, f"{error.reason} {error.remedy}")
+            detail = " ".join(filter(None, (error.reason, error.remedy, error.heard)))
+            return await self._give_up(case, "reject", error.reason, error.remedy, detail)
         except RetryLater as error:
             self._record(case, None)
             return await self._again(case, str(error))

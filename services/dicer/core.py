@@ -21,11 +21,11 @@ UNPACKED_BYTES = 20 * 2**30
 DECODED_TILE = 256
 COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
 # What is read tile by tile at its place in the file, to be copied or to be decoded.
-BY_TILE: tuple[Reader, ...] = (*COPYING, "tiff-jpeg2000")
+BY_TILE: tuple[Reader, ...] = (*COPYING, "tiff-jpeg2000", "tiff-lossless")
 # Kinds of file that libvips reads from beginning to end without going back.
 PIPED = ("jpeg", "png")
 # A constant of the imaging code: raised when the same source and settings give other bytes.
-REVISION = 4
+REVISION = 5
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from services.dicer.pieces import Pieces
 from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import Reject
+from shared.slides.coding import Coding
 from shared.slides.jpeg import Assembler
 from shared.store.documents import Block, Recipe, Source, Version
 from shared.tiles import Tiles
@@ -138,9 +139,9 @@ async def _fold(
     version, source, geometry, recipe = plan
     counts = tile_counts(geometry, climb, block.rect, extents)
     if source.reader not in COPYING:
-        profile = await _profile(plan, blobs)
+        coded = await _coded(plan, blobs)
         async with Folding(
-            block, climb, counts, writer, decoders, turns, pixels.cut_jpeg2000, geometry, recipe, climb, profile
+            block, climb, counts, writer, decoders, turns, pixels.cut_by_tile, geometry, recipe, climb, *coded
         ) as folding:
             async with turns.reading:
                 async for position, data in _sliced(blobs, version.file, reads(block.rect, extents, SPAN_GAP)):
@@ -184,26 +185,28 @@ async def _copy(
 async def _decode(
     block: Block, plan: _Plan, extents: Sequence[Extent], writer: TileWriter, blobs: Blobs, decoders: Decoders
 ) -> None:
-    """Decodes the source's own JPEG 2000 tiles, each once, and encodes them as they are laid out."""
+    """Decodes the source's own tiles, each once, and encodes them as they are laid out."""
     present = [found async for found in _sliced(blobs, plan.version.file, reads(block.rect, extents, READ_GAP))]
     batches = decoders.stream(
-        pixels.cut_jpeg2000,
+        pixels.cut_by_tile,
         block.rect,
         [position for position, _ in present],
         plan.geometry,
         plan.recipe,
         None,
-        await _profile(plan, blobs),
+        *await _coded(plan, blobs),
         inputs=[data for _, data in present],
         seconds=BLOCK_SECONDS,
     )
     await store_made(batches, block, writer)
 
 
-async def _profile(plan: _Plan, blobs: Blobs) -> bytes | None:
-    """The ICC profile of JPEG 2000 tiles."""
-    profile = plan.source.layout["profile"]
-    return await blobs.read(plan.version.file, *profile) if profile else None
+async def _coded(plan: _Plan, blobs: Blobs) -> tuple[Coding, bool, bytes | None]:
+    """How tiles that are decoded one by one are coded, and the ICC profile of their colours."""
+    layout = plan.source.layout
+    profile = await blobs.read(plan.version.file, *layout["profile"]) if layout["profile"] else None
+    # Plans of before there was another coding don't say.
+    return layout.get("coding", "jpeg2000"), layout.get("differences", False), profile
 
 
 async def _assembled(plan: _Plan, wanted: Sequence[Read], blobs: Blobs) -> AsyncIterator[tuple[Position, bytes]]:

@@ -18,7 +18,11 @@ from shared.store.documents import Reader
 def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
     """What a TIFF file's directories say. Unless it is read tile by tile, only `layout.page` and `reason` matter."""
     slide = tiff.describe(source, length, name)
-    reader: Reader = "tiff-tiles" if slide.reason is None else "tiff-jpeg2000" if slide.jpeg2000 else "vips-random"
+    reader: Reader = "vips-random"
+    if slide.reason is None:
+        reader = "tiff-tiles"
+    elif slide.coding is not None:
+        reader = "tiff-jpeg2000" if slide.coding == "jpeg2000" else "tiff-lossless"
     by_tile = reader in BY_TILE
     return Found(
         reader=reader,
@@ -36,6 +40,8 @@ def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
             "page": slide.page,
             "tables": slide.tables,
             "adobe_transform": slide.adobe_transform,
+            "coding": slide.coding,
+            "differences": slide.differences,
             "profile": slide.profile,
             "associated": dict(slide.associated),
         },

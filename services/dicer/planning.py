@@ -40,13 +40,17 @@ def climb(found: Found, block_bytes: int) -> int | None:
     if found.reader not in BY_TILE:
         return least
     cols = geometry.grid(0)[0]
-    # Of decoded tiles a square takes long enough as it is.
-    for climb in range(most if found.reader in COPYING else least, least, -1):
+    # Of JPEG 2000 tiles a square takes long enough as it is.
+    for climb in range(least if found.reader == "tiff-jpeg2000" else most, least, -1):
         strips = strip_rects(geometry, climb)
         if len(strips) >= LEAST_STRIPS and max(_held(strip, cols, found.lengths) for strip in strips) <= block_bytes:
             return climb
-    largest = max(max(_by_square(strip, cols, found.lengths, least)) for strip in strip_rects(geometry, least))
-    return least if largest <= block_bytes else None
+    # What is folded by the pyramid service is folded from tiles: of a base that is encoded here that is a second loss.
+    for climb in (least,) if found.reader in COPYING else range(least, 0, -1):
+        largest = max(max(_by_square(strip, cols, found.lengths, climb)) for strip in strip_rects(geometry, climb))
+        if largest <= block_bytes:
+            return climb
+    return None
 
 
 def plan(version: Version, found: Found, climb: int | None, issued: datetime, block_bytes: int) -> list[Block]:
@@ -79,7 +83,7 @@ def _rects(found: Found, climb: int | None, block_bytes: int) -> list[Rect]:
     if found.reader not in BY_TILE:
         # Of one tile there is nothing to fold, and one square all the same.
         return square_rects(geometry, climb or LEAST_CLIMB)
-    if found.reader not in COPYING:
+    if found.reader == "tiff-jpeg2000":
         target = min(block_bytes, JPEG2000_BYTES)
         if climb is not None:
             return span_rects(geometry, found.lengths, climb, target)

@@ -8,9 +8,7 @@ from typing import NamedTuple
 
 from services.ops.errors import CommandFailed
 from shared.slides import companions, packing
-from shared.slides.archive import HEAD_BYTES, MOST_INDEX_BYTES, SERIES_BYTES
-from shared.slides.dicom import series_of
-from shared.slides.sniff import sniff
+from shared.slides.series import dicom_file
 
 
 class SlideFiles(NamedTuple):
@@ -58,7 +56,7 @@ def _grouped(found: Collection[Path]) -> Gathered:
     there = {file.relative_to(root).as_posix(): file for file in (*found, *beside)}
     meant = set(found)
     indexes = {
-        index: _start(there[index], MOST_INDEX_BYTES).decode("utf-8", "replace")
+        index: _start(there[index], companions.MOST_INDEX_BYTES).decode("utf-8", "replace")
         for index in map(companions.index_of, there)
         if index in there
     }
@@ -89,9 +87,8 @@ def _beside(file: Path) -> list[Path]:
 
 
 def _series(file: Path) -> str | None:
-    if sniff(_start(file, HEAD_BYTES)) != "dicom":
-        return None
-    return series_of(_start(file, SERIES_BYTES))
+    found = dicom_file(lambda size: _start(file, size))
+    return found.series if found is not None else None
 
 
 def _start(file: Path, size: int) -> bytes:

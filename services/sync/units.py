@@ -5,16 +5,16 @@ What is new or has changed is read as far as that takes: an index, or the first 
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from services.sync.core import Aside, Look, Rules, Unit, signature
-from services.sync.walking import Listing, starts
+from services.sync.walking import Listing, NoFile, opened, starts
 from shared.slides import companions
-from shared.slides.archive import HEAD_BYTES, MOST_INDEX_BYTES, SERIES_BYTES
-from shared.slides.companions import HAMAMATSU, MIRAX, Slide, essence, index_of, refusal
-from shared.slides.dicom import series_of
+from shared.slides.companions import HAMAMATSU, MIRAX, MOST_INDEX_BYTES, Slide, essence, index_of, refusal
 from shared.slides.packing import length_of, names_in_zip
-from shared.slides.sniff import sniff
+from shared.slides.series import dicom_file
 from shared.store import Store
 from shared.store.entries import Entry, Member
 
@@ -121,10 +121,12 @@ async def _read(
 
 def _series(root: str, paths: Sequence[str]) -> dict[str, str]:
     """The series of DICOM files; nothing for what is none."""
-    heads = starts(root, paths, HEAD_BYTES)
-    dicom = [path for path, head in heads.items() if sniff(head) == "dicom"]
-    found = {path: series_of(head) or "" for path, head in starts(root, dicom, SERIES_BYTES).items()}
-    return {path: found.get(path, "") for path in heads}
+    found: dict[str, str] = {}
+    for path in paths:
+        with suppress(OSError, NoFile), opened(root, path) as file:
+            dicom = dicom_file(partial(file.read, 0))
+            found[path] = (dicom and dicom.series) or ""
+    return found
 
 
 def _indexes(root: str, paths: Sequence[str], mains: Mapping[str, str]) -> dict[str, str]:

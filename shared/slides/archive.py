@@ -9,19 +9,16 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from shared.errors import Reject
 from shared.slides import companions
-from shared.slides.dicom import is_of_slide, series_of
-from shared.slides.sniff import Kind, sniff
+from shared.slides.series import dicom_file
+from shared.slides.sniff import HEAD_BYTES, Kind, sniff
 from shared.slides.zip_entries import check_directory, checked
 
-MOST_INDEX_BYTES = 4 * 2**20
-HEAD_BYTES = 512
-# What of a DICOM header comes before its series.
-SERIES_BYTES = 64 * 2**10
 PIECE_BYTES = 4 * 2**20
 
 _LOCAL_HEADER_BYTES = 30
@@ -108,11 +105,11 @@ def _inside(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], na
     for entry, info in entries.items():
         kind = None if entry in taken else sniff(_start(archive, info, HEAD_BYTES), entry)
         if kind == "dicom":
-            head = _start(archive, info, SERIES_BYTES)
-            if not is_of_slide(head):
+            found = dicom_file(partial(_start, archive, info))
+            if found is None or not found.is_of_slide:
                 continue
-            if (found := series_of(head)) is not None:
-                series[entry] = found
+            if found.series is not None:
+                series[entry] = found.series
         if kind is not None and kind != "zip":
             kinds[entry] = kind
     slides = of_indexes + companions.group(kinds, {}, series)
@@ -136,7 +133,7 @@ def _inside(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], na
 
 
 def _index(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> str:
-    text = _start(archive, info, MOST_INDEX_BYTES).decode("utf-8", "replace")
+    text = _start(archive, info, companions.MOST_INDEX_BYTES).decode("utf-8", "replace")
     # Wherever it stands: readers of such files differ in what they take for a line.
     if "../" in text:
         raise Reject(

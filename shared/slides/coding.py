@@ -3,7 +3,11 @@
 Source: TIFF 6.0 and its supplements; what libvips reads was tried.
 """
 
+from typing import Literal
+
 from shared.slides.directories import Directory
+
+Coding = Literal["jpeg2000", "none", "lzw", "deflate", "packbits", "zstd"]
 
 _JPEG = 7
 _COMPRESSIONS = {
@@ -25,6 +29,16 @@ _COMPRESSIONS = {
     50001: "as WebP",
     50002: "as JPEG XL",
 }
+# Tiles that give back the very pixels, each decoded by itself.
+_LOSSLESS: dict[int, Coding] = {
+    1: "none",
+    5: "lzw",
+    8: "deflate",
+    32773: "packbits",
+    32946: "deflate",
+    50000: "zstd",
+}
+_DIFFERENCES = 2
 # What libvips reads of pictures that are no slide of a known maker; 2 to 4 are facsimile.
 _READ_COMPRESSIONS = (1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50001)
 _READ_COLOURS = (0, 1, 2, 3, 5, 6)
@@ -85,3 +99,37 @@ def odd_tiles(page: Directory, tile_width: int, tile_height: int) -> str | None:
     if page.number(32997, 1) != 1:
         return "its tiles are several layers deep"
     return None
+
+
+def lossless(page: Directory, tile_width: int, tile_height: int) -> Coding | None:
+    """How tiles of RGB pixels are packed, where that loses nothing and our sides and shapes fit; else None."""
+    plain = (
+        page.number(262, -1) == _RGB
+        and page.number(339, 1) == 1
+        and page.number(266, 1) == 1
+        and page.number(317, 1) in (1, _DIFFERENCES)
+    )
+    if not plain or odd_tiles(page, tile_width, tile_height) is not None:
+        return None
+    return _LOSSLESS.get(page.number(259, 1))
+
+
+def keeps_differences(page: Directory) -> bool:
+    """Whether each pixel is stored as what it differs by from its left neighbour (TIFF 6.0, section 14)."""
+    return page.number(317, 1) == _DIFFERENCES
+
+
+def begins_as(coding: Coding, data: bytes, length: int, pixel_bytes: int) -> bool:
+    """Whether a tile of `length` bytes that begins with `data` can be coded like that.
+
+    Before TIFF 6.0 some wrote LZW codes from the lowest bit on; the first code, which clears the table, shows it.
+    """
+    match coding:
+        case "lzw":
+            return data[:1] == b"\x80"
+        case "deflate":
+            return len(data) > 1 and data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
+        case "none":
+            return length >= pixel_bytes
+        case _:
+            return True

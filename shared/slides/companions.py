@@ -13,6 +13,8 @@ MIRAX = ".mrxs"
 HAMAMATSU = (".vms", ".vmu")
 # Lies in the folder of every MIRAX slide.
 MIRAX_INDEX = "Slidedat.ini"
+# An index is a text of some kilobytes.
+MOST_INDEX_BYTES = 4 * 2**20
 _HAMAMATSU_NAMES = re.compile(r"(ImageFile(\(\d+,\d+\))?|MapFile|MacroImage)", re.IGNORECASE)
 _OPTIONAL = re.compile(r"OptimisationFile|ImageFile\(\d+,\d+,\d+\)", re.IGNORECASE)
 _DATA_FILE = re.compile(r"FILE_\d+", re.IGNORECASE)

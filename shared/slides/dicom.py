@@ -4,7 +4,6 @@ Sources: DICOM PS3.3 C.8.12 (whole slide microscopy) and C.7.6.17 (TILED_FULL an
 (encapsulated frames and their tables of offsets).
 """
 
-import io
 import struct
 from array import array
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,21 @@ from typing import BinaryIO
 from shared.errors import Reject
 from shared.slides.damage import Damaged, Truncated, told
 from shared.slides.details import Details, positive, timestamp
-from shared.slides.elements import FRAMES, LENGTHS, OFFSETS, Dataset, Header, Reader, item, number, text
+from shared.slides.elements import (
+    CLASS,
+    FRAMES,
+    LENGTHS,
+    OFFSETS,
+    WHOLE_SLIDE,
+    Dataset,
+    Header,
+    Reader,
+    item,
+    number,
+    text,
+)
 from shared.slides.jpeg import Assembler, read_header
 
-_CLASS = 0x00080016
-_SERIES = 0x0020000E
 _TOTAL_COLUMNS = 0x00480006
 _TOTAL_ROWS = 0x00480007
 _COLUMNS = 0x00280011
@@ -46,7 +55,6 @@ _BARCODE = 0x22000005
 _PROFILE = 0x00282000
 _OBJECTIVE = 0x00480112
 
-_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _SYNTAXES = {
     "1.2.840.10008.1.2": "not compressed",
@@ -111,32 +119,9 @@ def describe(source: BinaryIO, length: int, name: str) -> DicomSlide:
         reader.close()
 
 
-def series_of(head: bytes) -> str | None:
-    """The SeriesInstanceUID of a DICOM file that starts with `head`, if that reaches so far."""
-    return text(_beginning(head), _SERIES) or None
-
-
-def is_of_slide(head: bytes) -> bool:
-    """Whether a DICOM file that starts with `head` is a part of a slide: no report, and no directory of a disc."""
-    return text(_beginning(head), _CLASS) == _WHOLE_SLIDE
-
-
-def _beginning(head: bytes) -> Dataset:
-    dataset: Dataset = {}
-    reader = Reader(io.BytesIO(head), len(head))
-    try:
-        reader.header(dataset)
-    except (Damaged, Truncated):
-        # As far as it could be read.
-        pass
-    finally:
-        reader.close()
-    return dataset
-
-
 def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:
     data = header.dataset
-    if header.frames is None and text(data, _CLASS) == _WHOLE_SLIDE:
+    if header.frames is None and text(data, CLASS) == WHOLE_SLIDE:
         raise Truncated(reader.length + 1)
     width, height = number(data, _TOTAL_COLUMNS), number(data, _TOTAL_ROWS)
     cols, rows = number(data, _COLUMNS), number(data, _ROWS)

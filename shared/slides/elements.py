@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, NamedTuple
 from shared.slides.damage import Damaged, Truncated, read_exactly
 
 PREAMBLE = 132
+CLASS = 0x00080016
+WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 FRAMES = 0x00280008
 OFFSETS, LENGTHS = 0x7FE00001, 0x7FE00002
 _PIXELS, _PROFILE = 0x7FE00010, 0x00282000

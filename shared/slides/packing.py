@@ -73,11 +73,6 @@ class Packed:
             at += length
 
 
-def name_of(slide: Slide) -> str:
-    """The name under which a slide of several files is sent, and so its image's: that of its main file."""
-    return PurePosixPath(slide.main).name
-
-
 def names_in_zip(slide: Slide) -> dict[str, str]:
     """By each member's name its name in the zip, which does not tell where the slide lies."""
     folder = PurePosixPath(slide.main).parent

@@ -13,6 +13,9 @@ FORMATS = (
     "MRXS, VMS and VMU with all their files, and DICOM series, each in one zip"
 )
 
+# So much of a file is enough to tell.
+HEAD_BYTES = 512
+
 _ONE_OF_THESE = f"Send one of these formats: {FORMATS}."
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")
 _DICOM_PREAMBLE = 128
@@ -27,7 +30,7 @@ _ONE_OF_SEVERAL = {(".mrxs",): _WITH_FOLDER, (".vms", ".vmu"): _WITH_FILES, (".v
 
 
 def sniff(head: bytes, name: str = "") -> Kind | None:
-    """The kind of file that starts with `head` (its first 512 bytes or more), or None for what is not accepted.
+    """The kind of file that starts with `head` (its first HEAD_BYTES or more), or None for what is not accepted.
 
     The name only matters where the bytes tell half: an MRXS file starts as the JPEG preview that it also is.
     """

@@ -31,9 +31,9 @@ class TiffSlide:
     `page` is its number from 0. `tile_width` and `tile_height` are 0 where the image lies in strips; `offsets` and
     `lengths` are where each tile's bytes lie, row by row, length 0 where there is no tile. `tables` is the page's
     JPEGTables stream; `adobe_transform` what a JPEG decoder must take the components for (0 RGB, 1 YCbCr).
-    `reason` is a clause that says why the tiles can't be copied as they are, or None where they can. `jpeg2000` says
-    that each of them is a JPEG 2000 codestream of RGB pixels that can be decoded by itself. `profile` is where the ICC
-    profile lies: offset and length in bytes.
+    `reason` is a clause that says why the tiles can't be copied as they are, or None where they can. `coding` is how
+    each of them can be decoded by itself, None where it can't; `differences` says that what comes out then is not yet
+    the pixels (see `coding.keeps_differences`). `profile` is where the ICC profile lies: offset and length in bytes.
     `scanned` is ISO 8601; `properties` holds "icc" where the file has a profile, then the vendor's own words.
     `associated` is the page number of each of "label", "macro" and "thumbnail" that is there. `mpp` is in micrometres
     per pixel.
@@ -55,7 +55,8 @@ class TiffSlide:
     subsampling: str | None
     adobe_transform: int | None
     reason: str | None
-    jpeg2000: bool
+    coding: coding.Coding | None
+    differences: bool
     profile: tuple[int, int] | None
     vendor: str
     mpp: float | None
@@ -102,7 +103,12 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
     details = vendors.details(pages, page, vendor)
     if said := vendors.not_one_picture(pages, page, vendor):
         raise Reject(f"{name} {said[0]}.", said[1])
-    if vendor in vendors.NO_MAKER and (clause := coding.undecodable(page)):
+    packed = (
+        None
+        if vendors.not_copyable(pages, vendor)
+        else _coding(source, page, offsets, lengths, tile_width, tile_height)
+    )
+    if packed is None and vendor in vendors.NO_MAKER and (clause := coding.undecodable(page)):
         raise Reject(
             f"{name} can't be read: {clause}.",
             "Export it as TIFF with 8 or 16 bits of grey or colour, compressed with LZW, Deflate or JPEG.",
@@ -122,12 +128,6 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         subsampling, reason = _peek(
             source, offsets, lengths, -(-width // tile_width), tile_width, tables, coding.ADOBE_TRANSFORM[photometric]
         )
-    jpeg2000 = (
-        page.number(259, 1) == _APERIO_RGB
-        and vendors.not_copyable(pages, vendor) is None
-        and coding.odd_tiles(page, tile_width, tile_height) is None
-        and _all_jpeg2000(source, offsets, lengths, tile_width)
-    )
     return TiffSlide(
         page=page.index,
         width=width,
@@ -145,7 +145,8 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         subsampling=subsampling,
         adobe_transform=coding.ADOBE_TRANSFORM.get(photometric),
         reason=reason,
-        jpeg2000=jpeg2000,
+        coding=packed,
+        differences=coding.keeps_differences(page),
         profile=page.place(_ICC),
         vendor=vendor,
         mpp=details.mpp,
@@ -204,14 +205,32 @@ def _check_extents(page: Directory, length: int, extents: tuple[Sequence[int], S
         raise Truncated(end)
 
 
-def _all_jpeg2000(source: BinaryIO, offsets: Sequence[int], lengths: Sequence[int], tile: int) -> bool:
-    """Whether a few of the tiles are what all of them are taken for."""
+def _coding(
+    source: BinaryIO,
+    page: Directory,
+    offsets: Sequence[int],
+    lengths: Sequence[int],
+    tile_width: int,
+    tile_height: int,
+) -> coding.Coding | None:
+    """How each tile can be decoded by itself, if a few of them are what all are taken for."""
+    if page.number(259, 1) == _APERIO_RGB and coding.odd_tiles(page, tile_width, tile_height) is None:
+        found: coding.Coding | None = "jpeg2000"
+    else:
+        found = coding.lossless(page, tile_width, tile_height)
     present = [index for index, count in enumerate(lengths) if count]
-    for index in {present[0], present[len(present) // 2], present[-1]} if present else ():
+    if found is None or not present:
+        return None
+    for index in {present[0], present[len(present) // 2], present[-1]}:
         source.seek(offsets[index])
-        if not is_plain(source.read(min(lengths[index], MOST_HEADER_BYTES)), tile):
-            return False
-    return bool(present)
+        data = source.read(min(lengths[index], MOST_HEADER_BYTES))
+        if found == "jpeg2000":
+            fits = is_plain(data, tile_width)
+        else:
+            fits = coding.begins_as(found, data, lengths[index], 3 * tile_width * tile_height)
+        if not fits:
+            return None
+    return found
 
 
 def _peek(

@@ -192,7 +192,16 @@ class Recipe(BaseModel):
     tile: int
 
 
-Reader = Literal["tiff-tiles", "dicom-frames", "tiff-jpeg2000", "openslide", "czi", "vips-random", "vips-sequential"]
+Reader = Literal[
+    "tiff-tiles",
+    "dicom-frames",
+    "tiff-jpeg2000",
+    "tiff-lossless",
+    "openslide",
+    "czi",
+    "vips-random",
+    "vips-sequential",
+]
 
 
 class Source(BaseModel):

@@ -7,8 +7,8 @@ Vollbeding's 4 x 4 reduction of the 8 x 8 transform) with the accurate integer m
 each next level is the 2 x 2 box mean of the one below and is encoded once.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,10 +21,10 @@ from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.squares import ROOT, Made, folded_levels
 
 Pixels = npt.NDArray[np.uint8]
-Looks = dict[tuple[int, int], int | None]
 WHITE = 255
 BLANK_BYTES = 4096
 _BAND_BYTES = 2**20
+_QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 cv2.setNumThreads(1)
 
@@ -75,74 +75,86 @@ def decode(data: memoryview, position: Position) -> Pixels:
     return decoded
 
 
-class Square:
-    """A square of tiles at half its size, from which the levels above it are made; white where nothing is put.
+class Half(NamedTuple):
+    """A tile's pixels at half its size. `look` is the same of tiles of one level that are known to be equal."""
 
-    A tile's look is a number where it is known without its pixels: tiles of one level with one look are equal, which
-    most of a slide's glass is, and are encoded once.
+    pixels: Pixels
+    look: int | None
+
+
+class Square:
+    """A square of tiles from which the levels above it are made, each tile as soon as those below it are there.
+
+    So a tile's pixels are still in the processor's cache when it is encoded and halved. `half_of` gives a tile of the
+    square's own level, None where there is none; no two looks of its tiles have the same number if they differ.
+    Tiles of one look, which most of a slide's glass is, are encoded once.
     """
 
-    def __init__(self, rect: Rect, geometry: Geometry) -> None:
-        level_width, level_height = geometry.size(rect.level)
-        width = min(rect.right * geometry.tile, level_width) - rect.left * geometry.tile
-        height = min(rect.bottom * geometry.tile, level_height) - rect.top * geometry.tile
-        self.pixels: Pixels = np.full((-(-height // 2), -(-width // 2), 3), WHITE, np.uint8)
+    def __init__(
+        self, rect: Rect, geometry: Geometry, recipe: Recipe, half_of: Callable[[Position], Half | None]
+    ) -> None:
         self._rect = rect
         self._geometry = geometry
-        self._half = geometry.tile // 2
-        self._looks: Looks = {}
-        self._known: dict[Hashable, int] = {}
+        self._recipe = recipe
+        self._half_of = half_of
+        self._grids = [geometry.grid(level) for level in range(rect.level, geometry.levels)]
+        self._looks: dict[tuple[int, ...], int] = {}
+        self._known: dict[int, tuple[bytes, Pixels]] = {}
 
-    def put(self, position: Position, half: Pixels, same: bytes | None = None) -> None:
-        """One tile's pixels at half its size; those put with the same bytes are equal."""
-        y, x = (position.row - self._rect.top) * self._half, (position.col - self._rect.left) * self._half
-        self.pixels[y : y + half.shape[0], x : x + half.shape[1]] = half
-        look = None if same is None else self._known.setdefault(same, len(self._known))
-        self._looks[position.row, position.col] = look
-
-    def put_all(self, rect: Rect, half: Pixels) -> None:
-        """The pixels of a rectangle of tiles at half its size."""
-        y, x = (rect.top - self._rect.top) * self._half, (rect.left - self._rect.left) * self._half
-        self.pixels[y : y + half.shape[0], x : x + half.shape[1]] = half
-        self._looks.update({(position.row, position.col): None for position in rect.positions()})
-
-    def fold(self, recipe: Recipe, climb: int) -> Iterator[Made]:
+    def fold(self, climb: int) -> Iterator[Made]:
         """Yields the encoded tiles of every level above, up to `climb` levels, then, while further rounds are to come,
         the square's root: the quarter that its topmost tile becomes on the next level, as plain pixels.
 
-        A tile with nothing below it is left out. Where a level's size is odd, its last column or row is averaged with
-        itself.
+        A tile with nothing below it is left out; what of a tile has nothing below it is white. Where a level's size is
+        odd, its last column or row is averaged with itself.
         """
-        rect, geometry = self._rect, self._geometry
-        pixels, looks = self.pixels, self._looks
-        encoded: dict[int, bytes] = {}
-        for level in folded_levels(geometry, rect, climb):
-            if level > rect.level + 1:
-                pixels = halve(pixels, level)
-            looks = self._above(looks, level)
-            shift = level - rect.level
-            top, left = rect.top >> shift, rect.left >> shift
-            for (row, col), look in sorted(looks.items()):
-                data = None if look is None else encoded.get(look)
-                if data is None:
-                    width, height = geometry.tile_size(Position(level, row, col))
-                    y, x = (row - top) * geometry.tile, (col - left) * geometry.tile
-                    data = encode(pixels[y : y + height, x : x + width], recipe.quality, recipe.subsampling)
-                    if look is not None:
-                        encoded[look] = data
-                yield Position(level, row, col), data
-        top_level = rect.level + climb
-        if looks and top_level < geometry.levels - 1:
-            yield ROOT, halve(pixels, top_level + 1).tobytes()
+        shift = len(folded_levels(self._geometry, self._rect, climb))
+        top = Position(self._rect.level + shift, self._rect.top >> shift, self._rect.left >> shift)
+        root = yield from self._tile(top)
+        if root is not None and top.level < self._geometry.levels - 1:
+            yield ROOT, root.pixels.tobytes()
 
-    def _above(self, below: Looks, level: int) -> Looks:
-        """The tiles of `level` that have anything below them: four known looks make a known one."""
-        looks: Looks = dict.fromkeys((row >> 1, col >> 1) for row, col in below)
-        for row, col in looks:
-            four = tuple(below.get((2 * row + down, 2 * col + right)) for down in (0, 1) for right in (0, 1))
-            if None not in four:
-                looks[row, col] = self._known.setdefault((level, four), len(self._known))
-        return looks
+    def _tile(self, position: Position) -> Generator[Made, None, Half | None]:
+        """Yields a tile and all that are between it and the square's own level; returns it at half its size."""
+        level, row, col = position
+        cols, rows = self._grids[level - 1 - self._rect.level]
+        base = level - 1 == self._rect.level
+        below: list[tuple[int, int, Half]] = []
+        for down, right in _QUARTERS:
+            child = Position(level - 1, 2 * row + down, 2 * col + right)
+            if child.row < rows and child.col < cols:
+                half = self._half_of(child) if base else (yield from self._tile(child))
+                if half is not None:
+                    below.append((down, right, half))
+        if not below:
+            return None
+        look = self._look(level, [half.look for _, _, half in below])
+        if look is not None and look in self._known:
+            data, halved = self._known[look]
+        else:
+            pixels = self._put_together(position, below)
+            data = encode(pixels, self._recipe.quality, self._recipe.subsampling)
+            halved = halve(pixels, level + 1)
+            if look is not None:
+                self._known[look] = data, halved
+        yield position, data
+        return Half(halved, look)
+
+    def _look(self, level: int, below: Sequence[int | None]) -> int | None:
+        """Four tiles of known looks make a tile of a known one."""
+        four = [look for look in below if look is not None]
+        return self._looks.setdefault((level, *four), len(self._looks)) if len(four) == 4 else None
+
+    def _put_together(self, position: Position, below: Sequence[tuple[int, int, Half]]) -> Pixels:
+        width, height = self._geometry.tile_size(position)
+        pixels = np.empty((height, width, 3), np.uint8)
+        if len(below) < 4:
+            pixels.fill(WHITE)
+        side = self._geometry.tile // 2
+        for down, right, half in below:
+            high, wide = half.pixels.shape[:2]
+            pixels[down * side : down * side + high, right * side : right * side + wide] = half.pixels
+        return pixels
 
 
 def fold(
@@ -159,64 +171,36 @@ def fold(
 
     `positions` and `inputs` are the square's present tiles: JPEG files, or the roots (`raw`) of the round before.
     """
-    if not raw and _all_blank(rect, geometry, climb, inputs):
-        yield from _fold_blank(rect, geometry, recipe, climb, _decode_half(inputs[0], positions[0], geometry.tile // 2))
-    else:
-        yield from half_square(rect, positions, geometry, raw, inputs).fold(recipe, climb)
+    yield from Square(rect, geometry, recipe, halves(positions, geometry, raw, inputs)).fold(climb)
 
 
-def _all_blank(rect: Rect, geometry: Geometry, climb: int, inputs: Sequence[memoryview]) -> bool:
-    """Whether every tile of the square is whole and the same blank one: of many slides half the squares are."""
+def halves(
+    positions: Sequence[Position], geometry: Geometry, raw: bool, inputs: Sequence[memoryview]
+) -> Callable[[Position], Half | None]:
+    """The tiles that `fold` is given at half their size, each decoded when it is asked for."""
     tile = geometry.tile
-    last = Position(rect.level, rect.bottom - 1, rect.right - 1)
-    return (
-        len(inputs) == rect.tiles
-        and len(inputs[0]) <= BLANK_BYTES
-        and len(inputs[-1]) == len(inputs[0])
-        and geometry.tile_size(last) == (tile, tile)
-        and tile % 16 == 0
-        and rect.bottom - rect.top == rect.right - rect.left == 1 << climb
-        and len(set(map(bytes, inputs))) == 1
-    )
+    tiles = dict(zip(positions, inputs, strict=True))
+    blanks: dict[bytes, Half] = {}
 
-
-def _fold_blank(rect: Rect, geometry: Geometry, recipe: Recipe, climb: int, half: Pixels) -> Iterator[Made]:
-    """As `Square.fold`, of a square whose tiles are all alike: one tile of each level is made."""
-    level = rect.level
-    for level in folded_levels(geometry, rect, climb):
-        pixels = np.tile(half, (2, 2, 1))
-        data = encode(pixels, recipe.quality, recipe.subsampling)
-        shift = level - rect.level
-        for row in range(rect.top >> shift, -(-rect.bottom >> shift)):
-            for col in range(rect.left >> shift, -(-rect.right >> shift)):
-                yield Position(level, row, col), data
-        half = halve(pixels, level + 1)
-    if level < geometry.levels - 1:
-        yield ROOT, half.tobytes()
-
-
-def half_square(
-    rect: Rect, positions: Sequence[Position], geometry: Geometry, raw: bool, inputs: Sequence[memoryview]
-) -> Square:
-    """The square of the tiles that `fold` is given."""
-    square = Square(rect, geometry)
-    tile = geometry.tile
-    blanks: dict[bytes, Pixels] = {}
-    for position, data in zip(positions, inputs, strict=True):
-        tile_width, tile_height = geometry.tile_size(position)
+    def half_of(position: Position) -> Half | None:
+        data = tiles.get(position)
+        if data is None:
+            return None
+        # Scanners write the same blank tile over and over.
+        same = bytes(data) if len(data) <= BLANK_BYTES and not raw else None
+        if same is not None and (half := blanks.get(same)) is not None:
+            return half
+        width, height = geometry.tile_size(position)
         if raw:
-            square.put(position, np.frombuffer(data, np.uint8).reshape(-(-tile_height // 2), -(-tile_width // 2), 3))
-        elif min(tile_width, tile_height) < tile or tile % 16:
-            square.put(position, halve(decode(data, position), rect.level + 1))
-        elif len(data) > BLANK_BYTES:
-            square.put(position, _decode_half(data, position, tile // 2))
-        else:
-            # Scanners write the same blank tile over and over.
-            same = bytes(data)
-            if same not in blanks:
-                blanks[same] = _decode_half(data, position, tile // 2)
-            square.put(position, blanks[same], same)
-    return square
+            return Half(np.frombuffer(data, np.uint8).reshape(-(-height // 2), -(-width // 2), 3), None)
+        if min(width, height) < tile or tile % 16:
+            return Half(halve(decode(data, position), position.level + 1), None)
+        half = Half(_decode_half(data, position, tile // 2), None if same is None else len(blanks))
+        if same is not None:
+            blanks[same] = half
+        return half
+
+    return half_of
 
 
 def _decode_half(data: memoryview, position: Position, half: int) -> Pixels:

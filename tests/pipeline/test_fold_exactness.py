@@ -1,6 +1,7 @@
 """Folded levels are box means of the full-resolution pixels, up to the last row and column of the last level."""
 
 import zipfile
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from services.pyramid.core import plan
 from shared.store.documents import Recipe, Version, VersionId
 from shared.tiles import pixels
 from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.pixels import halve
+from shared.tiles.pixels import Half, halve
 from shared.tiles.squares import ROOT, steps
 from tests.slides.plain import picture
 
@@ -58,9 +59,25 @@ class Slide:
         """A square of base tiles at half its size, and its root where further rounds are to come."""
         positions = list(rect.positions())
         inputs = [self.tiles[position] for position in positions]
-        half = pixels.half_square(rect, positions, self.geometry, False, inputs).pixels
+        half = put_together(self.geometry, positions, pixels.halves(positions, self.geometry, False, inputs), rect)
         folded = dict(pixels.fold(rect, positions, self.geometry, RECIPE, steps(self.geometry), False, inputs=inputs))
         return half, folded.get(ROOT)
+
+
+def put_together(
+    geometry: Geometry, positions: Sequence[Position], half_of: Callable[[Position], Half | None], rect: Rect
+) -> Pixels:
+    """All tiles of a square at half their size in one picture, white where there is none."""
+    width, height = geometry.size(rect.level)
+    side, left, top = geometry.tile // 2, rect.left * geometry.tile, rect.top * geometry.tile
+    size = (min(width, rect.right * geometry.tile) - left, min(height, rect.bottom * geometry.tile) - top)
+    whole = np.full((-(-size[1] // 2), -(-size[0] // 2), 3), pixels.WHITE, np.uint8)
+    for position in positions:
+        half = half_of(position)
+        assert half is not None
+        y, x = (position.row - rect.top) * side, (position.col - rect.left) * side
+        whole[y : y + half.pixels.shape[0], x : x + half.pixels.shape[1]] = half.pixels
+    return whole
 
 
 def means(below: Means) -> Means:
@@ -149,7 +166,9 @@ def test_rounds_join_without_a_seam() -> None:
     assert last.round == 1
 
     places = [place for place, _ in roots]
-    folded = pixels.half_square(last.rect, places, geometry, True, [root for _, root in roots]).pixels
+    folded = put_together(
+        geometry, places, pixels.halves(places, geometry, True, [root for _, root in roots]), last.rect
+    )
 
     exact = slide.decoded.astype(np.float32)
     for _ in range(5):
@@ -193,22 +212,60 @@ def test_encoded_levels_are_as_good_as_those_of_dzsave(tmp_path: Path) -> None:
             assert ours >= noise_ratio(peer, exact) - 0.05, f"level {level}"
 
 
-@pytest.mark.parametrize(("size", "climb"), [(4096, 4), (2048, 3), (9000, 3)])
-def test_squares_of_one_blank_tile_are_folded_as_any_other(size: int, climb: int) -> None:
-    geometry = Geometry(width=size, height=size, tile=256)
+def blank() -> memoryview:
+    """A tile of glass, short enough to be looked for again."""
     glass = np.full((256, 256, 3), (241, 240, 242), np.uint8)
     glass[::2, ::3] = (239, 243, 240)
-    data = memoryview(simplejpeg.encode_jpeg(glass, quality=80, colorsubsampling="420", fastdct=False))
-    side = 1 << climb
-    rect = Rect(level=0, top=side * (size > 4096), left=0, bottom=side * (1 + (size > 4096)), right=side)
-    positions = list(rect.positions())
-    inputs = [data] * len(positions)
-
-    quickly = list(pixels.fold(rect, positions, geometry, RECIPE, climb, False, inputs=inputs))
-
+    data = simplejpeg.encode_jpeg(glass, quality=80, colorsubsampling="420", fastdct=False)
     assert len(data) <= pixels.BLANK_BYTES
-    assert quickly == list(pixels.half_square(rect, positions, geometry, False, inputs).fold(RECIPE, climb))
-    assert (quickly[-1][0] == ROOT) == (size == 9000)
+    return memoryview(data)
+
+
+@pytest.mark.parametrize(
+    ("size", "top", "tissue_at", "left_out"),
+    [
+        pytest.param((4096, 4096), 0, [], [], id="blank, the whole slide"),
+        pytest.param((9000, 9000), 8, [], [], id="blank, of a larger slide"),
+        pytest.param((9000, 9000), 8, [(9, 1), (12, 5)], [], id="some tissue"),
+        pytest.param((9000, 9000), 8, [(9, 1)], [(8, 0), (10, 2), (10, 3), (11, 2), (11, 3)], id="sparse"),
+        pytest.param((1900, 4000), 8, [(9, 1), (15, 7), (12, 7)], [], id="edges"),
+        pytest.param((1900, 4000), 8, [(9, 1)], [(15, 7), (14, 6)], id="sparse at the edge"),
+    ],
+)
+def test_tiles_of_a_square_are_those_of_its_levels_made_as_wholes(
+    size: tuple[int, int], top: int, tissue_at: list[tuple[int, int]], left_out: list[tuple[int, int]]
+) -> None:
+    geometry = Geometry(width=size[0], height=size[1], tile=256)
+    climb = 4 if size == (4096, 4096) else 3
+    cols, rows = geometry.grid(0)
+    rect = Rect(level=0, top=top, left=0, bottom=min(rows, top + (1 << climb)), right=min(cols, 1 << climb))
+    positions = [position for position in rect.positions() if (position.row, position.col) not in left_out]
+    inputs = []
+    for position in positions:
+        width, height = geometry.tile_size(position)
+        if (position.row, position.col) in tissue_at or min(width, height) < 256:
+            drawn = np.ascontiguousarray(tissue(1200, 1200)[position.col : height + position.col, :width])
+            inputs.append(memoryview(simplejpeg.encode_jpeg(drawn, quality=80, colorsubsampling="420")))
+        else:
+            inputs.append(blank())
+
+    made = dict(pixels.fold(rect, positions, geometry, RECIPE, climb, False, inputs=inputs))
+
+    level_pixels = put_together(geometry, positions, pixels.halves(positions, geometry, False, inputs), rect)
+    there = {(position.row, position.col) for position in positions}
+    expected: dict[Any, bytes] = {}
+    for level in range(1, min(climb, geometry.levels - 1) + 1):
+        if level > 1:
+            level_pixels = halve(level_pixels, level)
+        there = {(row >> 1, col >> 1) for row, col in there}
+        for row, col in there:
+            width, height = geometry.tile_size(Position(level, row, col))
+            y, x = (row - (top >> level)) * 256, col * 256
+            tile = level_pixels[y : y + height, x : x + width]
+            expected[Position(level, row, col)] = pixels.encode(tile, RECIPE.quality, RECIPE.subsampling)
+    if level < geometry.levels - 1:
+        expected[ROOT] = halve(level_pixels, level + 1).tobytes()
+    assert made == expected
 
 
 def _encoded(image: Pixels, quality: int, reference: Means) -> tuple[int, float]:

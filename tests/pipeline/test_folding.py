@@ -197,8 +197,8 @@ async def test_workers_that_cut_the_same_blocks_at_once_make_one_pyramid(
     assert await wild.store.blocks.count({}) == 0
 
 
-def write_tiled(path: Path) -> None:
-    tifffile.imwrite(path, picture(2500, 2309), tile=(256, 256), compression="deflate", photometric="rgb")
+def write_tiled(path: Path, compression: str | None, *, tile: tuple[int, int] = (256, 256), **options: Any) -> None:
+    tifffile.imwrite(path, picture(2500, 2309), tile=tile, compression=compression, photometric="rgb", **options)
 
 
 def shown(path: Path) -> np.ndarray:
@@ -212,15 +212,22 @@ def shown(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("write", "suffix", "reader"),
+    ("write", "suffix", "reader", "climb"),
     [
-        (write_tiled, ".tiff", "vips-random"),
-        (partial(write_jpeg2000_svs, width=2500, height=2309, tile=240), ".svs", "tiff-jpeg2000"),
-        (write_ndpi, ".ndpi", "openslide"),
+        (partial(write_tiled, compression="lzw", tile=(256, 128)), ".tiff", "vips-random", 3),
+        (partial(write_tiled, compression=None), ".tiff", "tiff-lossless", 3),
+        (partial(write_tiled, compression="lzw"), ".tiff", "tiff-lossless", 3),
+        (partial(write_tiled, compression="lzw", predictor=2, bigtiff=True), ".tiff", "tiff-lossless", 3),
+        (partial(write_tiled, compression="deflate", predictor=2), ".tiff", "tiff-lossless", 3),
+        (partial(write_tiled, compression="deflate", tile=(1024, 1024)), ".tiff", "tiff-lossless", 2),
+        (partial(write_tiled, compression="packbits", byteorder=">"), ".tiff", "tiff-lossless", 3),
+        (partial(write_tiled, compression="zstd", tile=(512, 512)), ".tiff", "tiff-lossless", 3),
+        (partial(write_jpeg2000_svs, width=2500, height=2309, tile=240), ".svs", "tiff-jpeg2000", 3),
+        (write_ndpi, ".ndpi", "openslide", 3),
     ],
 )
 async def test_levels_of_decoded_slides_are_made_of_pixels_that_were_never_encoded(
-    decoders: Decoders, tmp_path: Path, write: Callable[[Path], None], suffix: str, reader: str
+    decoders: Decoders, tmp_path: Path, write: Callable[[Path], None], suffix: str, reader: str, climb: int
 ) -> None:
     path = tmp_path / f"slide{suffix}"
     write(path)
@@ -233,7 +240,7 @@ async def test_levels_of_decoded_slides_are_made_of_pixels_that_were_never_encod
     assert version.state == "ready", version.failure
     assert version.source is not None
     assert geometry is not None
-    assert (version.source.reader, version.climb) == (reader, 3)
+    assert (version.source.reader, version.climb) == (reader, climb)
     level_pixels = shown(path)
     tile = geometry.tile
     for level in range(geometry.levels):

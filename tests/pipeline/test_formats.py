@@ -66,12 +66,20 @@ async def test_a_picture_that_is_not_read_is_refused_with_the_reason(
     assert "LZW, Deflate or JPEG" in failure.remedy
 
 
-@pytest.mark.parametrize("tile", [(256, 256), (128, 256)])
+@pytest.mark.parametrize(
+    ("tile", "compression", "reason"),
+    [
+        ((256, 256), "lzw", "The tile in row 0, column 1 of the slide is damaged (it can't be unpacked)."),
+        ((256, 256), "deflate", "The tile in row 0, column 1 of the slide is damaged (it can't be unpacked)."),
+        ((256, 256), "zstd", "The tile in row 0, column 1 of the slide is damaged (it can't be unpacked)."),
+        ((128, 256), "lzw", "The file picture.tif can't be read as a slide"),
+    ],
+)
 async def test_a_picture_with_a_damaged_tile_is_not_shown_with_a_hole(
-    decoders: Decoders, tmp_path: Path, tile: tuple[int, int]
+    decoders: Decoders, tmp_path: Path, tile: tuple[int, int], compression: str, reason: str
 ) -> None:
     path = tmp_path / "picture.tif"
-    tifffile.imwrite(path, picture(), photometric="rgb", tile=tile, compression="lzw")
+    tifffile.imwrite(path, picture(), photometric="rgb", tile=tile, compression=compression)
     with tifffile.TiffFile(path) as tiff:
         offset = tiff.pages[0].aspage().dataoffsets[1]
     with path.open("r+b") as file:
@@ -83,4 +91,4 @@ async def test_a_picture_with_a_damaged_tile_is_not_shown_with_a_hole(
 
     failure = (await mill.version(image)).failure
     assert failure is not None
-    assert failure.reason.startswith("The file picture.tif can't be read as a slide")
+    assert failure.reason.startswith(reason)

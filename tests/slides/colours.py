@@ -298,7 +298,6 @@ def _old_jpeg(upright: Pixels, path: Path) -> None:
 # Writer of each kind of TIFF that is not read, and the clause that says why.
 REFUSED: dict[str, tuple[Callable[[Pixels, Path], None], str]] = {
     "LZMA": (partial(_refused, compression="lzma", tile=(256, 256)), "its pixels are compressed with LZMA"),
-    "Zstandard": (partial(_refused, compression="zstd", tile=(256, 256)), "its pixels are compressed with Zstandard"),
     "Zstandard in strips": (partial(_refused, compression="zstd"), "its pixels are compressed with Zstandard"),
     "JPEG XL": (partial(_refused, compression="jpegxl", tile=(256, 256)), "its pixels are compressed as JPEG XL"),
     "JPEG XR": (partial(_refused, compression="jpegxr", tile=(256, 256)), "its pixels are compressed as JPEG XR"),

@@ -104,8 +104,8 @@ def test_a_copied_slide_is_folded_in_the_largest_squares_whose_strips_fit(
     assert climb(found, block_bytes) == expected
 
 
-@pytest.mark.parametrize(("tile_bytes", "expected"), [(40_000, 3), (2**20, None)])
-def test_a_square_of_jpeg_2000_tiles_is_folded_only_where_it_fits(tile_bytes: int, expected: int | None) -> None:
+@pytest.mark.parametrize(("tile_bytes", "expected"), [(40_000, 3), (2**20, 2), (2**23, 1), (2**24, None)])
+def test_tiles_that_are_decoded_are_folded_in_squares_that_fit(tile_bytes: int, expected: int | None) -> None:
     geometry = Geometry(width=23_000, height=16_500, tile=256)
     lengths = [tile_bytes] * geometry.tiles(0)
     found = Found("tiff-jpeg2000", ".svs", 23_000, 16_500, 256, offsets=lengths, lengths=lengths)

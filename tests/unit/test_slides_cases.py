@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from shared.slides.companions import Slide, group
-from shared.slides.dicom import series_of
 from shared.slides.packing import Member, Piece, pack
-from shared.slides.sniff import sniff
+from shared.slides.series import dicom_file
 
 CASES: dict[str, list[dict[str, Any]]] = json.loads(Path(__file__).with_name("companions.json").read_text())
 
@@ -40,4 +39,6 @@ def test_files_are_packed_as_on_the_page(case: dict[str, Any]) -> None:
 def test_a_series_is_told_as_on_the_page(case: dict[str, Any]) -> None:
     head = base64.b64decode(case["head"])
 
-    assert (series_of(head) if sniff(head) == "dicom" else None) == case["uid"]
+    found = dicom_file(lambda size: head[:size])
+
+    assert (found.series if found is not None else None) == case["uid"]

@@ -1,11 +1,11 @@
 """Squares of tiles cut and folded in one go."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from services.dicer.pixels.encoding import crop_tiles, cut_tiles
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.pixels import Pixels, Square, fold, halve
+from shared.tiles.pixels import Half, Pixels, Square, fold, halve
 from shared.tiles.squares import Made
 
 
@@ -33,6 +33,15 @@ def cut_square(pixels: Pixels, rect: Rect, geometry: Geometry, recipe: Recipe, c
     """The tiles of a rectangle of them, and with a `climb`, whose square it is then, those above it."""
     yield from cut_tiles(pixels, rect, geometry, recipe)
     if climb is not None:
-        square = Square(rect, geometry)
-        square.put_all(rect, halve(pixels, 1))
-        yield from square.fold(recipe, climb)
+        yield from Square(rect, geometry, recipe, quarters(halve(pixels, 1), rect, geometry)).fold(climb)
+
+
+def quarters(half: Pixels, rect: Rect, geometry: Geometry) -> Callable[[Position], Half]:
+    """The tiles of a rectangle of them out of its pixels at half their size."""
+    side = geometry.tile // 2
+
+    def half_of(position: Position) -> Half:
+        y, x = (position.row - rect.top) * side, (position.col - rect.left) * side
+        return Half(half[y : y + side, x : x + side], None)
+
+    return half_of

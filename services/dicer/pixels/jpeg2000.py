@@ -1,65 +1,15 @@
-"""JPEG 2000 tiles, decoded one by one where they lie in the file."""
-
-from collections.abc import Iterator, Sequence
-from io import BytesIO
-from typing import Any
+"""JPEG 2000 tiles of TIFF files."""
 
 import imagecodecs
-import numpy as np
-from PIL import Image, ImageCms
 
 from services.dicer.core import damaged
-from services.dicer.pixels.encoding import encode
 from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
-from shared.store.documents import Recipe
-from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.pixels import Pixels, Square, halve
-from shared.tiles.squares import Made
-
-BLANK_BYTES = 4096
+from shared.tiles.geometry import Position
+from shared.tiles.pixels import Pixels
 
 
-def cut_jpeg2000(
-    rect: Rect,
-    positions: Sequence[Position],
-    geometry: Geometry,
-    recipe: Recipe,
-    climb: int | None,
-    profile: bytes | None,
-    *,
-    inputs: Sequence[memoryview],
-) -> Iterator[Made]:
-    """JPEG 2000 tiles of RGB pixels, decoded, brought to sRGB, cropped at the edge and encoded; with a `climb` the
-    levels above their square too.
-
-    `profile` is the ICC profile of their colours; without one they are sRGB already.
-    """
-    to_srgb = None if profile is None else _transform(profile)
-    square = None if climb is None else Square(rect, geometry)
-    blanks: dict[bytes, tuple[Pixels, bytes]] = {}
-    for position, data in zip(positions, inputs, strict=True):
-        width, height = geometry.tile_size(position)
-        whole = width == geometry.tile == height
-        # Scanners write the same blank tile over and over.
-        key = bytes(data) if whole and len(data) <= BLANK_BYTES else None
-        known = None if key is None else blanks.get(key)
-        if known is None:
-            pixels = _decode_jpeg2000(data, position, geometry.tile)
-            if to_srgb is not None:
-                pixels = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), to_srgb))
-            pixels = pixels[:height, :width]
-            known = halve(pixels, 1) if square else pixels, encode(pixels, recipe)
-            if key is not None:
-                blanks[key] = known
-        half, tile = known
-        yield position, tile
-        if square is not None:
-            square.put(position, half, key)
-    if square is not None and climb is not None:
-        yield from square.fold(recipe, climb)
-
-
-def _decode_jpeg2000(data: memoryview, position: Position, side: int) -> Pixels:
+def decode(data: memoryview, position: Position, side: int) -> Pixels:
+    """A tile's `side` x `side` pixels. Raises `Reject` where it is damaged."""
     try:
         # What a tile claims to be decides how much memory its decoder takes.
         if not is_plain(bytes(data[:MOST_HEADER_BYTES]), side):
@@ -68,17 +18,3 @@ def _decode_jpeg2000(data: memoryview, position: Position, side: int) -> Pixels:
     except (ValueError, imagecodecs.Jpeg2kError) as error:
         raise damaged(position, error) from error
     return pixels
-
-
-def _transform(profile: bytes) -> Any:
-    """From the profile's colours to sRGB; None where it is broken, which costs colour fidelity, not the slide."""
-    try:
-        return ImageCms.buildTransform(
-            ImageCms.ImageCmsProfile(BytesIO(profile)),
-            ImageCms.createProfile("sRGB"),
-            "RGB",
-            "RGB",
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        )
-    except (OSError, ImageCms.PyCMSError):
-        return None

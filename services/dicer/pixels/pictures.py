@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pyvips
 
+from services.dicer.pixels.folding import quarters
 from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientation, take_error, unreadable
 from services.dicer.pixels.rows import Above, Row, RowCutter
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Rect
-from shared.tiles.pixels import Square, halve
+from shared.tiles.pixels import Pixels, Square, halve
 from shared.tiles.squares import Made
 
 # Of a picture that is read from top to bottom. libvips keeps the last 512 lines, each in an allocation of its own:
@@ -66,7 +67,7 @@ def _cut(
     take_error()
     try:
         rows = _rows(as_srgb(image), rect, geometry, lines)
-        square = None if climb is None else Square(rect, geometry)
+        halves: list[Pixels] = []
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as encoder:
             cutter = RowCutter(geometry, recipe, encoder)
             above = Above(geometry, cutter) if folded else None
@@ -76,10 +77,10 @@ def _cut(
                 yield from cutter.cut(read)
                 if above is not None:
                     yield from above.fold(read)
-                if square is not None:
-                    square.put_all(read.rect, halve(read.pixels, 1))
-        if square is not None and climb is not None:
-            yield from square.fold(recipe, climb)
+                if climb is not None:
+                    halves.append(halve(read.pixels, 1))
+        if climb is not None:
+            yield from Square(rect, geometry, recipe, quarters(np.concatenate(halves), rect, geometry)).fold(climb)
     except pyvips.Error as error:
         raise unreadable(name, str(error.detail or error)) from error
 

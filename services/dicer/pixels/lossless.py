@@ -1,0 +1,33 @@
+"""Tiles of TIFF files whose packing loses nothing, unpacked one by one."""
+
+from collections.abc import Callable
+
+import imagecodecs
+import numpy as np
+
+from services.dicer.core import damaged
+from shared.slides.coding import Coding
+from shared.tiles.geometry import Position
+from shared.tiles.pixels import Pixels
+
+# `out` is the most bytes that may come of a tile: what would unpack to more is cut off or refused, not held.
+_UNPACK: dict[Coding, Callable[..., bytes | bytearray]] = {
+    "none": lambda data, out: data[:out],
+    "lzw": imagecodecs.lzw_decode,
+    "deflate": imagecodecs.deflate_decode,
+    "packbits": imagecodecs.packbits_decode,
+    "zstd": imagecodecs.zstd_decode,
+}
+
+
+def unpack(data: memoryview, position: Position, side: int, coding: Coding, differences: bool) -> Pixels:
+    """A tile's `side` x `side` pixels; see `shared.slides.coding.keeps_differences`. Raises `Reject` where damaged."""
+    size = 3 * side * side
+    try:
+        unpacked = _UNPACK[coding](bytes(data), out=size)
+    except (ValueError, RuntimeError) as error:
+        raise damaged(position, ValueError("it can't be unpacked")) from error
+    if len(unpacked) != size:
+        raise damaged(position, ValueError(f"it holds {len(unpacked):,} of {size:,} bytes"))
+    pixels: Pixels = np.frombuffer(unpacked, np.uint8).reshape(side, side, 3)
+    return imagecodecs.delta_decode(pixels, axis=1) if differences else pixels

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.local.layout import SERVICES
 from services.ops import bus_commands, store_commands
-from services.ops.commandline import Command, Commands
+from services.ops.commandline import Command, Commands, before_the_command
 from services.ops.errors import CommandFailed
 from services.ops.tables import print_images, print_table
 
@@ -33,6 +33,13 @@ def port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
     return int(text)
+
+
+def title(text: str) -> str:
+    """Parse a session's title; raises argparse's error for an empty one."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a title is not empty: name the case or the run, for example 'Case 12'")
+    return text
 
 
 async def up_command(given: argparse.Namespace) -> int:
@@ -161,6 +168,7 @@ def parser() -> argparse.ArgumentParser:
         description="Run slidemill on this machine, send slides, see what became of them.",
         epilog="example: ./slidemill up --detach && ./slidemill upload scan.svs --session 'Case 12' --wait",
     )
+    before_the_command(root)
     commands = Commands(root, "command")
     add = commands.add
 
@@ -177,7 +185,11 @@ def parser() -> argparse.ArgumentParser:
         help="slides, or folders of slides; what belongs to a slide goes with it",
     )
     sending.add_argument(
-        "--session", required=True, metavar="TITLE", help="your newest session of this title, or a new one"
+        "--session",
+        type=title,
+        required=True,
+        metavar="TITLE",
+        help="your newest session of this title, or a new one",
     )
     sending.add_argument("--wait", action="store_true", help="until every image is ready or failed")
     add("sessions", sessions_command, "sessions")
@@ -207,6 +219,12 @@ def main(arguments: list[str] | None = None) -> int:
     except CommandFailed as failure:
         print(failure, file=sys.stderr)
         return failure.code
+    except OSError as error:
+        # A file or folder that was named, or lies in the stack's; anything else is a bug.
+        if error.filename is None:
+            raise
+        print(f"{error.filename} can't be used ({error.strerror}): see its rights, or name another.", file=sys.stderr)
+        return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
         # Ctrl-C is how `up` and `demo` are meant to end; anything else was broken off.
         if given.command == "upload":

@@ -1,6 +1,7 @@
 """How a command gets onto the command line: its options, its help with an example, the function that runs it."""
 
 import argparse
+import os.path
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,12 @@ Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 
 
 class Commands:
-    """The commands below one parser; every one of them takes `--data` and `--json`."""
+    """The commands below one parser; every one of them takes `--data` and `--json`, as the parser itself may."""
 
     def __init__(self, parser: argparse.ArgumentParser, title: str) -> None:
         self._commands = parser.add_subparsers(dest=title, required=True, metavar=title.upper())
-        self._shared = argparse.ArgumentParser(add_help=False)
-        self._shared.add_argument(
-            "--data", type=Path, default=ROOT / "var", metavar="DIR", help="folder of the stack (default: var)"
-        )
-        self._shared.add_argument(
-            "--json", action="store_true", help="print one JSON object on stdout and nothing else there"
-        )
+        self._shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+        _shared_by_all(self._shared)
 
     def add(self, name: str, run: Command, example: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         """A command whose help is the docstring of `run`, with an example."""
@@ -37,6 +33,24 @@ class Commands:
         return Commands(
             self._commands.add_parser(name, help=words, description=words, epilog=_example(example)), "action"
         )
+
+
+def before_the_command(parser: argparse.ArgumentParser) -> None:
+    """Let what every command takes stand before it, too."""
+    _shared_by_all(parser)
+    parser.set_defaults(data=ROOT / "var", json=False)
+
+
+def _shared_by_all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=folder, metavar="DIR", help="folder of the stack (default: var)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")
+
+
+def folder(text: str) -> Path:
+    """A folder that is there or can be made; raises argparse's error for anything else of that name."""
+    if os.path.exists(text) and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder: name one that is there, or is to be made")
+    return Path(text)
 
 
 def _example(command: str) -> str:

@@ -116,7 +116,8 @@ def read(file: Path) -> list[tuple[str, Letter]]:
     try:
         lines = (sys.stdin if str(file) == "-" else file.open()).read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{file} can't be read: {error}.") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise CommandFailed(f"{file} can't be read ({why}): name what ./slidemill dead export wrote.") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

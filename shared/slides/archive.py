@@ -10,11 +10,13 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO, NamedTuple
 
 from shared.errors import Reject
-from shared.slides import companions
+from shared.slides import companions, deflate64
+from shared.slides.companions import Slide
+from shared.slides.deflate64 import Inflated
 from shared.slides.series import dicom_file
 from shared.slides.sniff import HEAD_BYTES, Kind, sniff
 from shared.slides.zip_entries import check_directory, checked
@@ -24,6 +26,8 @@ PIECE_BYTES = 4 * 2**20
 _LOCAL_HEADER_BYTES = 30
 # Kinds of file of which some can be read tile by tile.
 _LOOKED_INTO = ("tiff", "dicom")
+# Kinds that hold no slide but a photograph or a preview of it where there is something else.
+_PICTURES = ("png", "jpeg", "webp")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # `NotImplementedError` is how zipfile says that an entry needs a newer way of unpacking than it knows.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, ValueError, OverflowError)
@@ -92,7 +96,7 @@ def _too_large(name: str, budget: int) -> Reject:
 
 
 def _inside(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], name: str, budget: int) -> Inside:
-    """Finds the one slide. A note, a list or a report that lies beside it is no slide and is left out."""
+    """Finds the one slide. What else a scanner leaves beside it is left out: notes, reports, pictures of the glass."""
     indexes: dict[str, str] = {}
     for entry in entries:
         index = companions.index_of(entry)
@@ -113,6 +117,10 @@ def _inside(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], na
         if kind is not None and kind != "zip":
             kinds[entry] = kind
     slides = of_indexes + companions.group(kinds, {}, series)
+    if any(not _is_picture(slide, kinds) for slide in slides):
+        slides = [slide for slide in slides if not _is_picture(slide, kinds)]
+    else:
+        _refuse_part(set(entries) - taken, name)
     if not slides:
         there = ", ".join(sorted(entries)[:3]) or "nothing"
         raise Reject(f"The zip {name} holds no slide: there is {there}.", "Zip the slide with all its files.")
@@ -130,6 +138,20 @@ def _inside(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], na
     if length > budget:
         raise _too_large(name, budget)
     return Inside(slide.main, kinds.get(slide.main), slide.members, length, {})
+
+
+def _is_picture(slide: Slide, kinds: Mapping[str, Kind]) -> bool:
+    return kinds.get(slide.main) in _PICTURES
+
+
+def _refuse_part(entries: Collection[str], name: str) -> None:
+    """Without the file that it goes by, an MRXS slide's folder is no slide, whatever pictures lie beside it."""
+    for entry in sorted(entries):
+        if PurePosixPath(entry).name == companions.MIRAX_INDEX:
+            raise Reject(
+                f"The zip {name} holds {entry}, a part of an MRXS slide, without the slide's {companions.MIRAX} file.",
+                f"Zip the {companions.MIRAX} file together with the folder that has its name.",
+            )
 
 
 def _index(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> str:
@@ -154,8 +176,12 @@ def _place(source: BinaryIO, info: zipfile.ZipInfo) -> tuple[int, int] | None:
 
 
 def _start(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
-    with archive.open(info) as source:
+    with _opened(archive, info) as source:
         return source.read(most)
+
+
+def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes] | Inflated:
+    return Inflated(archive, info) if info.compress_type == deflate64.METHOD else archive.open(info)
 
 
 def _write(archive: zipfile.ZipFile, infos: Collection[zipfile.ZipInfo], folder: Path, name: str, budget: int) -> None:
@@ -165,7 +191,7 @@ def _write(archive: zipfile.ZipFile, infos: Collection[zipfile.ZipInfo], folder:
         path = folder / info.filename
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not even a link that somebody has put there is followed.
-        with archive.open(info) as source, path.open("xb") as target:
+        with _opened(archive, info) as source, path.open("xb") as target:
             while piece := source.read(PIECE_BYTES):
                 left -= len(piece)
                 if left < 0:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from shared.errors import Reject
+from shared.slides import deflate64
 
 MOST_ENTRIES = 20_000
 MOST_RATIO = 200
@@ -27,8 +28,22 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_BYTES = 20
 _MOST_COMMENT = 65535
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+_READ = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, deflate64.METHOD)
+_UNREAD = {
+    1: "Shrink",
+    6: "Implode",
+    12: "bzip2",
+    14: "LZMA",
+    20: "Zstandard",
+    93: "Zstandard",
+    95: "XZ",
+    96: "JPEG",
+    97: "WavPack",
+    98: "PPMd",
+}
+_LITTER = ("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
+# What macOS puts beside each file on other systems' disks, under the file's own name.
+_LITTER_START = "._"
 _AGAIN = "Choose the slide's files themselves, on the page or in ./slidemill upload, or zip them without compression."
 
 
@@ -68,7 +83,7 @@ def checked(infos: Collection[zipfile.ZipInfo], name: str) -> dict[str, zipfile.
     for info in infos:
         if (wrong := _wrong(info)) is not None:
             raise Reject(f"The zip {name} holds {info.orig_filename!r}, which {wrong}.", _AGAIN)
-        if info.is_dir() or not {info.filename.split("/")[0], PurePosixPath(info.filename).name}.isdisjoint(_LITTER):
+        if info.is_dir() or _is_litter(info.filename):
             continue
         if info.filename.casefold() in folded:
             raise Reject(f"The zip {name} holds {info.filename!r} twice (upper and lower case are the same).", _AGAIN)
@@ -79,6 +94,11 @@ def checked(infos: Collection[zipfile.ZipInfo], name: str) -> dict[str, zipfile.
             if str(parent).casefold() in folded:
                 raise Reject(f"The zip {name} holds {str(parent)!r} both as a file and as a folder.", _AGAIN)
     return entries
+
+
+def _is_litter(name: str) -> bool:
+    first, last = name.split("/")[0], PurePosixPath(name).name
+    return last.startswith(_LITTER_START) or not {first.lower(), last.lower()}.isdisjoint(_LITTER)
 
 
 def _wrong(info: zipfile.ZipInfo) -> str | None:
@@ -101,8 +121,9 @@ def _wrong(info: zipfile.ZipInfo) -> str | None:
         return "is a link or a device, not a file"
     if info.flag_bits & _ENCRYPTED:
         return "is encrypted"
-    if info.compress_type not in _METHODS:
-        return "is compressed in a way that slidemill does not read (only deflate and stored are)"
+    if info.compress_type not in _READ:
+        method = _UNREAD.get(info.compress_type, f"method {info.compress_type}")
+        return f"is compressed by {method}, which slidemill does not unpack (it does Deflate and Deflate64)"
     if info.file_size > max(RATIO_FREE_BYTES, MOST_RATIO * info.compress_size):
         return f"claims to be over {MOST_RATIO} times as large as it is packed"
     return None

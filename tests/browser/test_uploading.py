@@ -123,6 +123,72 @@ def test_a_folder_of_many_files_goes_up_whole(
     assert len({request.headers["idempotency-key"] for request in tus(behind.requests, "POST")}) == 12
 
 
+LONG = "Institut_Kantonsspital_2026-11-25_S26-0417-A1-HE-Scanner3-Objective40x-Rescan-final-v3.png"
+
+
+def test_a_long_name_takes_two_lines_of_a_phone_and_keeps_its_end(open_page: Open, tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40), (200, 120, 150)).save(tmp_path / LONG)
+    page = open_page(viewport=PHONE, has_touch=True)
+    opened_session(page, "Long names")
+    page.get_by_test_id("file-input").set_input_files(tmp_path / LONG)
+    expect(row_of(page, LONG)).to_have_attribute("data-state", "ready")
+
+    link = row_of(page, LONG).get_by_role("link", name=LONG, exact=True)
+    start, end = link.get_by_text("Institut_Kantonsspital", exact=False).last, link.get_by_text("final-v3.png").last
+    heights = [part.bounding_box() for part in (start, end)]
+    row = link.locator("xpath=ancestor::p").bounding_box()
+    assert row is not None
+    assert row["height"] < 2.5 * min(box["height"] for box in heights if box)
+    assert end.evaluate("end => end.scrollWidth - end.clientWidth") <= 0
+    link.click()
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_accessible_name(LONG)
+    assert heading.evaluate("heading => heading.scrollWidth - heading.clientWidth") <= 0
+
+
+def test_files_are_said_to_be_looked_through_until_they_are_on_the_list(
+    open_page: Open, large: Path, behind: Watched
+) -> None:
+    page = open_page()
+    opened_session(page, "Looked through")
+    held: list[Route] = []
+    page.route("**/assets/sender-*.js", lambda route: held.append(route))
+
+    page.get_by_test_id("file-input").set_input_files(large)
+    expect(page.get_by_test_id("looking")).to_have_text("Looking through the files…")
+    held[0].continue_()
+
+    expect(page.get_by_test_id("image-row")).to_have_count(1)
+    expect(page.get_by_test_id("looking")).to_be_empty()
+    expect(row_of(page, large.name)).to_have_attribute("data-state", "ready")
+
+
+CLICK_AT_ONCE = """testid => new MutationObserver((_, observer) => {
+    const button = document.querySelector(`[data-testid=${testid}]`);
+    if (button === null) return;
+    observer.disconnect();
+    button.click();
+}).observe(document.body, {subtree: true, childList: true})"""
+
+
+def test_files_that_are_paused_the_moment_they_appear_go_on_afterwards(
+    open_page: Open, large: Path, behind: Watched, tmp_path: Path
+) -> None:
+    other = tmp_path / "S26-0503 B1.tiff"
+    other.write_bytes(large.read_bytes())
+    page = open_page()
+    opened_session(page, "Paused at once")
+    slow_line(page, MB)
+    page.evaluate(CLICK_AT_ONCE, "pause-all")
+
+    page.get_by_test_id("file-input").set_input_files([large, other])
+    expect(page.locator("[data-testid=image-row][data-state=paused]")).to_have_count(2)
+    slow_line(page, -1)
+    page.get_by_test_id("resume-all").click()
+
+    expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(2)
+
+
 def test_an_upload_pauses_and_goes_on(open_page: Open, mill: RunningStack, large: Path, behind: Watched) -> None:
     page = open_page()
     session = opened_session(page, "Paused")

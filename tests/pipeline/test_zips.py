@@ -14,15 +14,18 @@ import openslide
 import pydicom
 import pytest
 import pytest_asyncio
+from PIL import Image
 from pydicom.uid import generate_uid
 
 from shared.decoding import Decoders
+from shared.slides import deflate64
 from tests.pipeline.mill import Mill
 from tests.pipeline.viewing import seen, shown_by_openslide
 from tests.slides.aperio import write_svs
 from tests.slides.dicom import write_dicom
 from tests.slides.hamamatsu import write_vms, write_vmu
 from tests.slides.mirax import write_mirax
+from tests.slides.zips import write_deflate64
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -61,6 +64,9 @@ def write_slide(path: Path) -> None:
 
 def zipped(folder: Path, to: Path, compression: int = zipfile.ZIP_STORED) -> Path:
     """A zip of everything in a folder, under the folder's name."""
+    if compression == deflate64.METHOD:
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return write_deflate64(to, {str(path.relative_to(folder.parent)): path.read_bytes() for path in files})
     with zipfile.ZipFile(to, "w", compression) as made:
         for path in sorted(folder.rglob("*")):
             made.write(path, path.relative_to(folder.parent))
@@ -78,6 +84,7 @@ async def shown(mill: Mill, image: str) -> np.ndarray:
     [
         ("slide.mrxs", write_mirax, zipfile.ZIP_STORED, "mirax", JOINED),
         ("slide.mrxs", write_mirax, zipfile.ZIP_DEFLATED, "mirax", JOINED),
+        ("slide.mrxs", write_mirax, deflate64.METHOD, "mirax", JOINED),
         ("slide.mrxs", partial(write_mirax, form="PNG"), zipfile.ZIP_STORED, "mirax", JOINED),
         ("slide.mrxs", partial(write_mirax, form="BMP24"), zipfile.ZIP_STORED, "mirax", JOINED),
         ("slide.vms", write_vms, zipfile.ZIP_STORED, "hamamatsu", JOINED),
@@ -95,6 +102,7 @@ async def shown(mill: Mill, image: str) -> np.ndarray:
     ids=[
         "mirax",
         "mirax deflated",
+        "mirax by deflate64",
         "mirax of png",
         "mirax of bmp",
         "vms",
@@ -211,6 +219,30 @@ async def failure(decoders: Decoders, tmp_path: Path, path: Path) -> str:
     assert version.failure is not None
     assert version.failure.remedy
     return version.failure.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "base"),
+    [("slide.mrxs", write_mirax, "encoded"), ("slide.vms", write_vms, "encoded"), ("a.dcm", write_series, "copied")],
+)
+async def test_what_a_scanner_leaves_beside_a_slide_is_no_second_one(
+    decoders: Decoders, tmp_path: Path, name: str, write: Callable[[Path], None], base: str
+) -> None:
+    folder = tmp_path / "Case 7"
+    folder.mkdir()
+    write(folder / name)
+    for picture in ("overview.jpg", "label.png"):
+        Image.new("RGB", (300, 200), "red").save(folder / picture)
+    for litter in ("notes.txt", "Thumbs.db", ".DS_Store", f"._{name}", "report.pdf"):
+        (folder / litter).write_bytes(b"%PDF-1.4 or whatever")
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(zipped(folder, tmp_path / "Case 7.zip"))
+    await mill.run()
+
+    version = await mill.version(image)
+    assert (version.state, version.base) == ("ready", base), version.failure
+    difference = (await shown(mill, image)).astype(int) - shown_by_openslide(folder / name)
+    assert np.abs(difference).mean() < 2.4
 
 
 @pytest.mark.parametrize("lost", ["slide/Data0001.dat", "slide/Index.dat", "slide/Slidedat.ini"])

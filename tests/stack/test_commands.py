@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.ops.__main__ import workers
+from services.ops.__main__ import main, parser, workers
 from services.ops.errors import CommandFailed
 from services.ops.gathering import gather
 
@@ -60,3 +60,52 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None
         os.close(writing)
 
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_options_may_stand_before_the_command_or_after_it(tmp_path: Path) -> None:
+    """People try both."""
+    for words in (
+        ["--data", str(tmp_path), "--json", "dead", "list"],
+        ["dead", "list", "--json", "--data", str(tmp_path)],
+    ):
+        given = parser().parse_args(words)
+        assert (given.data, given.json) == (tmp_path, True)
+    assert parser().parse_args(["status"]).json is False
+    assert parser().parse_args(["status"]).data.name == "var"
+
+
+@pytest.mark.parametrize("words", [["status"], ["up", "--detach"], ["signin"]])
+def test_a_stack_in_a_file_is_misuse(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is started, and no traceback is shown."""
+    (tmp_path / "notes.txt").touch()
+
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--data", str(tmp_path / "notes.txt")])
+
+    assert ended.value.code == 2
+    assert "notes.txt' is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["status"], ["up", "--detach"], ["down"], ["sessions"]])
+def test_a_folder_that_cannot_be_is_told_in_a_sentence(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As for one that others may not read."""
+    (tmp_path / "notes.txt").touch()
+
+    code = main([*words, "--data", str(tmp_path / "notes.txt" / "var")])
+
+    told = capsys.readouterr().err
+    assert code in (0, 1, 3)
+    assert told.count("\n") <= 1
+    assert "Traceback" not in told
+
+
+def test_an_upload_says_what_is_wrong_with_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before it looks for a stack."""
+    assert main(["upload", "/dev/null", "--session", "Case 12"]) == 1
+    assert "/dev/null is neither a file nor a folder" in capsys.readouterr().err
+
+    with pytest.raises(SystemExit) as ended:
+        main(["upload", "slide.svs", "--session", " "])
+    assert ended.value.code == 2

@@ -27,6 +27,9 @@ def dicom(series: bytes, kind: bytes = b"1.2.840.10008.5.1.4.1.1.77.1.6") -> byt
 
 REPORT = dicom(b"1.3", b"1.2.840.10008.5.1.4.1.1.88.11")
 DISC = bytes(128) + b"DICM" + bytes(64)
+VMS = {"s.vms": b"[V]\nImageFile=s.jpg\nMapFile=m.jpg\n", "s.jpg": b"\xff\xd8\xff", "m.jpg": b"\xff\xd8\xff"}
+LITTER = {"a/Thumbs.db": b"t", "THUMBS.DB": b"t", ".DS_Store": b"s", "._s.vms": b"m", "a/._s.mrxs": b"m"}
+PHOTOGRAPHS = {"overview.jpg": b"\xff\xd8\xff", "a/label.png": PNG, "preview.webp": b"RIFF....WEBP"}
 
 
 def zipped(folder: Path, files: dict[str, bytes], **changes: int) -> Path:
@@ -62,22 +65,35 @@ def refused(path: Path, budget: int = 2**30) -> str:
     ("files", "main"),
     [
         (MIRAX, "a/s.mrxs"),
-        (
-            {"s.vms": b"[V]\nImageFile=s.jpg\nMapFile=m.jpg\n", "s.jpg": b"\xff\xd8\xff", "m.jpg": b"\xff\xd8\xff"},
-            "s.vms",
-        ),
+        (VMS, "s.vms"),
         ({"d/2.dcm": dicom(b"1.2"), "d/1.dcm": dicom(b"1.2")}, "d/1.dcm"),
         ({"s.png": PNG}, "s.png"),
     ],
 )
 def test_one_slide_is_unpacked_whole_and_nothing_beside_it(tmp_path: Path, files: dict[str, bytes], main: str) -> None:
-    beside = {"notes.txt": b"note", "__MACOSX/._s.png": PNG, "d/report.dcm": REPORT, "DICOMDIR": DISC}
+    beside = {"notes.txt": b"note", "__MACOSX/._s.png": PNG, "d/report.dcm": REPORT, "DICOMDIR": DISC} | LITTER
     inside = opened(zipped(tmp_path, files | beside))
 
     there = {str(p.relative_to(tmp_path / "unpacked")): p for p in (tmp_path / "unpacked").rglob("*") if p.is_file()}
     assert (inside.main, inside.members) == (main, tuple(sorted(files)))
     assert inside.length == sum(map(len, files.values()))
     assert {name: path.read_bytes() for name, path in there.items()} == files
+
+
+@pytest.mark.parametrize(
+    ("files", "main"),
+    [
+        (MIRAX, "a/s.mrxs"),
+        (VMS, "s.vms"),
+        ({"d/2.dcm": dicom(b"1.2"), "d/1.dcm": dicom(b"1.2")}, "d/1.dcm"),
+        ({"s.svs": b"II*\0" + bytes(600)}, "s.svs"),
+        ({"s.czi": b"ZISRAWFILE" + bytes(600)}, "s.czi"),
+    ],
+)
+def test_a_picture_beside_a_slide_is_no_second_slide(tmp_path: Path, files: dict[str, bytes], main: str) -> None:
+    inside = opened(zipped(tmp_path, files | PHOTOGRAPHS | {"report.pdf": b"%PDF-1.4"}))
+
+    assert (inside.main, inside.members) == (main, tuple(sorted(files)))
 
 
 @pytest.mark.parametrize(
@@ -158,6 +174,11 @@ def test_a_directory_whose_size_is_claimed_in_a_record_that_is_none_is_refused(
         ({"s.png": PNG, "s.png/t.png": PNG}, "both as a file and as a folder"),
         ({"s.png": PNG, "t.png": PNG}, "holds 2 slides, such as s.png and t.png"),
         ({"a.dcm": dicom(b"1.21"), "b.dcm": dicom(b"1.22")}, "holds 2 slides"),
+        (MIRAX | VMS | PHOTOGRAPHS, "holds 2 slides, such as a/s.mrxs and s.vms"),
+        (VMS | {"b.svs": b"II*\0" + bytes(600)}, "holds 2 slides, such as b.svs and s.vms"),
+        ({"s.mrxs": b"\xff\xd8\xff"} | PHOTOGRAPHS, "s.mrxs lacks s/Slidedat.ini"),
+        ({n: data for n, data in (VMS | PHOTOGRAPHS).items() if n != "s.jpg"}, "s.vms lacks s.jpg"),
+        ({n: data for n, data in (MIRAX | PHOTOGRAPHS).items() if n != "a/s.mrxs"}, "without the slide's .mrxs file"),
         ({"notes.txt": b"n"}, "holds no slide: there is notes.txt"),
         ({}, "there is nothing"),
         ({"inner.zip": b"PK\x03\x04" + bytes(600)}, "holds no slide: there is inner.zip"),

@@ -7,6 +7,7 @@ import {
   formatRemaining,
   formatSize,
   formatWhen,
+  partsOf,
   plural,
   sessionTitle,
 } from "../src/model/format";
@@ -97,5 +98,16 @@ describe("the rate", () => {
 
     expect(meter.record(4000, 2000)).toBeNull();
     expect(meter.record(5000, 3000)).toBe(1000);
+  });
+});
+
+describe("the parts of a name", () => {
+  it.each([
+    ["S26-0417 A1.svs", ["S26-0417 A1.svs", ""]],
+    ["S26-0417-A1-HE-Scanner3-final2-v3.svs", ["S26-0417-A1-HE-Scanner3-f", "inal2-v3.svs"]],
+    ["S26-0417 Gewebe Ru\u0308ckseite.svs", ["S26-0417 Gewebe R", "u\u0308ckseite.svs"]],
+    ["S26-0417 scan of 🔬🔬🔬🔬🔬🔬🔬🔬.svs", ["S26-0417 scan of ", "🔬🔬🔬🔬🔬🔬🔬🔬.svs"]],
+  ])("keep the end of %s", (name, parts) => {
+    expect(partsOf(name)).toEqual(parts);
   });
 });

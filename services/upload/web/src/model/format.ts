@@ -81,3 +81,16 @@ export function sessionTitle(now: Date): string {
   const day = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
   return `${day} ${two(now.getHours())}:${two(now.getMinutes())}`;
 }
+
+/** Names up to this long stand on two narrow lines as they are. */
+const SHORT_NAME = 20;
+
+/**
+ * A file's name as a start, which may be cut where there is no room, and an end of twelve characters that has to stay
+ * for the extension and what tells one scan from the next; a short name is all start.
+ */
+export function partsOf(name: string): [start: string, end: string] {
+  // A mark belongs to the letter before it.
+  const [, start = name, end = ""] = /^(.*?)((?:\P{M}\p{M}*){12})$/su.exec(name) ?? [];
+  return name.length <= SHORT_NAME ? [name, ""] : [start, end];
+}

@@ -7,6 +7,7 @@ import { formatMagnification, formatPercent } from "../model/format";
 import { factsLine, isWorking, stagesOf, statusLine } from "../model/progress";
 import { scaleBar } from "../model/scale-bar";
 import { FailureNote } from "../parts/failure";
+import { FileName } from "../parts/file-name";
 import { BackIcon, DetailsIcon, FullScreenIcon, HomeIcon, MinusIcon, PlusIcon } from "../parts/icons";
 import { Mark } from "../parts/mark";
 import { StageTrack } from "../parts/stage-track";
@@ -54,7 +55,9 @@ export function ViewerPage({ id }: { id: string }) {
           <span class="viewer-session">{sessionTitle ?? "Session"}</span>
         </a>
         <div class="viewer-title">
-          <h1 title={image.name}>{image.name}</h1>
+          <h1 title={image.name}>
+            <FileName name={image.name} />
+          </h1>
           <p class="quiet figures">{factsLine(image)}</p>
         </div>
         {visible && isWorking(image.state) && (

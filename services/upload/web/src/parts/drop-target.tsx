@@ -2,8 +2,10 @@ import type { ComponentChildren, Ref } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { asProblem } from "../api/problem";
 import { chosenFiles, droppedFiles, filesOfFolder } from "../upload/dropped-files";
+import { lookInto, looking } from "../upload/looking";
 import type { Found } from "../upload/slides";
 import { UploadIcon } from "./icons";
+import { Mark } from "./mark";
 import { complain } from "./toasts";
 
 interface DropTargetProps {
@@ -49,7 +51,7 @@ export function DropTarget({ promise, empty, children, onFiles }: DropTargetProp
       event.preventDefault();
       depth = 0;
       setHovering(false);
-      droppedFiles(event.dataTransfer)
+      lookInto(droppedFiles(event.dataTransfer))
         .then((files) => {
           if (files.length > 0) deliver.current(files);
         })
@@ -71,7 +73,17 @@ export function DropTarget({ promise, empty, children, onFiles }: DropTargetProp
     <>
       <div class={empty ? "drop-zone drop-zone-large" : "drop-zone"} data-testid="drop-zone">
         <UploadIcon />
-        <div class="drop-words">{children}</div>
+        <div class="drop-words">
+          {children}
+          <p class="drop-looking" role="status" data-testid="looking">
+            {looking.value && (
+              <>
+                <Mark size={14} turning />
+                Looking through the files…
+              </>
+            )}
+          </p>
+        </div>
         <div class="drop-actions">
           <button type="button" class="button" onClick={chooseFiles}>
             Choose files

@@ -9,6 +9,7 @@ import { imageHref } from "../router";
 import type { Row } from "../upload/rows";
 import type { Upload } from "../upload/upload";
 import { FailureNote } from "./failure";
+import { FileName } from "./file-name";
 import { askToRetry } from "./going-on";
 import { AlertIcon, RetryIcon } from "./icons";
 import { Mark } from "./mark";
@@ -42,7 +43,13 @@ export function ImageRow({ row }: { row: Row }) {
       <Thumbnail image={image} state={state} />
       <div class="image-words">
         <p class="image-name" title={name}>
-          {openable ? <a href={imageHref(image.id)}>{name}</a> : name}
+          {openable ? (
+            <a href={imageHref(image.id)}>
+              <FileName name={name} />
+            </a>
+          ) : (
+            <FileName name={name} />
+          )}
         </p>
         {state !== "failed" && <p class="quiet figures">{lineOf(row)}</p>}
         {image?.source_vanished && <Vanished image={image} since={image.source_vanished} />}

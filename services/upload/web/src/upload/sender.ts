@@ -38,6 +38,8 @@ export class Sender {
   private readonly fileOf = new WeakMap<TusRequest, string>();
   private readonly latest = new Map<string, Problem>();
   private readonly keys = new Map<string, string>();
+  /** What is to be paused once Uppy has begun with it: what is paused before that never starts. */
+  private readonly pausedEarly = new Set<string>();
 
   constructor(
     session: string,
@@ -65,6 +67,8 @@ export class Sender {
     this.uppy.on("files-added", (files) =>
       events.added(files.map(({ id, data }) => ({ id, file: data as File }))),
     );
+    // Not at once: Uppy hears of a pause from after its telling that it begins.
+    this.uppy.on("upload-start", (files) => window.setTimeout(() => this.pauseThoseOf(files)));
     this.uppy.on("upload-progress", (file, { bytesUploaded }) => {
       const url = file === undefined ? undefined : this.uppy.getFile(file.id)?.tus?.uploadUrl;
       if (file !== undefined && typeof url === "string")
@@ -93,7 +97,16 @@ export class Sender {
   }
 
   pause(id: string, paused: boolean): void {
-    if ((this.uppy.getFile(id)?.isPaused ?? false) !== paused) this.uppy.pauseResume(id);
+    const file = this.uppy.getFile(id);
+    if (file === undefined) return;
+    if (!file.progress.uploadStarted) {
+      if (paused) this.pausedEarly.add(id);
+      else this.pausedEarly.delete(id);
+    } else if ((file.isPaused ?? false) !== paused) this.uppy.pauseResume(id);
+  }
+
+  private pauseThoseOf(files: readonly { id: string }[]): void {
+    for (const { id } of files) if (this.pausedEarly.delete(id)) this.pause(id, true);
   }
 
   /** Goes on with a file that failed, from what the gateway has of it. */

@@ -4,6 +4,7 @@ import { canGoOn } from "../model/retrying";
 import { announce, complain, mention } from "../parts/toasts";
 import { began, ended, gaveUp, hasArrived, lookForMissing } from "./drops";
 import { add, type Entry, enter, entries, entryFor, isGoing, latestOf, settle, underWay } from "./entries";
+import { lookInto } from "./looking";
 import { forget, lookForInterrupted } from "./notes";
 import { answerWith, sentElsewhere } from "./other-tabs";
 import { remove, setRemoved } from "./removal";
@@ -17,8 +18,8 @@ let reading: Promise<void> = Promise.resolve();
 
 /** Sends what was dropped or chosen: files by themselves, and of a slide's several files one. */
 export function enqueue(session: string, found: readonly Found[]): void {
-  gather(found)
-    .then(({ files, slides, lacking }) => {
+  const put = gather(found)
+    .then(async ({ files, slides, lacking }) => {
       const isFresh = (file: File | SlideFiles): boolean => !hasArrived(session, file);
       const fresh = { files: files.filter(isFresh), slides: slides.filter(isFresh) };
       const left = files.length + slides.length - fresh.files.length - fresh.slides.length;
@@ -28,13 +29,14 @@ export function enqueue(session: string, found: readonly Found[]): void {
       // Who drops the same once more means it.
       if (left > 0 && fresh.files.length + fresh.slides.length === 0 && !isGoing(session)) ended(session);
       for (const slide of fresh.slides) readAndSend(session, slide);
-      if (fresh.files.length > 0) send(session, fresh.files);
+      if (fresh.files.length > 0) await send(session, fresh.files);
     })
     .catch((error: unknown) => complain(asProblem(error), "Nothing was uploaded"));
+  void lookInto(put);
 }
 
-function send(session: string, files: readonly File[]): void {
-  senderOf(session)
+function send(session: string, files: readonly File[]): Promise<void> {
+  return senderOf(session)
     .then((sender) => {
       const known = sender.add(files).flatMap((id) => entryOf(session, id) ?? []);
       goOnWith(known);
@@ -173,7 +175,7 @@ export function retry(upload: Upload): void {
     });
   } else
     void cancel([upload]).then(() =>
-      "slide" in content ? readAndSend(session, content.slide) : send(session, [content.file]),
+      "slide" in content ? readAndSend(session, content.slide) : void send(session, [content.file]),
     );
 }
 

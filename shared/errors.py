@@ -17,6 +17,10 @@ class RetryLater(SlidemillError):
     """Something about this image that may pass, such as a file that another worker is still fetching."""
 
 
+class Postponed(SlidemillError):
+    """Nothing is wrong, but what this needs isn't there yet and comes by itself: costs no attempt, holds nobody up."""
+
+
 class Reject(SlidemillError):
     """Never going to work. `reason` and `remedy` are one sentence each, for the technician who sent the slide.
 

@@ -17,17 +17,25 @@ class RetryLater(SlidemillError):
     """Something about this image that may pass, such as a file that another worker is still fetching."""
 
 
-class Reject(SlidemillError):
-    """Never going to work. `reason` and `remedy` are one sentence each, for the technician who sent the slide."""
+class Postponed(SlidemillError):
+    """Nothing is wrong, but what this needs isn't there yet and comes by itself: costs no attempt, holds nobody up."""
 
-    def __init__(self, reason: str, remedy: str) -> None:
+
+class Reject(SlidemillError):
+    """Never going to work. `reason` and `remedy` are one sentence each, for the technician who sent the slide.
+
+    `heard` is what a library said of it in its own words, for the operator: the dead letter keeps it.
+    """
+
+    def __init__(self, reason: str, remedy: str, heard: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
+        self.heard = heard
 
-    def __reduce__(self) -> tuple[type["Reject"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type["Reject"], tuple[str, str, str]]:
         """Decoder children raise this across a process border, so it must survive pickling."""
-        return type(self), (self.reason, self.remedy)
+        return type(self), (self.reason, self.remedy, self.heard)
 
 
 class DecoderDied(SlidemillError):

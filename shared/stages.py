@@ -4,14 +4,16 @@ The rule behind all of it: what is returned for publishing is what the database 
 of this again, late, or twice at once changes nothing in the end.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
 from typing import Any, Literal, TypeVar, cast
 
+from shared import deadline
 from shared.bus.crash import CrashPoint
 from shared.clock import Clock
-from shared.errors import DecoderDied, Reject, Unavailable
+from shared.errors import DecoderDied, Postponed, Reject, Unavailable
 from shared.events import (
     BaseDiced,
     DiceBlock,
@@ -31,6 +33,7 @@ H = TypeVar("H", bound=Callable[..., Awaitable[list[Event]]])
 WORKING: dict[StageName, str] = {"upload": "uploading", "dice": "dicing", "fold": "folding", "finish": "finishing"}
 MOST_DEATHS = 2
 MOST_REISSUES = 5
+_MARGIN_SECONDS = 60.0
 
 _crash = CrashPoint()
 
@@ -51,6 +54,12 @@ def stops_when_deleted(handler: H) -> H:
         try:
             return await handler(service, event, store=store, **ports)
         except Unavailable:
+            raise
+        except Postponed:
+            # A slide that waits for what is under way does not stand still.
+            now, working = service.clock.now(), {"state": In(tuple(STAGE_OF_STATE))}
+            if await store.versions.update(version_id(event), when=working, set={"updated": now}) is None:
+                return []
             raise
         except Exception:
             if await store.versions.get(version_id(event)) is not None:
@@ -188,9 +197,11 @@ async def work_on_block(
     comes again and finds the block done.
 
     `work` returns the fields to keep in the block once its tiles are acknowledged. A decoder child that dies of this
-    block gets one more try; then the whole version is rejected with the block's place in words.
+    block gets one more try, in a delivery of its own where this one would take too long; then the whole version is
+    rejected with the block's place in words.
     """
     while True:
+        started = time.monotonic()
         block = await store.blocks.update(id, when={"done": False}, set={"by": by}, inc={"attempts": 1})
         if block is None:
             return False
@@ -205,6 +216,8 @@ async def work_on_block(
                     f"to {rect.right - 1}) could not be decoded in {counted.deaths} tries ({death}).",
                     "The slide is probably damaged there: export it from the scanner again and upload that.",
                 ) from death
+            if not deadline.enough_for(time.monotonic() - started + _MARGIN_SECONDS):
+                raise Postponed(f"Block {id.n} is tried once more in a delivery of its own ({death}).") from death
             continue
         return await _finish_block(store, block, fields, clock)
 

@@ -24,6 +24,14 @@ COPYING: tuple[Reader, ...] = ("tiff-tiles", "dicom-frames")
 BY_TILE: tuple[Reader, ...] = (*COPYING, "tiff-jpeg2000", "tiff-lossless")
 # Kinds of file that libvips reads from beginning to end without going back.
 PIPED = ("jpeg", "png")
+# Why full resolution of a kind of file is never copied. Of TIFF and DICOM the header says why.
+NOT_COPIED: dict[str, str] = {
+    "czi": "it is a mosaic of tiles, which may overlap and are not stored as JPEG: they are put together and encoded",
+    "jpeg": "it is one JPEG image from edge to edge, not divided into tiles",
+    "png": "it is one PNG image from edge to edge, not divided into JPEG tiles",
+    "several": "it consists of several files, whose pixels have to be joined",
+    "webp": "it is one WebP image from edge to edge, not divided into JPEG tiles",
+}
 # A constant of the imaging code: raised when the same source and settings give other bytes.
 REVISION = 5
 
@@ -168,9 +176,10 @@ def interior(geometry: Geometry) -> tuple[int, int]:
     return geometry.width // geometry.tile, geometry.height // geometry.tile
 
 
-def damaged(position: Position, error: Exception) -> Reject:
-    """The rejection of a slide of which this tile can't be decoded."""
+def damaged(position: Position, what: str, heard: str = "") -> Reject:
+    """The rejection of a slide of which this tile can't be decoded: `what` is a clause, `heard` a library's words."""
     return Reject(
-        f"The tile in row {position.row}, column {position.col} of the slide is damaged ({error}).",
+        f"The tile in row {position.row}, column {position.col} of the slide is damaged ({what}).",
         "Upload the file again; if it fails again, export the slide from the scanner once more.",
+        heard,
     )

@@ -33,7 +33,7 @@ from shared.tiles.writer import TileWriter, store_made
 from shared.unpacking import opened
 
 BLOCK_SECONDS = 120.0
-# Under the broker's 30 minutes for one delivery.
+# Under what one delivery may take (`shared.bus.runner`).
 WHOLE_IMAGE_SECONDS = 20 * 60.0
 # To turn a picture, libvips decodes it into a file first: colours and alpha of 16 bits, and room for its metadata.
 _PIXEL_BYTES = 9
@@ -217,7 +217,7 @@ async def _assembled(plan: _Plan, wanted: Sequence[Read], blobs: Blobs) -> Async
         try:
             tile = assemble(data)
         except ValueError as error:
-            raise damaged(position, error) from error
+            raise damaged(position, str(error)) from error
         yield position, tile
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from services.dicer import core, planning
-from services.dicer.cutting import cut
+from services.dicer.cutting import WHOLE_IMAGE_SECONDS, cut
 from services.dicer.folding import Turns
 from services.dicer.probing import probe
-from shared import stages
+from shared import deadline, stages
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.decoding import Decoders
@@ -15,6 +15,9 @@ from shared.store import Store
 from shared.store.documents import Block, BlockId, Subsampling, Version
 from shared.tiles import Tiles
 from shared.tiles.sparse import pack
+
+# What the longest block may take of a delivery: a whole picture, and securing its tiles.
+BLOCK_SECONDS = WHOLE_IMAGE_SECONDS + 120.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Dicer:
                 return []
             version = planned
         blocks = await stages.open_blocks(store, version.id, "dice")
-        if len(blocks) == 1 and version.lane == "express":
+        if len(blocks) == 1 and version.lane == "express" and deadline.enough_for(BLOCK_SECONDS):
             await self._cut(blocks[0].id, version, store=store, blobs=blobs, tiles=tiles)
             blocks = []
         if not blocks:

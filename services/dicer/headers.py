@@ -38,6 +38,7 @@ def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
         properties=dict(slide.properties),
         layout={
             "page": slide.page,
+            "by_openslide": slide.by_openslide,
             "tables": slide.tables,
             "adobe_transform": slide.adobe_transform,
             "coding": slide.coding,

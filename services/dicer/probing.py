@@ -25,13 +25,13 @@ async def probe(version: Version, *, blobs: Blobs, decoders: Decoders, unpacked_
     kind = sniff(head, version.name)
     if kind is None:
         raise Reject(*unreadable(version.name, head))
-    page: int | None = None
-    reason = f"a {kind} file holds no JPEG tiles"
+    header: Found | None = None
+    reason = core.NOT_COPIED.get(kind, "")
     try:
         if kind == "zip":
             return await probe_zip(version, windows, unpacked_bytes, blobs=blobs, decoders=decoders)
         if kind in ("tiff", "dicom"):
-            found = await decoders.call(
+            header = await decoders.call(
                 headers.find_in_tiff if kind == "tiff" else headers.find_in_dicom,
                 length,
                 version.name,
@@ -39,9 +39,9 @@ async def probe(version: Version, *, blobs: Blobs, decoders: Decoders, unpacked_
                 length=length,
                 seconds=PROBE_SECONDS,
             )
-            if found.reader in core.BY_TILE:
-                return found
-            page, reason = found.layout.get("page"), found.reason or reason
+            if header.reader in core.BY_TILE:
+                return header
+            reason = header.reason or reason
         if kind in core.PIPED:
             return await decoders.call(
                 pixels.find_picture,
@@ -54,7 +54,7 @@ async def probe(version: Version, *, blobs: Blobs, decoders: Decoders, unpacked_
             )
         async with blobs.local(version.file, core.suffix(version.name)) as path:
             return await decoders.call(
-                pixels.find_by_path, str(path), version.name, kind, page, reason, seconds=PROBE_SECONDS
+                pixels.find_by_path, str(path), version.name, kind, header, reason, seconds=PROBE_SECONDS
             )
     except DecoderDied as error:
         raise Reject(

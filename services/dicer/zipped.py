@@ -31,10 +31,9 @@ async def probe_zip(version: Version, windows: Windows, budget: int, *, blobs: B
         path = str(folder / inside.main)
         if found is None and inside.kind == "tiff":
             found = await decoders.call(headers.find_in_file, path, name, seconds=LOOK_SECONDS)
-        page = found.layout.get("page") if found is not None else None
         kind = inside.kind or "several"
         seen = await decoders.call(
-            pixels.find_by_path, path, name, kind, page, _reason(inside, found), seconds=LOOK_SECONDS
+            pixels.find_by_path, path, name, kind, found, _reason(inside, found), seconds=LOOK_SECONDS
         )
     # A pipe would bring the zip.
     layout = {**seen.layout, "piped": False, "member": inside.main, "unpacked": inside.length}
@@ -45,8 +44,4 @@ def _reason(inside: Inside, found: Found | None) -> str:
     """Why the base can't be copied."""
     if found is not None and found.reason is not None:
         return found.reason
-    if inside.kind is None:
-        return "it consists of several files, whose pixels have to be joined"
-    if inside.kind in ("tiff", "dicom"):
-        return "it came compressed in a zip"
-    return f"a {inside.kind} file holds no JPEG tiles"
+    return core.NOT_COPIED.get(inside.kind or "several", "it came compressed in a zip")

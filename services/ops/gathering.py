@@ -1,6 +1,6 @@
 """Which slides are in files and folders on disk, and of which files each consists."""
 
-import os.path
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -30,7 +30,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
     """The slides that are meant: files as given, of folders everything below them that is not hidden, in order.
 
     A slide's companions are taken from beside it, named or not. Raises `CommandFailed` for a path that is not there,
-    and when nothing is left.
+    and when nothing is left, `OSError` for a folder that can't be read: what is in it would be left out unseen.
     """
     found: list[Path] = []
     for path in paths:
@@ -48,8 +48,18 @@ def gather(paths: Sequence[Path]) -> Gathered:
 
 
 def _below(folder: Path) -> list[Path]:
-    below = (file for file in folder.rglob("*") if file.is_file())
-    return sorted(file for file in below if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+    """Files below a folder, if there is one, without hidden ones; raises `OSError` for what can't be listed."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    below: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = (Path(place, name) for name in names if not name.startswith("."))
+        below += [file for file in files if file.is_file()]
+    return sorted(below)
 
 
 def _grouped(found: Collection[Path]) -> Gathered:

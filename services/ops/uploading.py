@@ -90,6 +90,9 @@ async def _send_all(
                 sender.progress.finished(file, "failed")
                 if isinstance(refusal, Refused) and refusal.image is not None:
                     by_image[refusal.image] = file
+                elif isinstance(refusal, OSError):
+                    why = refusal.strerror or "the disk does not answer"
+                    failures.append(f"{file.name}: It can't be read ({why}). Mend that, then run the command again.")
                 else:
                     failures.append(f"{file.name}: {refusal}")
 

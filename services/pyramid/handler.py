@@ -1,11 +1,12 @@
 """The pyramid's handlers: plan the levels above the base, fold one block of them, and finish the image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.pyramid import core
 from services.pyramid.finishing import make_pictures, prove_whole, sparse_tiles
-from services.pyramid.folding import fold
-from shared import stages
+from services.pyramid.folding import BLOCK_SECONDS, fold
+from shared import deadline, stages
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.decoding import Decoders
@@ -105,7 +106,7 @@ class Pyramid:
         Nothing where this delivery `did` one of the last blocks and another one ended the stage.
         """
         blocks = await stages.open_blocks(store, version.id, "fold")
-        while len(blocks) == 1 and (version.lane == "express" or blocks[0].round > 0):
+        while self._here(version, blocks):
             await self._fold(blocks[0].id, version, store=store, tiles=tiles)
             blocks = await stages.open_blocks(store, version.id, "fold")
         if blocks:
@@ -125,6 +126,15 @@ class Pyramid:
         if ended is None and did:
             return []
         return stages.handover(ended or await store.versions.get(version.id), database)
+
+    @staticmethod
+    def _here(version: Version, blocks: Sequence[Block]) -> bool:
+        """Whether the next block is done in this delivery: a single one, while there is time for both of its tries."""
+        return (
+            len(blocks) == 1
+            and (version.lane == "express" or blocks[0].round > 0)
+            and deadline.enough_for(2 * BLOCK_SECONDS)
+        )
 
     async def _fold(self, id: BlockId, version: Version, *, store: Store, tiles: Tiles) -> bool:
         async def work(block: Block) -> dict[str, object]:

@@ -5,16 +5,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from shared.blobs import BlobInfo, StoredChunk
+from shared.blobs.making import PATIENCE_SECONDS
 from shared.blobs.pieces import chunk_span, cut, gone, hole
 from shared.blobs.scratch import Scratch
 from shared.errors import ChunkConflict
 
 
 class MemoryBlobs:
-    """See `shared.blobs.Blobs`. `scratch` is the folder for copies."""
+    """See `shared.blobs.Blobs`. `scratch` is the folder for copies, for one of which `patience` seconds are waited."""
 
-    def __init__(self, scratch: Path, scratch_bytes: int = 2**40) -> None:
-        self._scratch = Scratch(scratch, scratch_bytes)
+    def __init__(self, scratch: Path, scratch_bytes: int = 2**40, patience: float = PATIENCE_SECONDS) -> None:
+        self._scratch = Scratch(scratch, scratch_bytes, patience)
         self._files: dict[str, BlobInfo] = {}
         self._chunks: dict[str, dict[int, bytes]] = {}
         self._owners: dict[str, set[str]] = {}

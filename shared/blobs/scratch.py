@@ -14,8 +14,10 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
+from shared.blobs.making import PATIENCE_SECONDS, Makings
 from shared.errors import Reject, RetryLater
 
 _LOOK_SECONDS = 0.05
@@ -55,11 +57,15 @@ def _size(path: Path) -> int | None:
 
 
 class Scratch:
-    """About `limit` bytes of copies under `folder`; the least recently used ones go first, never an open one."""
+    """About `limit` bytes of copies under `folder`; the least recently used ones go first, never an open one.
 
-    def __init__(self, folder: Path, limit: int) -> None:
+    A copy that is being made goes on without whoever waited for it for `patience` seconds and was told `Postponed`.
+    """
+
+    def __init__(self, folder: Path, limit: int, patience: float = PATIENCE_SECONDS) -> None:
         self._folder = folder
         self._limit = limit
+        self._makings = Makings(patience=patience)
 
     @asynccontextmanager
     async def copy(
@@ -67,16 +73,19 @@ class Scratch:
     ) -> AsyncIterator[Path]:
         """The path of a copy of `length` bytes, downloaded unless it is here, for as long as the context is open.
 
-        Raises `Reject` if the download has another length and `RetryLater` if the disk has no room for it.
+        Raises `Reject` if the download has another length, `RetryLater` if the disk has no room for it, `Postponed` if
+        it takes long.
         """
         folder = self._folder / name
         data = folder / "data"
         while True:
-            held = await self._locked(folder, fcntl.LOCK_SH)
-            if _size(data) == length:
-                break
-            os.close(held)
-            await self._make(folder, length, download)
+            # While it is made, by whomever, it is locked.
+            held = _lock(folder, fcntl.LOCK_SH)
+            if held is not None:
+                if _size(data) == length:
+                    break
+                os.close(held)
+            await self._makings.made(folder.name, partial(self._make, folder, length, download))
         try:
             # Not the file system's own clock, whose steps are coarse.
             now = time.time_ns()
@@ -89,22 +98,24 @@ class Scratch:
     async def tree(self, name: str, length: int, fill: Callable[[Path], Awaitable[None]]) -> AsyncIterator[Path]:
         """A folder with files of `length` bytes in all, filled unless it is here, for as long as the context is open.
 
-        Nobody sees it before it is whole. Raises what `fill` does and `RetryLater` if the disk has no room for it.
+        Nobody sees it before it is whole. Raises what `fill` does, `RetryLater` if the disk has no room for it,
+        `Postponed` if it takes long.
         """
         folder = self._tree(name)
         data = folder / "data"
         while True:
-            held = await self._locked(folder, fcntl.LOCK_SH)
-            try:
-                whole = await asyncio.to_thread(_size, data) == length
-            except BaseException:
-                # Given up meanwhile: a lock that stays would keep everybody from filling the folder.
+            held = _lock(folder, fcntl.LOCK_SH)
+            if held is not None:
+                try:
+                    whole = await asyncio.to_thread(_size, data) == length
+                except BaseException:
+                    # Given up meanwhile: a lock that stays would keep everybody from filling the folder.
+                    os.close(held)
+                    raise
+                if whole:
+                    break
                 os.close(held)
-                raise
-            if whole:
-                break
-            os.close(held)
-            await self._fill(folder, length, fill)
+            await self._makings.made(folder.name, partial(self._fill, folder, length, fill))
         try:
             now = time.time_ns()
             os.utime(data, ns=(now, now))
@@ -113,7 +124,7 @@ class Scratch:
             os.close(held)
 
     async def _fill(self, folder: Path, length: int, fill: Callable[[Path], Awaitable[None]]) -> None:
-        held = await self._locked(folder, fcntl.LOCK_EX)
+        held = await self._locked(folder)
         try:
             if await asyncio.to_thread(_size, folder / "data") == length:
                 return
@@ -171,8 +182,9 @@ class Scratch:
         os.close(held)
         return True
 
-    async def _locked(self, folder: Path, how: int) -> int:
-        while (descriptor := _lock(folder, how)) is None:
+    @staticmethod
+    async def _locked(folder: Path) -> int:
+        while (descriptor := _lock(folder, fcntl.LOCK_EX)) is None:
             await asyncio.sleep(_LOOK_SECONDS)
         return descriptor
 
@@ -188,7 +200,7 @@ class Scratch:
         return path
 
     async def _make(self, folder: Path, length: int, download: Callable[[], AsyncIterator[bytes]]) -> None:
-        held = await self._locked(folder, fcntl.LOCK_EX)
+        held = await self._locked(folder)
         try:
             if _size(folder / "data") == length:
                 return

@@ -110,8 +110,9 @@ class Bus(Protocol):
         """Puts a copy into the delay queue of this attempt (1: 10 s, 2: 1 min, 3: 10 min); confirmed on return."""
         ...
 
-    async def defer(self, stage: str, delivery: Delivery) -> None:
-        """Puts a copy into the delay queue of a minute, without counting it as tried; confirmed on return."""
+    async def defer(self, stage: str, delivery: Delivery, *, soon: bool = False) -> None:
+        """Puts a copy into the delay queue of a minute, or `soon` of 10 s, without counting it as tried; confirmed on
+        return."""
         ...
 
     async def dead_letter(self, stage: str, delivery: Delivery, cause: str, detail: str) -> None:

@@ -1,6 +1,7 @@
 """What a consumer has been given and not yet begun, and who may take of it when."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ class Intake:
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
-        self._waiting: dict[Lane, deque[Delivery]] = {lane: deque() for lane in LANES}
+        self._waiting: dict[Lane, deque[tuple[float, Delivery]]] = {lane: deque() for lane in LANES}
         self._changed = asyncio.Condition()
         self._holds = 0
         self._alone = False
@@ -26,7 +27,7 @@ class Intake:
             await delivery.requeue()
             return
         async with self._changed:
-            self._waiting[delivery.lane].append(delivery)
+            self._waiting[delivery.lane].append((time.monotonic(), delivery))
             self._changed.notify_all()
 
     async def next(self, slot: int, *, alone: bool = False) -> Delivery | None:
@@ -41,16 +42,24 @@ class Intake:
                 if not self._holds and self._alone == alone:
                     for lane in order:
                         if self._waiting[lane]:
-                            return self._waiting[lane].popleft()
+                            return self._waiting[lane].popleft()[1]
                 await self._changed.wait()
         return None
 
     def drain(self) -> list[Delivery]:
         """Everything that waits at this moment, which is then the caller's."""
-        drained = [delivery for waiting in self._waiting.values() for delivery in waiting]
+        drained = [delivery for waiting in self._waiting.values() for _, delivery in waiting]
         for waiting in self._waiting.values():
             waiting.clear()
         return drained
+
+    def overdue(self, seconds: float) -> list[Delivery]:
+        """Everything that has waited for longer, which is then the caller's."""
+        late = []
+        for waiting in self._waiting.values():
+            while waiting and time.monotonic() - waiting[0][0] > seconds:
+                late.append(waiting.popleft()[1])
+        return late
 
     @property
     def is_alone(self) -> bool:

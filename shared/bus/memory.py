@@ -166,9 +166,9 @@ class MemoryBus:
         """See `Bus.retry`."""
         self._delay(stage, delivery, {ATTEMPT: attempt}, attempt)
 
-    async def defer(self, stage: str, delivery: Delivery) -> None:
+    async def defer(self, stage: str, delivery: Delivery, *, soon: bool = False) -> None:
         """See `Bus.defer`."""
-        self._delay(stage, delivery, {}, table.DEFERRAL)
+        self._delay(stage, delivery, {}, table.POSTPONEMENT if soon else table.DEFERRAL)
 
     def _delay(self, stage: str, delivery: Delivery, headers: Mapping[str, Any], delay: int) -> None:
         self._check_open()

@@ -7,7 +7,8 @@ What becomes of a delivery:
     given up       the last retry failed: `failed` tells the image's owner, and it is dead-lettered
     rejected       `Reject`: the same at once
     undecodable    no event of ours, or none that this stage handles: dead-lettered
-    deferred       the same bug kills most messages: comes again in a minute, without being counted as tried
+    postponed      `Postponed`: comes again in 10 s, without being counted as tried
+    deferred       comes again in a minute, likewise: the same bug kills most messages, or it was held for too long
     unserved       about a database that this deployment does not serve: dead-lettered
     expired        said itself that nobody needs it any more
     returned       the service stopped before it could be handled
@@ -15,11 +16,16 @@ What becomes of a delivery:
 `Unavailable` is none of these: the delivery is kept, nothing more is taken until the stores and the broker answer
 again, and then the handler runs anew.
 
+No delivery is held for the 30 minutes after which the broker takes it back: it begins within `WAITING_SECONDS` of its
+coming or is deferred, its handler is stopped after `HANDLING_SECONDS` as if it had raised `RetryLater`, and after an
+outage it begins anew.
+
 When most of the last messages of several images die of one bug, it is the release that is at fault: then nothing more
 is taken but one message now and then, to see whether it still dies (see `outbreak`).
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +34,7 @@ from typing import Any
 
 import structlog
 
+from shared import deadline
 from shared.bus import Bus, Consumer, Delivery, Environment, Handler, Message
 from shared.bus.crash import CrashPoint
 from shared.bus.envelope import Undecodable, attempt_of, decode, expired, onward, trace_of
@@ -35,12 +42,17 @@ from shared.bus.intake import Intake
 from shared.bus.outbreak import WINDOW, Outbreak, signature
 from shared.bus.topology import DELAYS, LANES
 from shared.clock import Clock
-from shared.errors import Reject, RetryLater, Unavailable
+from shared.errors import Postponed, Reject, RetryLater, Unavailable
 from shared.events import Event
 from shared.metrics import Family
 
 FIRST_PROBE_SECONDS = 0.5
 LONGEST_PROBE_SECONDS = 10.0
+WAITING_SECONDS = 180.0
+HANDLING_SECONDS = 24 * 60.0
+# Of a delivery from the moment when it was begun, whatever happens to it.
+HELD_SECONDS = 26 * 60.0
+_LOOK_SECONDS = 30.0
 # While most messages die of one bug. A broker takes back after 30 minutes what a consumer holds.
 FIRST_SIT_OUT_SECONDS = 30.0
 LONGEST_SIT_OUT_SECONDS = 300.0
@@ -65,7 +77,8 @@ class Runner:
     """Runs one consumer until it is stopped.
 
     `environments` are the served databases by name, `grace` the seconds that running handlers get when it stops,
-    `patience` how long a delivery is kept while something is unavailable: the broker takes it back after 30 minutes.
+    `patience` how long a delivery is kept while something is unavailable. A delivery waits for its handler for
+    `waiting` seconds, which takes at most `handling`.
     """
 
     def __init__(
@@ -77,6 +90,8 @@ class Runner:
         *,
         grace: float = 20.0,
         patience: timedelta = timedelta(minutes=20),
+        waiting: float = WAITING_SECONDS,
+        handling: float = HANDLING_SECONDS,
     ) -> None:
         self._bus = bus
         self._consumer = consumer
@@ -84,6 +99,8 @@ class Runner:
         self._clock = clock
         self._grace = grace
         self._patience = patience
+        self._waiting = waiting
+        self._handling = handling
         self._intake = Intake()
         self._outbreak = Outbreak()
         self._messages = Family("slidemill_messages_total", "counter", "Messages that were settled, by outcome.")
@@ -100,13 +117,14 @@ class Runner:
             await self._bus.consume(self._consumer.stage, lane, self._consumer.slots, self._intake.put)
         slots = [asyncio.create_task(self._serve(number)) for number in range(self._consumer.slots)]
         stopped = asyncio.create_task(stop.wait())
+        watching = asyncio.create_task(self._watch())
         try:
             await asyncio.wait([stopped, *slots], return_when=asyncio.FIRST_COMPLETED)
             await self._wind_down(slots)
         finally:
-            for task in (stopped, *slots):
+            for task in (stopped, watching, *slots):
                 task.cancel()
-            await asyncio.wait([stopped, *slots])
+            await asyncio.wait([stopped, watching, *slots])
         for slot in slots:
             if not slot.cancelled():
                 slot.result()
@@ -138,6 +156,17 @@ class Runner:
             if self._outbreak.bug is not None and not self._intake.is_alone:
                 async with self._intake.alone():
                     await self._sit_out(slot)
+
+    async def _watch(self) -> None:
+        """Puts off what has waited for long because all slots are at long work: others may have a slot for it."""
+        while True:
+            await asyncio.sleep(min(_LOOK_SECONDS, self._waiting))
+            for delivery in self._intake.overdue(self._waiting):
+                try:
+                    await self._bus.defer(self._consumer.stage, delivery)
+                    await delivery.ack()
+                except Unavailable:
+                    await delivery.requeue()
 
     async def _sit_out(self, slot: int) -> None:
         """Waits for an outbreak to end, trying one message of the dying kind after each pause."""
@@ -182,24 +211,33 @@ class Runner:
         """The outcome, as soon as everything that it needs can be reached."""
         since: datetime | None = None
         pause = FIRST_PROBE_SECONDS
+        begun = time.monotonic()
+        defer = False
         while True:
             try:
-                return await self._attempt(delivery, line, put_off)
+                return await (self._defer(delivery) if defer else self._attempt(delivery, line, put_off))
             except Unavailable as error:
                 since = since or self._clock.now()
                 line.warning("waiting", error=str(error))
-                if not await self._until_back(since, pause):
+                back = await self._until_back(since, pause, begun + HELD_SECONDS)
+                # Its handler would not have all the time that it may take.
+                defer = time.monotonic() - begun > self._waiting
+                if not back:
                     if self._intake.stopping.is_set():
                         return "returned"
                     await delivery.requeue()
-                    minutes = self._patience.total_seconds() / 60
+                    minutes = (self._clock.now() - since).total_seconds() / 60
                     raise Unavailable(f"Gave up after {minutes:.0f} minutes. {error}") from error
                 pause = min(pause * 2, LONGEST_PROBE_SECONDS)
 
-    async def _until_back(self, since: datetime, pause: float) -> bool:
+    async def _until_back(self, since: datetime, pause: float, end: float) -> bool:
         """Waits, and takes nothing more, until the bus and the stores answer; False if stopped or out of patience."""
+
+        def patient() -> bool:
+            return self._clock.now() - since < self._patience and time.monotonic() < end
+
         async with self._intake.held():
-            while not self._intake.stopping.is_set() and self._clock.now() - since < self._patience:
+            while not self._intake.stopping.is_set() and patient():
                 await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PROBE_SECONDS)
                 try:
@@ -245,16 +283,30 @@ class Runner:
     async def _handle(self, case: _Case) -> str:
         stores = case.environment
         try:
-            produced = await case.handler(case.event, store=stores.store, blobs=stores.blobs, tiles=stores.tiles)
+            with deadline.within(self._handling):
+                async with asyncio.timeout(self._handling) as limit:
+                    produced = await case.handler(
+                        case.event, store=stores.store, blobs=stores.blobs, tiles=stores.tiles
+                    )
         except Unavailable:
             raise
+        except Postponed as error:
+            case.line.info("postponed", why=str(error))
+            await self._bus.defer(self._consumer.stage, case.delivery, soon=True)
+            return "postponed"
         except Reject as error:
             self._record(case, None)
-            return await self._give_up(case, "reject", error.reason, error.remedy, f"{error.reason} {error.remedy}")
+            detail = " ".join(filter(None, (error.reason, error.remedy, error.heard)))
+            return await self._give_up(case, "reject", error.reason, error.remedy, detail)
         except RetryLater as error:
             self._record(case, None)
             return await self._again(case, str(error))
         except Exception as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                self._record(case, None)
+                return await self._again(
+                    case, f"{_in_words(case.event)} took longer than {self._handling / 60:g} minutes"
+                )
             case.line.exception("bug in a handler")
             self._record(case, signature(error))
             if self._outbreak.concerns(case.event.type):
@@ -305,6 +357,12 @@ class Runner:
         line.error("dead letter", cause=cause, detail=detail)
         await self._bus.dead_letter(self._consumer.stage, delivery, cause, detail)
         return cause
+
+
+def _in_words(event: Event) -> str:
+    """What a handler was at."""
+    block = getattr(event, "block", None)
+    return event.type if block is None else f"{event.type} of block {block}"
 
 
 def _described(delivery: Delivery) -> dict[str, Any]:

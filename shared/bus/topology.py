@@ -42,8 +42,9 @@ JOURNAL_SEGMENT_BYTES = 50 * 10**6
 
 # Seconds before the first, second and third retry, in order.
 DELAYS: dict[str, int] = {"10s": 10, "1min": 60, "10min": 600}
-# Which of them a message waits in that is put off without being counted as tried.
+# Which of them a message waits in that is put off without being counted as tried, and one that is needed soon.
 DEFERRAL = 2
+POSTPONEMENT = 1
 
 # Who consumes what. Events that name a lane themselves are routed by it, the others are express work.
 STAGES: dict[str, tuple[type[Event], ...]] = {

@@ -167,7 +167,7 @@ def _run(call: wire.Call, service: Service, inputs: Inputs) -> wire.Done | wire.
     except (ServiceGone, MemoryError):
         raise
     except Reject as error:
-        return wire.Refused(error.reason, error.remedy)
+        return wire.Refused(error.reason, error.remedy, error.heard)
     except BaseException:
         return wire.Broken(traceback.format_exc())
     finally:

@@ -12,11 +12,14 @@ from shared.decoding.decoder import Buffer, Reply
 from shared.decoding.feeding import Feed, fed
 from shared.decoding.forks import ForkServer
 from shared.decoding.talk import Reader, Slot, Talk
-from shared.errors import DecoderDied
+from shared.errors import DecoderDied, Postponed
 from shared.heap import give_back
 
 # So long after the last call the service gives back the memory that it kept for the next.
 _REST_SECONDS = 2.0
+# Whoever waits for a child for longer comes again instead: what keeps them all may do so for 20 minutes.
+PLACE_SECONDS = 180.0
+_MOST_ASIDE = 8
 
 R = TypeVar("R")
 K = TypeVar("K")
@@ -36,6 +39,7 @@ class Decoders:
         self._slots = [Slot() for _ in range(children)]
         self._idle: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         self._threads = ThreadPoolExecutor(max_workers=children, thread_name_prefix="decoder")
+        self._aside = ThreadPoolExecutor(max_workers=_MOST_ASIDE, thread_name_prefix="aside")
         self._rest: asyncio.TimerHandle | None = None
         self._feeders = ThreadPoolExecutor(max_workers=children, thread_name_prefix="feeder")
 
@@ -57,6 +61,7 @@ class Decoders:
         """Ends every child, busy or not: calls still under way raise `Unavailable`."""
         await asyncio.to_thread(self._server.close)
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._aside.shutdown)
         await asyncio.to_thread(self._feeders.shutdown)
         for slot in [self._idle.get_nowait() for _ in range(self._idle.qsize())]:
             slot.clear()
@@ -71,20 +76,22 @@ class Decoders:
         length: int | None = None,
         seconds: float = 60.0,
         writes: int = 0,
+        aside: bool = False,
     ) -> R:
         """Runs `function(*args)` in a child and returns what it returned: plain data or value classes of ours.
 
         With `inputs` the function gets a keyword `inputs` with read-only views of their bytes. With `reader`, called
         here with (offset, length) in bytes, it gets a keyword `source`: a seekable binary file, whose end is looked
         for by reading unless `length` says it. `seconds` bounds the child's own time. A function that `writes` files
-        of up to so many bytes each gets a child of its own.
+        of up to so many bytes each gets a child of its own. What takes long and decodes nothing is done `aside`, by a
+        child that is none of the `children`.
 
         Raises `Reject` as the function did, RuntimeError with the traceback for anything else it raised, `DecoderDied`
-        if the child did not survive it, and whatever `reader` raised.
+        if the child did not survive it, `Postponed` if none was free for long, and whatever `reader` raised.
         """
         call = _call_of(function, args, False, inputs, reader, length, None)
-        slot = await self._idle.get()
-        with self._talk(slot, call, inputs or (), reader, seconds, writes) as talk:
+        slot = Slot() if aside else await self._free()
+        with self._talk(slot, call, inputs or (), reader, seconds, writes, aside) as talk:
             reply = await talk.next()
             if isinstance(reply, wire.Done):
                 result: R = reply.value
@@ -113,11 +120,18 @@ class Decoders:
         of the early end. Everything else is as in `call`.
         """
         call = _call_of(function, args, True, inputs, reader, length, feed)
-        slot = await self._idle.get()
+        slot = await self._free()
         with self._talk(slot, call, inputs or (), reader, seconds, writes) as talk:
             async with fed(feed, self._feeders) as talk.feed:
                 while not isinstance(reply := await talk.next(), wire.Done):
                     yield reply
+
+    async def _free(self) -> Slot:
+        try:
+            async with asyncio.timeout(PLACE_SECONDS):
+                return await self._idle.get()
+        except TimeoutError:
+            raise Postponed(f"No decoder was free for {PLACE_SECONDS:g} s.") from None
 
     @contextmanager
     def _talk(
@@ -128,15 +142,17 @@ class Decoders:
         reader: Reader | None,
         seconds: float,
         writes: int,
+        aside: bool = False,
     ) -> Iterator[Talk]:
         if self._rest is not None:
             self._rest.cancel()
-        talk = Talk(slot, call, inputs, reader, seconds, writes, self._server, self._threads)
+        threads = self._aside if aside else self._threads
+        talk = Talk(slot, call, inputs, reader, seconds, writes, self._server, threads)
         loop = asyncio.get_running_loop()
         try:
             yield talk
         finally:
-            if talk.ended and slot.child is not None and slot.child.calls < self._units and not writes:
+            if talk.ended and slot.child is not None and slot.child.calls < self._units and not writes and not aside:
                 slot.child.rest()
                 self._idle.put_nowait(slot)
                 if self._idle.qsize() == len(self._slots):
@@ -147,6 +163,8 @@ class Decoders:
 
                 def free(_: Future[Reply] | None) -> None:
                     slot.clear()
+                    if aside:
+                        return
                     with suppress(RuntimeError):
                         loop.call_soon_threadsafe(self._idle.put_nowait, slot)
 

@@ -81,9 +81,9 @@ class Talk:
                 case wire.Read(offset, length):
                     answer = wire.Answer(await self._read(offset, length))
                     continue
-                case wire.Refused(reason, remedy):
+                case wire.Refused(reason, remedy, heard):
                     self.ended = True
-                    raise Reject(reason, remedy)
+                    raise Reject(reason, remedy, heard)
                 case wire.Broken(traceback):
                     self.ended = True
                     raise RuntimeError(f"{self._name} failed in a decoder child. {traceback}")

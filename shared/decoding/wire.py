@@ -80,6 +80,7 @@ class Refused(NamedTuple):
 
     reason: str
     remedy: str
+    heard: str
 
 
 class Broken(NamedTuple):

@@ -1,6 +1,6 @@
 """How a TIFF page's pixels are stored, and why its tiles can't be copied as they are, or not even be decoded. Pure.
 
-Source: TIFF 6.0 and its supplements; what libvips reads was tried.
+Source: TIFF 6.0 and its supplements; what libvips and OpenSlide read was tried.
 """
 
 from typing import Literal
@@ -9,16 +9,21 @@ from shared.slides.directories import Directory
 
 Coding = Literal["jpeg2000", "none", "lzw", "deflate", "packbits", "zstd"]
 
-_JPEG = 7
+_JPEG, _WEBP = 7, 50001
 _COMPRESSIONS = {
     1: "not at all",
     5: "with LZW",
     6: "as old-style JPEG",
     8: "with Deflate",
+    9: "as JBIG",
     32773: "with PackBits",
     32946: "with Deflate",
+    32909: "with PixarLog",
     33003: "as JPEG 2000",
     33005: "as JPEG 2000",
+    34661: "as JBIG",
+    34676: "with SGILog",
+    34677: "with SGILog",
     34712: "as JPEG 2000",
     34887: "with LERC",
     34892: "as JPEG",
@@ -26,7 +31,7 @@ _COMPRESSIONS = {
     34933: "as PNG",
     34934: "as JPEG XR",
     50000: "with Zstandard",
-    50001: "as WebP",
+    _WEBP: "as WebP",
     50002: "as JPEG XL",
 }
 # Tiles that give back the very pixels, each decoded by itself.
@@ -39,11 +44,30 @@ _LOSSLESS: dict[int, Coding] = {
     50000: "zstd",
 }
 _DIFFERENCES = 2
+# A decoder holds whole tiles.
+_MOST_TILE_PIXELS = 32 * 10**6
 # What libvips reads of pictures that are no slide of a known maker; 2 to 4 are facsimile.
-_READ_COMPRESSIONS = (1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50001)
-_READ_COLOURS = (0, 1, 2, 3, 5, 6)
+_READ_COMPRESSIONS = (1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, _WEBP)
+# Each with its channels, but for one that may say how clear the picture is.
+_READ_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
+# What OpenSlide reads of tiles that libvips does not read, or not in their colours.
+_TILE_COMPRESSIONS = (1, 5, _JPEG, 8, 32773, 32946, 50000)
+_TILE_COLOURS = (0, 1, 2, 6)
 _READ_BITS = (1, 2, 4, 8, 16)
-_COLOURS = {0: "grey", 1: "grey", 3: "a palette", 5: "CMYK", 8: "CIE Lab"}
+_COLOURS = {
+    0: "grey",
+    1: "grey",
+    3: "a palette",
+    4: "a mask",
+    5: "CMYK",
+    8: "CIE Lab",
+    9: "ICC Lab",
+    10: "ITU Lab",
+    32803: "what a camera's sensor saw",
+    32844: "LogL",
+    32845: "LogLuv",
+    34892: "what a camera's sensor saw",
+}
 _NUMBERS = {2: "numbers with a sign", 3: "floating-point numbers"}
 _RGB, _YCBCR = 2, 6
 ADOBE_TRANSFORM = {_RGB: 0, _YCBCR: 1}
@@ -65,17 +89,45 @@ def _how(page: Directory) -> str:
 
 
 def undecodable(page: Directory) -> str | None:
-    """Why libvips would not show the picture, or not as it is meant, or None."""
-    if page.number(259, 1) not in _READ_COMPRESSIONS:
+    """Why neither libvips nor OpenSlide would show the picture as it is meant, or None."""
+    compression, colours, samples = page.number(259, 1), page.number(262, 1), page.number(277, 1)
+    instead = by_openslide(page)
+    if compression not in _READ_COMPRESSIONS and not instead:
         return f"its pixels are compressed {_how(page)}"
-    if page.number(262, 1) not in _READ_COLOURS:
+    if colours not in _READ_COLOURS:
         return f"its colours are stored as {_COLOURS.get(page.number(262), f'kind {page.number(262)}')}"
     if page.number(339, 1) != 1:
         # What counts as black and as white is nowhere said.
         return f"its pixels are {_NUMBERS.get(page.number(339), 'no plain numbers')}"
     if any(bits not in _READ_BITS for bits in page.numbers(258)):
         return f"its channels have {max(page.numbers(258))} bits"
+    if not _READ_COLOURS[colours] <= samples <= _READ_COLOURS[colours] + 1:
+        return f"its colours need {_READ_COLOURS[colours]} channels, and its pixels have {samples}"
+    if page.number(322) * page.number(323) > _MOST_TILE_PIXELS:
+        return f"its tiles of {page.number(322)} x {page.number(323)} pixels are larger than can be decoded safely"
+    if colours == _YCBCR and compression not in (_JPEG, _WEBP) and not instead:
+        return "its colours are stored as YCbCr that is not compressed as JPEG"
+    if _apart(page) and 322 in page and not instead:
+        return "its tiles hold one channel each"
     return None
+
+
+def by_openslide(page: Directory) -> bool:
+    """Whether these are tiles that OpenSlide reads where libvips does not, or not in their colours."""
+    colours, compression = page.number(262, 1), page.number(259, 1)
+    return (
+        322 in page
+        and compression in _TILE_COMPRESSIONS
+        and colours in _TILE_COLOURS
+        and all(bits in (8, 16) for bits in page.numbers(258))
+        and page.number(339, 1) == 1
+        and page.number(274, 1) == 1
+        and (_apart(page) or compression not in _READ_COMPRESSIONS or (colours == _YCBCR and compression != _JPEG))
+    )
+
+
+def _apart(page: Directory) -> bool:
+    return page.number(284, 1) == 2 and page.number(277, 1) > 1
 
 
 def odd_tiles(page: Directory, tile_width: int, tile_height: int) -> str | None:

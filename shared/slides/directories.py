@@ -6,7 +6,7 @@ Every length is checked before it is read, since a file may come from anybody.
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Literal, NamedTuple
 
 from shared.slides.damage import Damaged, Truncated, read_exactly
@@ -17,6 +17,7 @@ MOST_ENTRIES = 4096
 WINDOW_BYTES = 8192
 
 NDPI_TAG = 65420
+_INNER = 330
 _BIG = 43
 # No file is longer: such an offset tells of damage, not of an upload that was cut short.
 _FARTHEST = 2**44
@@ -93,6 +94,14 @@ class Directory:
         """How many numbers or bytes a tag holds; 0 where it is not there."""
         entry = self._entries.get(code)
         return entry.held if entry else 0
+
+    def inner(self) -> Iterator["Directory"]:
+        """The directories that this one names as parts of it, as far as they can be read."""
+        for at in self.numbers(_INNER)[:MOST_DIRECTORIES]:
+            try:
+                yield Directory(self._source, self._length, self._shape, at, self.index)
+            except (Truncated, Damaged):
+                continue
 
     def data(self, code: int, most: int | None = None) -> bytes:
         """A tag's value as bytes, at most the first `most` of them; empty where it is not there."""

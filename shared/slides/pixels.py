@@ -19,7 +19,7 @@ def decode_czi(data: bytes, tile: Tile) -> npt.NDArray[np.uint8]:
         try:
             rgb = imagecodecs.jpegxr_decode(data)
         except imagecodecs.JpegxrError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError("its JPEG XR data can't be decoded") from error
         if rgb.shape != shape or rgb.dtype != np.dtype(kind):
             raise ValueError("it holds another picture than the directory says")
     else:
@@ -46,7 +46,7 @@ def _unpacked(data: bytes, tile: Tile) -> bytes:
     try:
         unpacked = bytes(imagecodecs.zstd_decode(data, out=size))
     except imagecodecs.ZstdError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError("its Zstandard data can't be unpacked") from error
     if apart:
         # First the lower bytes of all numbers, then the upper ones.
         halves = np.frombuffer(unpacked, np.uint8)

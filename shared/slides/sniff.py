@@ -4,6 +4,7 @@ Sources: TIFF 6.0 and BigTIFF headers, PNG (RFC 2083), WebP container specificat
 ZEISS CZI file format, ITU-T T.81 and T.800, PKWARE's APPNOTE.
 """
 
+import re
 from typing import Literal
 
 Kind = Literal["tiff", "png", "jpeg", "webp", "dicom", "czi", "zip"]
@@ -22,6 +23,27 @@ _DICOM_PREAMBLE = 128
 # The first entry, or the end of a zip without any.
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _ARCHIVES = (b"Rar!", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b")
+# What people take for slides or pictures that we read. Each tells itself by its first bytes.
+_OTHERS = {
+    "a bare JPEG 2000 image": rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+    "a JPEG XL image": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "a JPEG XR image": rb"II\xbc",
+    "an AVIF image": rb".{4}ftypavi[fs]",
+    "a HEIC image": rb".{4}ftyp(hei|hev|mif1|msf1)",
+    "a GIF image": rb"GIF8[79]a",
+    "a BMP image": rb"BM.{12}",
+    "a Photoshop image": rb"8BPS",
+    "an OpenEXR image": rb"\x76\x2f\x31\x01",
+    "a FITS image": rb"SIMPLE  =",
+    "a NIfTI image": rb".{344}n[i+]1\0|\x1c\x02\0\0n\+2",
+    "a portable pixmap (PPM)": rb"P[1-7]\s",
+    "an icon": rb"\0\0[\1\2]\0[^\0]\0",
+    "a drawing (SVG)": rb"\s*(<\?xml[^>]*>\s*)?(<!--.{0,200}?-->\s*)?(<!DOCTYPE svg|<svg)",
+    "a PDF document": rb"%PDF-",
+    "a web page": rb"\s*<(!doctype html|html|!DOCTYPE html|HTML)",
+    "a Sakura slide": rb"SQLite format 3",
+    "a Philips iSyntax slide": rb"<DataObject ObjectType=\"DPUfsImport\"",
+}
 _UPLOAD_AGAIN = "Copy the file from the scanner again, then upload it again."
 _ONE_FILE = "Export it from the scanner's software as one file, such as SVS or tiled TIFF, and upload that."
 _WITH_FOLDER = "Choose it together with the folder that lies beside it, or upload both in one zip."
@@ -32,13 +54,15 @@ _ONE_OF_SEVERAL = {(".mrxs",): _WITH_FOLDER, (".vms", ".vmu"): _WITH_FILES, (".v
 def sniff(head: bytes, name: str = "") -> Kind | None:
     """The kind of file that starts with `head` (its first HEAD_BYTES or more), or None for what is not accepted.
 
-    The name only matters where the bytes tell half: an MRXS file starts as the JPEG preview that it also is.
+    The name only matters where the bytes tell half: an MRXS file starts as the JPEG preview that it also is, a VSI file
+    as a TIFF of its preview.
     """
     # Before TIFF: a DICOM file's preamble may be the beginning of a TIFF file with the same pixels.
     if head[_DICOM_PREAMBLE : _DICOM_PREAMBLE + 4] == b"DICM":
         return "dicom"
     if head.startswith(_TIFF):
-        return "tiff"
+        # That of an Olympus slide is only its preview.
+        return None if name.lower().endswith(".vsi") else "tiff"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     if head.startswith(b"\xff\xd8\xff"):
@@ -65,8 +89,9 @@ def unreadable(name: str, head: bytes | None = None) -> tuple[str, str]:
                 f"{name} is an archive, and slidemill unpacks only zips.",
                 "Unpack it; upload the slides in it, or one that consists of several files as a zip.",
             )
-        if head.startswith((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
-            return f"{name} is a bare JPEG 2000 image, which slidemill does not read.", _ONE_OF_THESE
+        for what, signature in _OTHERS.items():
+            if re.match(signature, head, re.DOTALL):
+                return f"{name} is {what}, which slidemill does not read.", _ONE_OF_THESE
         if not any(head):
             return f"{name} starts with nothing but zeros, so its content was lost on the way.", _UPLOAD_AGAIN
     return (

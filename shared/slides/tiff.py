@@ -31,6 +31,7 @@ class TiffSlide:
     `page` is its number from 0. `tile_width` and `tile_height` are 0 where the image lies in strips; `offsets` and
     `lengths` are where each tile's bytes lie, row by row, length 0 where there is no tile. `tables` is the page's
     JPEGTables stream; `adobe_transform` what a JPEG decoder must take the components for (0 RGB, 1 YCbCr).
+    `by_openslide` says that OpenSlide reads the page where libvips does not, or not rightly.
     `reason` is a clause that says why the tiles can't be copied as they are, or None where they can. `coding` is how
     each of them can be decoded by itself, None where it can't; `differences` says that what comes out then is not yet
     the pixels (see `coding.keeps_differences`). `profile` is where the ICC profile lies: offset and length in bytes.
@@ -54,6 +55,7 @@ class TiffSlide:
     planar: bool
     subsampling: str | None
     adobe_transform: int | None
+    by_openslide: bool
     reason: str | None
     coding: coding.Coding | None
     differences: bool
@@ -144,6 +146,8 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         planar=page.number(284, 1) == 2,
         subsampling=subsampling,
         adobe_transform=coding.ADOBE_TRANSFORM.get(photometric),
+        # Where tiles are left out is bare glass for OpenSlide, and damage for libvips.
+        by_openslide=vendor in vendors.NO_MAKER and (coding.by_openslide(page) or (any(lengths) and not all(lengths))),
         reason=reason,
         coding=packed,
         differences=coding.keeps_differences(page),
@@ -164,6 +168,11 @@ def _size(page: Directory) -> tuple[int, int]:
 
 def _base(pages: Sequence[Directory], vendor: str, associated: set[int], name: str) -> Directory:
     """The page with the most pixels that is neither label nor macro nor mask; Aperio's is the first by definition."""
+    for page in pages:
+        if 256 in page and 257 in page and not all(_size(page)):
+            # To show a smaller picture of it instead would hide that.
+            width, height = _size(page)
+            raise Damaged(f"its directory {page.index + 1} claims an image of {width} x {height} pixels")
     images = [page for page in pages if all(_size(page))]
     if not images:
         raise Reject(

@@ -18,6 +18,7 @@ _UNIT_MICROMETRES = {2: 25400.0, 3: 10000.0}
 _PHILIPS_BYTES = 8 * 2**20
 _XML_BYTES = 2**20
 _LABEL, _MACRO = 1, 9
+_RAW_CAMERA = 50706
 # No maker's own files, so that OpenSlide is not asked to read them.
 NO_MAKER = ("generic-tiff", "ome-tiff")
 
@@ -103,6 +104,8 @@ def not_copyable(pages: Sequence[Directory], vendor: str) -> str | None:
 
 def not_one_picture(pages: Sequence[Directory], base: Directory, vendor: str) -> tuple[str, str] | None:
     """A clause that says why one page does not show the whole slide, and a remedy; None where it does."""
+    if vendor in NO_MAKER and (said := _not_the_largest(pages, base)):
+        return said
     text = pages[0].text(_DESCRIPTION, _XML_BYTES)
     if vendor == "ome-tiff":
         stated = max(map(_attributes, re.findall(r"<Pixels\b[^>]*>", text)), key=_area, default={})
@@ -123,6 +126,24 @@ def not_one_picture(pages: Sequence[Directory], base: Directory, vendor: str) ->
             f"holds {planes} planes or moments, of which only one could be shown",
             "Export the one to be seen as a file of its own, and upload that.",
         )
+    return None
+
+
+def _not_the_largest(pages: Sequence[Directory], base: Directory) -> tuple[str, str] | None:
+    """As `not_one_picture`: why the page that could be shown is only a small picture of another one."""
+    if any(_RAW_CAMERA in page for page in pages):
+        return (
+            "is a raw photograph (DNG), of which only a small picture could be shown",
+            "Develop it with the camera's software to TIFF or JPEG, and upload that.",
+        )
+    shown = base.number(256) * base.number(257)
+    for inner in (inner for page in pages for inner in page.inner()):
+        if inner.number(256) * inner.number(257) > shown:
+            return (
+                f"holds a picture of {inner.number(256)} x {inner.number(257)} pixels inside of a smaller one, "
+                "where slidemill does not look",
+                "Export it as TIFF with the largest picture first, and upload that.",
+            )
     return None
 
 

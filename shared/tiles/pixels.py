@@ -215,6 +215,8 @@ def _decode_half(data: memoryview, position: Position, half: int) -> Pixels:
 
 def _damaged(position: Position, error: ValueError) -> Reject:
     return Reject(
-        f"The tile on level {position.level}, row {position.row}, column {position.col} can't be decoded ({error}).",
+        f"The tile on level {position.level}, row {position.row}, column {position.col} can't be decoded: "
+        "its JPEG data are damaged.",
         "The slide is damaged there: export it from the scanner again and upload that.",
+        str(error),
     )

@@ -22,7 +22,7 @@ from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.clock import ManualClock
 from shared.decoding import Decoders
-from shared.errors import Reject
+from shared.errors import Postponed, Reject
 from shared.events import (
     BaseDiced,
     DiceBlock,
@@ -191,7 +191,7 @@ class Mill:
         try:
             produced: list[Event] = await self._handlers[type(event)](event, **ports)
             self.fuse.burn()
-        except Crash:
+        except (Crash, Postponed):
             return [event]
         except Reject as rejection:
             assert isinstance(event, ImageEvent)

@@ -14,6 +14,7 @@ from shared.tiles.keys import level_range
 from tests.pipeline.mill import Mill
 from tests.pipeline.viewing import seen
 from tests.slides.colours import REFUSED, WRITERS, write
+from tests.slides.odd import ODD
 from tests.slides.plain import picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -66,13 +67,30 @@ async def test_a_picture_that_is_not_read_is_refused_with_the_reason(
     assert "LZW, Deflate or JPEG" in failure.remedy
 
 
+@pytest.mark.parametrize("kind", ODD)
+async def test_what_is_odd_or_damaged_is_refused_in_words_for_a_person(
+    decoders: Decoders, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / kind
+    write_odd, reason = ODD[kind]
+    write_odd(path)
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(path)
+    await mill.run()
+
+    failure = (await mill.version(image)).failure
+    assert failure is not None
+    assert failure.reason == f"{kind} {reason}."
+    assert failure.remedy.endswith(".")
+
+
 @pytest.mark.parametrize(
     ("tile", "compression", "reason"),
     [
         ((256, 256), "lzw", "The tile in row 0, column 1 of the slide is damaged (it can't be unpacked)."),
         ((256, 256), "deflate", "The tile in row 0, column 1 of the slide is damaged (it can't be unpacked)."),
         ((256, 256), "zstd", "The tile in row 0, column 1 of the slide is damaged (it can't be unpacked)."),
-        ((128, 256), "lzw", "The file picture.tif can't be read as a slide"),
+        ((128, 256), "lzw", "picture.tif can't be read: its data are damaged."),
     ],
 )
 async def test_a_picture_with_a_damaged_tile_is_not_shown_with_a_hole(

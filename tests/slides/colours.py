@@ -152,6 +152,26 @@ def _clear_deep_tiff(upright: Pixels, path: Path) -> Pixels:
     return seen
 
 
+def _planar_tiles(upright: Pixels, path: Path, *, deep: bool = False, **options: Any) -> None:
+    planes = np.ascontiguousarray(upright.transpose(2, 0, 1))
+    tifffile.imwrite(
+        path,
+        planes.astype(np.uint16) * 257 if deep else planes,
+        **{"photometric": "rgb", "planarconfig": "separate", "metadata": None, **options},
+    )
+
+
+def _planar_clear(upright: Pixels, path: Path) -> Pixels:
+    stored, seen = _half_clear(upright)
+    _planar_tiles(stored, path, tile=(256, 256), extrasamples=["unassalpha"])
+    return seen
+
+
+def _ycbcr(upright: Pixels, path: Path, **options: Any) -> None:
+    coded = np.asarray(Image.fromarray(upright).convert("YCbCr"))
+    tifffile.imwrite(path, coded, photometric="ycbcr", metadata=None, **options)
+
+
 def _premultiplied_tiff(upright: Pixels, path: Path, deep: bool = False) -> Pixels:
     stored, seen = _half_clear(upright)
     colours = np.rint(stored[:, :, :3] * (stored[:, :, 3:] / 255)).astype(np.uint8)
@@ -266,6 +286,21 @@ WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     "TIFF, grey JPEG in strips": (".tif", partial(_grey_jpeg_tiff, rowsperstrip=64)),
     "TIFF, grey JPEG in tiles": (".tif", partial(_grey_jpeg_tiff, tile=(256, 256))),
     "TIFF, black and white": (".tif", _black_and_white),
+    "TIFF, tiles of one channel each": (".tif", partial(_planar_tiles, tile=(256, 256))),
+    "TIFF, tiles of one channel each, 16 bits, Deflate": (
+        ".tif",
+        partial(_planar_tiles, deep=True, tile=(112, 240), compression="zlib", predictor=True),
+    ),
+    "TIFF, tiles of one channel each, Zstandard": (
+        ".tif",
+        partial(_planar_tiles, tile=(256, 256), compression="zstd"),
+    ),
+    "TIFF, tiles of one channel each, JPEG": (
+        ".tif",
+        partial(_planar_tiles, tile=(256, 256), compression="jpeg", compressionargs={"level": 95}),
+    ),
+    "TIFF, tiles of one channel each, one of them alpha": (".tif", _planar_clear),
+    "TIFF, tiles of YCbCr that are no JPEG": (".tif", partial(_ycbcr, tile=(256, 256), compression="lzw")),
     "TIFF, palette": (".tif", _palette),
     "TIFF, alpha": (".tif", _clear_tiff),
     "TIFF, alpha multiplied in": (".tif", _premultiplied_tiff),
@@ -287,6 +322,13 @@ def _refused(upright: Pixels, path: Path, **options: Any) -> None:
     """TIFF that another library reads."""
     tifffile.imwrite(path, upright, **{"photometric": "rgb", "metadata": None, **options})
     assert tifffile.imread(path).shape == upright.shape
+
+
+def _retagged(upright: Pixels, path: Path, tag: str, value: object) -> None:
+    """A file that says something else of itself than is so."""
+    _tiff(path, upright, photometric="rgb")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].aspage().tags[tag].overwrite(value)
 
 
 def _old_jpeg(upright: Pixels, path: Path) -> None:
@@ -313,5 +355,29 @@ REFUSED: dict[str, tuple[Callable[[Pixels, Path], None], str]] = {
         "its pixels are numbers with a sign",
     ),
     "32 bits": (lambda upright, path: _refused(upright.astype(np.uint32), path), "its channels have 32 bits"),
+    "YCbCr that is no JPEG, in strips": (_ycbcr, "its colours are stored as YCbCr that is not compressed as JPEG"),
+    "inks in tiles of one channel each": (
+        lambda upright, path: _planar_tiles(
+            np.asarray(Image.fromarray(upright).convert("CMYK")), path, photometric="separated", tile=(256, 256)
+        ),
+        "its tiles hold one channel each",
+    ),
+    "five channels": (
+        lambda upright, path: _refused(np.dstack([upright, upright[:, :, :2]]), path),
+        "its colours need 3 channels, and its pixels have 5",
+    ),
+    "colours of one channel": (
+        lambda upright, path: _retagged(upright, path, "SamplesPerPixel", 1),
+        "its colours need 3 channels, and its pixels have 1",
+    ),
+    "LogLuv": (
+        lambda upright, path: _retagged(upright, path, "PhotometricInterpretation", 32845),
+        "its colours are stored as LogLuv",
+    ),
+    "JBIG": (lambda upright, path: _retagged(upright, path, "Compression", 34661), "its pixels are compressed as JBIG"),
+    "12 bits": (
+        lambda upright, path: _retagged(upright, path, "BitsPerSample", (12, 12, 12)),
+        "its channels have 12 bits",
+    ),
     "CIE Lab": (partial(_refused, photometric="cielab"), "its colours are stored as CIE Lab"),
 }

@@ -1,8 +1,10 @@
 """Writes an Aperio-like SVS whose tiles are JPEG 2000 of RGB pixels (TIFF compression 33005)."""
 
+import struct
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -14,6 +16,8 @@ from deploy.local.tissue import Pixels, Tissue
 
 APERIO_YCBCR, APERIO_RGB = 33003, 33005
 _LEVEL = 42
+# Channel by channel, T.800 table A.16.
+_CPRL = 4
 _PROFILE = 34675
 
 
@@ -26,9 +30,11 @@ def write_jpeg2000_svs(
     profile: str | None = None,
     broken: bool = False,
     ycbcr: bool = False,
+    halved: bool = False,
 ) -> None:
     """Draws and writes one level of `width` x `height` pixels and a thumbnail; stored as YCbCr or RGB.
 
+    With `halved` the two chroma channels of YCbCr have half as many pixels each way.
     `profile` is one of those that libvips knows by name: the pixels are then stored in its colours. `broken` puts
     nonsense in the place of a profile.
     """
@@ -37,7 +43,8 @@ def write_jpeg2000_svs(
     if profile is not None:
         embedded = _in_colours_of(profile, tissue.glass(1, 1)).get("icc-profile-data")
     cols, rows = -(-width // tile), -(-height // tile)
-    glass = _coded(tissue.glass(tile, tile), ycbcr)
+    coded = _halved if halved else partial(_coded, ycbcr=ycbcr)
+    glass = coded(tissue.glass(tile, tile))
 
     def tiles() -> Iterator[bytes]:
         for row in range(rows):
@@ -46,7 +53,7 @@ def write_jpeg2000_svs(
                 if drawn is None:
                     yield glass
                 else:
-                    yield _coded(drawn if profile is None else _in_colours_of(profile, drawn).numpy(), ycbcr)
+                    yield coded(drawn if profile is None else _in_colours_of(profile, drawn).numpy())
 
     facts = "|AppMag = 20|MPP = 0.4990|Date = 01/02/26|Time = 10:00:00"
     head = (
@@ -89,3 +96,50 @@ def _coded(pixels: Pixels, ycbcr: bool) -> bytes:
             np.ascontiguousarray(pixels), level=_LEVEL, reversible=False, mct=False, codecformat="j2k", numthreads=1
         )
     )
+
+
+class _Channel(NamedTuple):
+    """A codestream of one channel: its SIZ, COD and QCD segments without markers and lengths, and its packets."""
+
+    size: bytes
+    coding: bytes
+    quantisation: bytes
+    packets: bytes
+
+
+def _halved(pixels: Pixels) -> bytes:
+    """One codestream of whole luma and halved chroma, which no encoder at hand writes.
+
+    Each channel is coded by itself. In the order of ITU-T T.800 that goes channel by channel (CPRL, A.6.1), packets of
+    one precinct a resolution simply follow each other, as those of a codestream of one channel do.
+    """
+    luma, blue, red = (np.asarray(plane, np.uint8) for plane in Image.fromarray(pixels).convert("YCbCr").split())
+    height, width = luma.shape
+    small = [
+        plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3)).round().astype(np.uint8) for plane in (blue, red)
+    ]
+    channels = [_channel(plane) for plane in (luma, *small)]
+    assert len({channel.coding[5:] for channel in channels}) == 1
+    assert len({channel.quantisation for channel in channels}) == 1
+    size = channels[0].size[:34] + struct.pack(">H9B", 3, 7, 1, 1, 7, 2, 2, 7, 2, 2)
+    coding = channels[0].coding[:1] + struct.pack(">BHB", _CPRL, 1, 0) + channels[0].coding[5:]
+    packets = b"".join(channel.packets for channel in channels)
+    head = b"\xff\x4f" + _segment(0x51, size) + _segment(0x52, coding) + _segment(0x5C, channels[0].quantisation)
+    part = struct.pack(">HIBB", 0, 12 + 2 + len(packets), 0, 1)
+    return head + _segment(0x90, part) + b"\xff\x93" + packets + b"\xff\xd9"
+
+
+def _channel(plane: Pixels) -> _Channel:
+    data = bytes(imagecodecs.jpeg2k_encode(plane, reversible=True, resolutions=4, codecformat="j2k", numthreads=1))
+    found: dict[int, bytes] = {}
+    at = 2
+    while data[at + 1] != 0x93:
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        found[data[at + 1]] = data[at + 4 : at + 2 + length]
+        at += 2 + length
+    assert data.endswith(b"\xff\xd9")
+    return _Channel(found[0x51], found[0x52], found[0x5C], data[at + 2 : -2])
+
+
+def _segment(marker: int, payload: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload

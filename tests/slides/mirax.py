@@ -26,6 +26,8 @@ ASSOCIATED = {"macro": (240, 120), "label": (90, 110), "thumbnail": (130, 84)}
 _ID = "4F2A9C0D71B84E6FA1D3C5E7F9B20486"
 _SIDE = 2
 _LEVELS = 2
+_CHANNELS = 3
+_FILTERS = ("DAPI", "SpGreen", "SpOrange", "CY5", "SpAqua")
 _HEAD = len("01.02") + len(_ID)
 # As many as fit on a page of an index before the next one begins.
 _PAGE = 10
@@ -46,18 +48,25 @@ def write_mirax(
     absent: Collection[tuple[int, int]] = ((1, 2),),
     files: int = 2,
     form: Form = "JPEG",
+    filters: int = 1,
 ) -> None:
     """Writes `path`, which ends in .mrxs, and its folder.
 
     `positions` is how the table of places is kept; with "none" every photograph lies where the overlap puts it.
     `absent` lists (row, col) of photographs that are not there, `files` is how many data files hold the rest,
-    `form` how the photographs are coded.
+    `form` how the photographs are coded. Of several `filters`, as of fluorescence, the first three are the photographs'
+    red, green and blue, and what was seen through the others lies in photographs of its own.
     """
     folder = path.with_suffix("")
     folder.mkdir(parents=True)
     places = _places(positions)
     data = _DataFiles(files)
-    hier = [[data.add(image, at) for at, image in level] for level in _levels(places, set(absent), form)]
+    levels = [list(level) for level in _levels(places, set(absent), form)]
+    hier = [[data.add(image, at) for at, image in level] for level in levels]
+    # A filter that shares its photographs with others has none of its own.
+    hier += [
+        [data.add(image, at) for at, image in levels[0]] if n and n % _CHANNELS == 0 else [] for n in range(filters)
+    ]
     nonhier = []
     if positions != "none":
         table = b"".join(struct.pack("<Bii", 1, *places[key]) for key in sorted(places))
@@ -66,7 +75,7 @@ def write_mirax(
     (folder / "Index.dat").write_bytes(_index(hier, nonhier))
     for n, held in enumerate(data.held):
         (folder / f"Data{n:04}.dat").write_bytes(held)
-    (folder / "Slidedat.ini").write_bytes(b"\xef\xbb\xbf" + _slidedat(positions, files, form).encode())
+    (folder / "Slidedat.ini").write_bytes(b"\xef\xbb\xbf" + _slidedat(positions, files, form, filters).encode())
     # The slide's own file is its preview.
     path.write_bytes(_jpeg(glass(300, 200)))
 
@@ -149,7 +158,7 @@ def _index(hier: list[list[tuple[int, ...]]], nonhier: list[tuple[int, ...]]) ->
     return bytes(index)
 
 
-def _slidedat(positions: Positions, files: int, form: Form) -> str:
+def _slidedat(positions: Positions, files: int, form: Form, filters: int) -> str:
     sections: dict[str, dict[str, object]] = {
         "GENERAL": {
             "SLIDE_VERSION": "01.02",
@@ -164,7 +173,7 @@ def _slidedat(positions: Positions, files: int, form: Form) -> str:
     }
     named = sections["HIERARCHICAL"] = {
         "INDEXFILE": "Index.dat",
-        "HIER_COUNT": 1,
+        "HIER_COUNT": 2,
         "HIER_0_NAME": "Slide zoom level",
         "HIER_0_COUNT": _LEVELS,
     }
@@ -181,6 +190,15 @@ def _slidedat(positions: Positions, files: int, form: Form) -> str:
             "DIGITIZER_WIDTH": IMAGE_WIDTH,
             "DIGITIZER_HEIGHT": IMAGE_HEIGHT,
             "IMAGE_CONCAT_FACTOR": level,
+        }
+    named |= {"HIER_1_NAME": "Slide filter level", "HIER_1_COUNT": filters}
+    for n in range(filters):
+        section = f"LAYER_1_LEVEL_{n}_SECTION"
+        named |= {f"HIER_1_VAL_{n}": f"FilterLevel_{n}", f"HIER_1_VAL_{n}_SECTION": section}
+        sections[section] = {
+            "FILTER_NAME": "Default" if filters == 1 else _FILTERS[n],
+            "STORING_CHANNEL_NUMBER": n % _CHANNELS,
+            "DATA_IN_THIS_FILTER_LEVEL": f"FilterLevel_{n // _CHANNELS * _CHANNELS}",
         }
     layers: list[tuple[str, list[str]]] = [("Scan data layer", [layer for layer, _ in _LAYERS.values()])]
     if positions != "none":

@@ -315,3 +315,17 @@ async def test_a_slide_that_lacks_a_file_is_told_and_others_arrive(place: Place,
     assert [line for line in messages.splitlines() if "lacks" in line] == [
         "Fall 2/m.mrxs lacks Fall 2/m/0.dat. Copy the slide from the scanner again, with every file that belongs to it."
     ]
+
+
+async def test_a_file_that_cannot_be_read_is_told_and_others_arrive(place: Place, folder: Path, tmp_path: Path) -> None:
+    unreadable = tmp_path / "unreadable.svs"
+    # Reading it fails whoever asks, as of a disk that is broken.
+    unreadable.symlink_to("/proc/self/mem")
+
+    code, out, messages = await ended(await place.upload(unreadable, folder / "b.svs"))
+
+    assert code == 1
+    assert [image["name"] for image in json.loads(out)["images"]] == ["b.svs"]
+    assert [line for line in messages.splitlines() if "can't" in line] == [
+        "unreadable.svs: It can't be read (Input/output error). Mend that, then run the command again."
+    ]

@@ -15,9 +15,9 @@ from shared.blobs.memory import MemoryBlobs
 from shared.bus import Consumer, Environment, Message
 from shared.bus.envelope import REPLAY, decode, expiring
 from shared.bus.memory import MemoryBroker, MemoryBus, Stored
-from shared.bus.runner import Runner
+from shared.bus.runner import HANDLING_SECONDS, WAITING_SECONDS, Runner
 from shared.clock import ManualClock
-from shared.errors import Reject, RetryLater, Unavailable
+from shared.errors import Postponed, Reject, RetryLater, Unavailable
 from shared.events import BaseDiced, DiceBlock, Event, FileComplete, ImageFailed, Lane, SyncTick
 from shared.store import Store
 from shared.store.memory import MemoryStore
@@ -110,11 +110,20 @@ class Mill:
 
     @asynccontextmanager
     async def running(
-        self, answers: Mapping[type[Event], Answer], *, slots: int = 1, grace: float = PATIENCE
+        self,
+        answers: Mapping[type[Event], Answer],
+        *,
+        slots: int = 1,
+        grace: float = PATIENCE,
+        waiting: float = WAITING_SECONDS,
+        handling: float = HANDLING_SECONDS,
     ) -> AsyncIterator["asyncio.Task[None]"]:
         """The runner at work; it is stopped in order at the end, and must then end well."""
         bus = MemoryBus(self.broker)
-        self.runner = Runner(bus, self.consumer(answers, slots), self.environments, self.clock, grace=grace)
+        consumer = self.consumer(answers, slots)
+        self.runner = Runner(
+            bus, consumer, self.environments, self.clock, grace=grace, waiting=waiting, handling=handling
+        )
         task = asyncio.create_task(self.runner.run(self.stop))
         try:
             yield task
@@ -673,3 +682,51 @@ async def test_a_database_that_is_away_for_a_quarter_of_an_hour_costs_two_hundre
     assert not mill.dead()
     assert not mill.failures
     assert not mill.broker.delayed
+
+
+async def test_what_waits_for_something_under_way_comes_every_ten_seconds_and_is_never_given_up(mill: Mill) -> None:
+    await mill.publish(file_complete())
+    later = [Postponed("a.svs is still being fetched.")] * 6
+
+    async with mill.running({FileComplete: raising(*later, [base_diced()])}):
+        await until(lambda: mill.facts(BaseDiced))
+
+    assert [(at - START).total_seconds() for _, at in mill.calls] == [0, 10, 20, 30, 40, 50, 60]
+    assert not mill.failures
+    assert not mill.dead()
+
+
+async def test_a_handler_that_never_ends_is_stopped_before_the_broker_takes_its_message_back(mill: Mill) -> None:
+    async def endless(event: Event) -> list[Event]:
+        await asyncio.Event().wait()
+        return []
+
+    await mill.publish(dice_block(7))
+
+    async with mill.running({DiceBlock: endless}, handling=0.03):
+        await until(mill.dead)
+
+    assert len(mill.calls) == 4
+    ((_, reason, _),) = mill.failures
+    assert "4 tries (slidemill.dice-block.v1 of block 7 took longer than 0.0005 minutes)" in reason
+
+
+async def test_what_waits_behind_long_work_is_put_off_before_the_broker_takes_it_back(mill: Mill) -> None:
+    busy, done = asyncio.Event(), asyncio.Event()
+
+    async def long(event: Event) -> list[Event]:
+        busy.set()
+        await done.wait()
+        return []
+
+    async with mill.running({FileComplete: long, DiceBlock: nothing}, waiting=0.05):
+        await mill.publish(file_complete())
+        await busy.wait()
+        await mill.publish(dice_block(1))
+        await until(lambda: mill.broker.delayed)
+        assert not mill.ready("bulk")
+        done.set()
+        mill.clock.advance(60)
+        await until(lambda: len(mill.calls) == 2)
+
+    assert not mill.failures

@@ -19,6 +19,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "mirax-without-positions": ("slide.mrxs", partial(mirax.write_mirax, positions="none")),
     "mirax-png": ("slide.mrxs", partial(mirax.write_mirax, form="PNG")),
     "mirax-bmp": ("slide.mrxs", partial(mirax.write_mirax, form="BMP24")),
+    "mirax-filters": ("slide.mrxs", partial(mirax.write_mirax, filters=3)),
     "vms": ("slide.vms", write_vms),
     "vms-without-optimisation": ("slide.vms", partial(write_vms, optimisation=False)),
     "vmu": ("slide.vmu", write_vmu),

@@ -67,6 +67,44 @@ def test_the_preview_of_a_slide_in_many_files_is_not_taken_for_the_slide(tmp_pat
     assert "zip" in remedy
 
 
+def test_the_preview_in_an_olympus_slide_is_not_taken_for_the_slide(tmp_path: Path) -> None:
+    head = plain.write("striped", tmp_path).read_bytes()[:512]
+
+    assert sniff(head, "Case 12.VSI") is None
+    assert unreadable("Case 12.VSI", head)[0] == "Case 12.VSI is only one file of a slide that consists of several."
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a bare JPEG 2000 image"),
+        (b"\xff\x0a\xfa\x1f", "a JPEG XL image"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
+        (b"II\xbc\1\x20\0", "a JPEG XR image"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0", "an AVIF image"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC image"),
+        (b"GIF89a\x10\0", "a GIF image"),
+        (b"BM" + bytes(20), "a BMP image"),
+        (b"8BPS\0\1", "a Photoshop image"),
+        (b"\x76\x2f\x31\x01\2\0", "an OpenEXR image"),
+        (b"SIMPLE  =                    T", "a FITS image"),
+        (b"\x5c\1\0\0".ljust(344, b"\0") + b"n+1\0", "a NIfTI image"),
+        (b"P6\n700 530\n255\n", "a portable pixmap (PPM)"),
+        (b"\0\0\1\0\1\0\x40\x40", "an icon"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg">', "a drawing (SVG)"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"<!DOCTYPE html><title>Log in</title>", "a web page"),
+        (b"SQLite format 3\0", "a Sakura slide"),
+        (b'<DataObject ObjectType="DPUfsImport">', "a Philips iSyntax slide"),
+    ],
+)
+def test_what_is_often_taken_for_a_slide_is_named(head: bytes, what: str) -> None:
+    assert sniff(head, "x.svs") is None
+    reason, remedy = unreadable("x.svs", head)
+    assert reason == f"x.svs is {what}, which slidemill does not read."
+    assert FORMATS in remedy
+
+
 @pytest.mark.parametrize(
     ("head", "said"),
     [

@@ -370,7 +370,7 @@ def test_directories_that_run_in_a_circle_are_refused() -> None:
         (324, 8, 0xFFFFFFF0, "damaged: its directory 1 claims 4,294,967,280 values for tag 324"),
         (324, 8, 2, "damaged: its directory lists 2 of the 9 tiles that it claims"),
         (322, 0, 1, "damaged: its tiles have no size"),
-        (256, 0, 1, "holds no image"),
+        (256, 0, 1, "claims an image of 0 x"),
         (256, 60000, 1, "damaged: its directory lists 9 of the 705 tiles that it claims"),
     ],
 )

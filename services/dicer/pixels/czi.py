@@ -53,7 +53,7 @@ def cut_czi(path: str, name: str, rect: Rect, geometry: Geometry, recipe: Recipe
             try:
                 drawn = decode_czi(data_of(source, held.st_size, tile), tile)
             except ValueError as error:
-                raise damaged(Position(0, y0 // geometry.tile, x0 // geometry.tile), error) from error
+                raise damaged(Position(0, y0 // geometry.tile, x0 // geometry.tile), str(error)) from error
             part = drawn[y0 - tile.y : y1 - tile.y, x0 - tile.x : x1 - tile.x]
             pixels[y0 - top : y1 - top, x0 - left : x1 - left] = part
     yield from cut_square(pixels, rect, geometry, recipe, climb)

@@ -32,5 +32,5 @@ def crop_tiles(
         try:
             pixels = simplejpeg.decode_jpeg(bytes(data), colorspace="RGB", fastdct=False, fastupsample=False)
         except ValueError as error:
-            raise damaged(position, error) from error
+            raise damaged(position, "its JPEG data can't be decoded", str(error)) from error
         yield position, encode(pixels[:height, :width], recipe)

@@ -10,11 +10,11 @@ from shared.tiles.pixels import Pixels
 
 def decode(data: memoryview, position: Position, side: int) -> Pixels:
     """A tile's `side` x `side` pixels. Raises `Reject` where it is damaged."""
+    # What a tile claims to be decides how much memory its decoder takes.
+    if not is_plain(bytes(data[:MOST_HEADER_BYTES]), side):
+        raise damaged(position, "it is no RGB tile of the slide's size")
     try:
-        # What a tile claims to be decides how much memory its decoder takes.
-        if not is_plain(bytes(data[:MOST_HEADER_BYTES]), side):
-            raise ValueError("it is no RGB tile of the slide's size")
         pixels: Pixels = imagecodecs.jpeg2k_decode(bytes(data), numthreads=1)
     except (ValueError, imagecodecs.Jpeg2kError) as error:
-        raise damaged(position, error) from error
+        raise damaged(position, "its JPEG 2000 data can't be decoded", str(error)) from error
     return pixels

@@ -26,8 +26,8 @@ def unpack(data: memoryview, position: Position, side: int, coding: Coding, diff
     try:
         unpacked = _UNPACK[coding](bytes(data), out=size)
     except (ValueError, RuntimeError) as error:
-        raise damaged(position, ValueError("it can't be unpacked")) from error
+        raise damaged(position, "it can't be unpacked", str(error)) from error
     if len(unpacked) != size:
-        raise damaged(position, ValueError(f"it holds {len(unpacked):,} of {size:,} bytes"))
+        raise damaged(position, f"it holds {len(unpacked):,} of {size:,} bytes")
     pixels: Pixels = np.frombuffer(unpacked, np.uint8).reshape(side, side, 3)
     return imagecodecs.delta_decode(pixels, axis=1) if differences else pixels

@@ -1,11 +1,10 @@
 """Opening images with libvips, and bringing their colours to sRGB."""
 
-import os
 from typing import Any
 
 import pyvips
 
-from shared.errors import Reject
+from services.dicer.pixels.wording import unreadable
 
 # A slide may come from anybody: only the loaders that we mean to use can be reached at all.
 pyvips.operation_block_set("VipsForeignLoad", True)
@@ -31,7 +30,7 @@ def open_image(file: str | pyvips.Source, name: str, page: int | None, access: s
             return pyvips.Image.new_from_file(file, **options)
         return pyvips.Image.new_from_source(file, "", **options)
     except pyvips.Error as error:
-        raise unreadable(name, str(error.detail or error), file if isinstance(file, str) else "") from error
+        raise unreadable(name, str(error.detail or error)) from error
 
 
 def take_error() -> pyvips.Error | None:
@@ -67,17 +66,3 @@ def as_srgb(image: Any) -> Any:
     if image.bands == 1:
         image = image.bandjoin([image, image])
     return image.extract_band(0, n=3) if image.bands > 3 else image
-
-
-def unreadable(name: str, detail: str, path: str = "") -> Reject:
-    """The rejection of a file that its reader can't read; the reason takes the first line of `detail`.
-
-    Where on this host the file lies (`path`) is nobody's business.
-    """
-    first_line = detail.strip().splitlines()[0] if detail.strip() else "no detail given"
-    if path:
-        first_line = first_line.replace(f"{os.path.dirname(path)}/", "")
-    return Reject(
-        f"The file {name} can't be read as a slide ({first_line}).",
-        "Check that it opens in the scanner's own viewer, then upload it again or export it once more.",
-    )

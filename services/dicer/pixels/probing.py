@@ -1,6 +1,6 @@
 """What a file is and how its pixels are read, for sources that can't be copied."""
 
-import os
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import openslide
@@ -8,36 +8,37 @@ import pyvips
 
 from services.dicer.core import DECODED_TILE, PIPED, Found, suffix
 from services.dicer.pixels.czi import find_czi
-from services.dicer.pixels.opening import UPRIGHT, open_image, orientation, unreadable
+from services.dicer.pixels.opening import UPRIGHT, open_image, orientation
+from services.dicer.pixels.wording import unreadable
 from shared.errors import Reject
-from shared.slides import tiff
 from shared.slides.details import of_openslide
 
 MOST_PIXELS = 4 * 10**9
 MOST_INTERLACED_PIXELS = 100 * 10**6
+# A MIRAX slide keeps the first three in the colours of its photographs, which is what OpenSlide shows.
+_MOST_FILTERS = 3
 # Thirty times a large slide's. Of a thin one that is longer, a few bytes of header could make a million blocks.
 MOST_SIDE = 10**7
 
 
-def find_by_path(path: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
+def find_by_path(path: str, name: str, kind: str, header: Found | None, reason: str) -> Found:
     """What a file on local disk is and how its pixels are read, for sources that can't be copied for this `reason`.
 
-    Raises `Reject` where neither OpenSlide nor libvips can read it, or where it is larger than the pixel budget.
+    `header` is what a TIFF file's directories say. Raises `Reject` where neither OpenSlide nor libvips can read it, or
+    where it is larger than the pixel budget.
     """
     try:
         vendor = openslide.OpenSlide.detect_format(path)
     except openslide.OpenSlideError:
         vendor = None
-    if vendor is not None and (vendor != "generic-tiff" or _lacks_tiles(path, name)):
-        return _found_by_openslide(path, name, vendor, reason)
-    return _found_by_vips(path, name, kind, tiff_page, reason)
-
-
-def _lacks_tiles(path: str, name: str) -> bool:
-    """Whether a TIFF file leaves tiles out, which libvips takes for damage and OpenSlide for bare glass."""
-    with open(path, "rb") as source:
-        slide = tiff.describe(source, os.fstat(source.fileno()).st_size, name)
-    return any(slide.lengths) and not all(slide.lengths)
+    layout = {} if header is None else header.layout
+    if vendor is not None and (vendor != "generic-tiff" or layout.get("by_openslide")):
+        found = _found_by_openslide(path, name, vendor, reason)
+        # Of several pictures it may take another one for the slide.
+        if header is None or vendor != "generic-tiff" or (found.width, found.height) == (header.width, header.height):
+            return found
+    image = open_image(path, name, layout.get("page"), access="sequential")
+    return _described(image, suffix(path), name, kind, layout.get("page"), reason)
 
 
 def find_picture(name: str, kind: str, reason: str, *, source: BinaryIO) -> Found:
@@ -59,8 +60,14 @@ def _found_by_openslide(path: str, name: str, vendor: str, reason: str) -> Found
             found = find_czi(path, name, reason)
             _check_pixels(name, found.width, found.height, MOST_PIXELS * 100)
             return found
-        raise unreadable(name, str(error), path) from error
+        raise unreadable(name, str(error)) from error
     _check_pixels(name, width, height, MOST_PIXELS * 100)
+    if vendor == "mirax" and (filters := _filters(properties)) > _MOST_FILTERS:
+        raise Reject(
+            f"{name} holds {filters} channels of fluorescence, of which only {_MOST_FILTERS} could be shown.",
+            "Export it from the scanner's software as one picture in colour, such as JPEG or tiled TIFF in RGB, and "
+            "upload that.",
+        )
     details = of_openslide(properties)
     return Found(
         reader="openslide",
@@ -78,9 +85,13 @@ def _found_by_openslide(path: str, name: str, vendor: str, reason: str) -> Found
     )
 
 
-def _found_by_vips(path: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
-    image = open_image(path, name, tiff_page, access="sequential")
-    return _described(image, suffix(path), name, kind, tiff_page, reason)
+def _filters(properties: Mapping[str, str]) -> int:
+    """How many filters a MIRAX slide was taken through; those of brightfield have one."""
+    for key, value in properties.items():
+        if value == "Slide filter level" and key.endswith("_NAME"):
+            count = properties.get(f"{key.removesuffix('_NAME')}_COUNT", "")
+            return int(count) if count.isdecimal() else 1
+    return 1
 
 
 def _described(image: Any, ending: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:

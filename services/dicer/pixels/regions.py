@@ -8,8 +8,9 @@ import pyvips
 from PIL import ImageCms
 
 from services.dicer.pixels.folding import cut_square
-from services.dicer.pixels.opening import OPAQUE, PROFILE, as_srgb, unreadable
+from services.dicer.pixels.opening import OPAQUE, PROFILE, as_srgb
 from services.dicer.pixels.slides import opened
+from services.dicer.pixels.wording import unreadable
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.pixels import Pixels
@@ -29,7 +30,7 @@ def cut_openslide(
             profile = _profile(slide)
             background = slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
     except openslide.OpenSlideError as error:
-        raise unreadable(name, str(error), path) from error
+        raise unreadable(name, str(error)) from error
     pixels = _over(region, background)
     if profile is not None:
         image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")

@@ -88,9 +88,9 @@ class RabbitBus:
         """See `Bus.retry`."""
         await self._delay(stage, delivery, {ATTEMPT: attempt}, attempt)
 
-    async def defer(self, stage: str, delivery: Delivery) -> None:
+    async def defer(self, stage: str, delivery: Delivery, *, soon: bool = False) -> None:
         """See `Bus.defer`."""
-        await self._delay(stage, delivery, {}, table.DEFERRAL)
+        await self._delay(stage, delivery, {}, table.POSTPONEMENT if soon else table.DEFERRAL)
 
     async def _delay(self, stage: str, delivery: Delivery, headers: Mapping[str, Any], delay: int) -> None:
         queue = table.stage_queue(self._prefix, stage, delivery.lane)

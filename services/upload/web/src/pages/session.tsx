@@ -2,7 +2,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { deleteSession, getSession } from "../api/client";
 import { asProblem } from "../api/problem";
 import type { Session, SlideImage } from "../api/types";
-import { formatWhen, plural } from "../model/format";
+import { formatCount, formatWhen, plural } from "../model/format";
 import { BatchStrip } from "../parts/batch-strip";
 import { ask } from "../parts/confirm";
 import { chooseFiles, DropTarget } from "../parts/drop-target";
@@ -240,7 +240,7 @@ function Filter({ counts, chosen, choose }: FilterProps) {
           aria-pressed={chosen === kind}
           onClick={() => choose(chosen === kind ? null : kind)}
         >
-          {counts[kind]} {kind}
+          {formatCount(counts[kind])} {kind}
         </button>
       ))}
     </fieldset>

@@ -2,7 +2,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { createSession, listSessions } from "../api/client";
 import { asProblem } from "../api/problem";
 import type { Session } from "../api/types";
-import { formatWhen, plural, sessionTitle } from "../model/format";
+import { formatCount, formatWhen, plural, sessionTitle } from "../model/format";
 import { tally } from "../model/progress";
 import { DropTarget } from "../parts/drop-target";
 import { ForwardIcon, PlusIcon } from "../parts/icons";
@@ -136,11 +136,11 @@ function SessionRow({ session }: { session: Session }) {
         </span>
         <span class="session-counts">
           {total === 0 && <span class="quiet">Empty</span>}
-          {failed > 0 && <span class="count count-failed">{failed} failed</span>}
+          {failed > 0 && <span class="count count-failed">{formatCount(failed)} failed</span>}
           {working > 0 && (
             <span class="count count-working">
               <Mark size={12} turning />
-              {working} working
+              {formatCount(working)} working
             </span>
           )}
           {ready > 0 && <span class="count count-ready">{plural(ready, "slide")} ready</span>}

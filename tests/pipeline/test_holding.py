@@ -1,0 +1,104 @@
+"""What takes minutes, such as a large zip, holds up nobody but itself."""
+
+import asyncio
+import zipfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import pyvips
+
+from shared import deadline
+from shared.blobs.making import PLACES
+from shared.blobs.memory import MemoryBlobs
+from shared.decoding import Decoders
+from shared.errors import DecoderDied, Postponed, Reject
+from shared.stages import work_on_block
+from shared.store.documents import Block, BlockId
+from shared.tiles.geometry import Rect
+from tests.pipeline.mill import Mill
+from tests.slides.mirax import write_mirax
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def decoders() -> AsyncIterator[Decoders]:
+    """A single child, so that whoever keeps it is noticed."""
+    async with Decoders(preload="services.dicer.pixels", children=1, memory=2**30) as pool:
+        yield pool
+
+
+class SlowBlobs(MemoryBlobs):
+    """What is in a zip comes once `gate` is open."""
+
+    def __init__(self, scratch: Path) -> None:
+        super().__init__(scratch, patience=0.1)
+        self.gate = asyncio.Event()
+        self.filling: set[str] = set()
+        self._fills = ContextVar("whether an unpacking reads", default=False)
+
+    @asynccontextmanager
+    async def unpacked(self, file: str, length: int, fill: Callable[[Path], Awaitable[None]]) -> AsyncIterator[Path]:
+        async def slowly(folder: Path) -> None:
+            self.filling.add(file)
+            self._fills.set(True)
+            await fill(folder)
+
+        async with super().unpacked(file, length, slowly) as folder:
+            yield folder
+
+    async def read(self, file: str, offset: int, length: int) -> bytes:
+        if self._fills.get():
+            await self.gate.wait()
+        return await super().read(file, offset, length)
+
+
+def zipped(folder: Path) -> Path:
+    write_mirax(folder / "slide.mrxs")
+    with zipfile.ZipFile(folder.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as made:
+        for file in sorted(folder.rglob("*")):
+            made.write(file, file.relative_to(folder))
+    return folder.with_suffix(".zip")
+
+
+async def test_a_picture_is_ready_while_more_zips_are_unpacked_than_there_are_decoders(
+    decoders: Decoders, tmp_path: Path
+) -> None:
+    (tmp_path / "slide").mkdir()
+    zip = zipped(tmp_path / "slide")
+    pyvips.Image.black(100, 80, bands=3).write_to_file(str(tmp_path / "small.png"))
+    mill = Mill(decoders, tmp_path / "scratch")
+    mill.blobs = slow = SlowBlobs(tmp_path / "scratch")
+    zips = [await mill.upload(zip) for _ in range(PLACES + 1)]
+    async with asyncio.timeout(30):
+        await mill.deliver_together()
+        assert len(slow.filling) == PLACES
+        small = await mill.upload(tmp_path / "small.png")
+        while (await mill.version(small)).state != "ready":
+            await mill.deliver_together()
+        assert {(await mill.version(image)).state for image in zips} == {"dicing"}
+
+        slow.gate.set()
+        await mill.run()
+    assert {(await mill.version(image)).state for image in zips} == {"ready"}
+
+
+async def test_the_second_try_of_a_block_that_took_long_gets_a_delivery_of_its_own(
+    decoders: Decoders, tmp_path: Path
+) -> None:
+    mill = Mill(decoders, tmp_path)
+    id = BlockId(image="ab" * 16, version=1, stage="dice", n=0)
+    await mill.store.blocks.insert(
+        Block(id=id, rect=Rect(level=0, top=0, left=0, bottom=1, right=1), tiles=1, issued=mill.clock.now())
+    )
+
+    async def dying(block: Block) -> dict[str, object]:
+        raise DecoderDied("the decoder took longer than 1200 s")
+
+    for error in (Postponed, Reject):
+        with deadline.within(10), pytest.raises(error, match=r"the decoder took longer than 1200 s"):
+            await work_on_block(mill.store, id, dying, by="dicer", clock=mill.clock)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from services.ops.errors import CommandFailed
 from shared.slides import companions, packing
+from shared.slides.litter import is_litter
 from shared.slides.series import dicom_file
 
 
@@ -27,7 +28,7 @@ class Gathered:
 
 
 def gather(paths: Sequence[Path]) -> Gathered:
-    """The slides that are meant: files as given, of folders everything below them that is not hidden, in order.
+    """The slides that are meant: files as given, of folders everything below them that is not hidden or litter, in order.
 
     A slide's companions are taken from beside it, named or not. Raises `CommandFailed` for a path that is not there,
     and when nothing is left, `OSError` for a folder that can't be read: what is in it would be left out unseen.
@@ -48,7 +49,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
 
 
 def _below(folder: Path) -> list[Path]:
-    """Files below a folder, if there is one, without hidden ones; raises `OSError` for what can't be listed."""
+    """Files below a folder, if there is one, without hidden ones and litter; raises `OSError` for what can't be listed."""
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -56,10 +57,14 @@ def _below(folder: Path) -> list[Path]:
 
     below: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files = (Path(place, name) for name in names if not name.startswith("."))
+        folders[:] = [name for name in folders if not _is_left_out(name)]
+        files = (Path(place, name) for name in names if not _is_left_out(name))
         below += [file for file in files if file.is_file()]
     return sorted(below)
+
+
+def _is_left_out(name: str) -> bool:
+    return name.startswith(".") or is_litter(name)
 
 
 def _grouped(found: Collection[Path]) -> Gathered:

@@ -7,21 +7,13 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
+from shared.slides.litter import LITTER
 from shared.store.entries import Entry, EntryId, Member
 from shared.store.folders import FolderStore, Reason
 
 FIRST_WAIT = timedelta(minutes=5)
 LONGEST_WAIT = timedelta(hours=24)
 _TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload", ".swp", "~")
-_NOT_SLIDES = (
-    "thumbs.db",
-    "desktop.ini",
-    "$recycle.bin",
-    "system volume information",
-    "lost+found",
-    "@eadir",
-    "#recycle",
-)
 
 
 class Look(NamedTuple):
@@ -99,7 +91,7 @@ class Rules:
 def is_temporary(name: str) -> bool:
     """Whether files and folders of this name are somebody's own business: half copied, hidden, or the system's."""
     folded = name.casefold()
-    return folded.startswith((".", "~$")) or folded.endswith(_TEMPORARY) or folded in _NOT_SLIDES
+    return folded.startswith((".", "~$")) or folded.endswith(_TEMPORARY) or folded in LITTER
 
 
 def parts(folder: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from shared.errors import Reject
 from shared.slides import deflate64
+from shared.slides.litter import is_litter
 
 MOST_ENTRIES = 20_000
 MOST_RATIO = 200
@@ -41,9 +42,6 @@ _UNREAD = {
     97: "WavPack",
     98: "PPMd",
 }
-_LITTER = ("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
-# What macOS puts beside each file on other systems' disks, under the file's own name.
-_LITTER_START = "._"
 _AGAIN = "Choose the slide's files themselves, on the page or in ./slidemill upload, or zip them without compression."
 
 
@@ -83,7 +81,7 @@ def checked(infos: Collection[zipfile.ZipInfo], name: str) -> dict[str, zipfile.
     for info in infos:
         if (wrong := _wrong(info)) is not None:
             raise Reject(f"The zip {name} holds {info.orig_filename!r}, which {wrong}.", _AGAIN)
-        if info.is_dir() or _is_litter(info.filename):
+        if info.is_dir() or is_litter(info.filename):
             continue
         if info.filename.casefold() in folded:
             raise Reject(f"The zip {name} holds {info.filename!r} twice (upper and lower case are the same).", _AGAIN)
@@ -94,11 +92,6 @@ def checked(infos: Collection[zipfile.ZipInfo], name: str) -> dict[str, zipfile.
             if str(parent).casefold() in folded:
                 raise Reject(f"The zip {name} holds {str(parent)!r} both as a file and as a folder.", _AGAIN)
     return entries
-
-
-def _is_litter(name: str) -> bool:
-    first, last = name.split("/")[0], PurePosixPath(name).name
-    return last.startswith(_LITTER_START) or not {first.lower(), last.lower()}.isdisjoint(_LITTER)
 
 
 def _wrong(info: zipfile.ZipInfo) -> str | None:

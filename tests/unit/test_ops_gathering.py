@@ -36,6 +36,7 @@ MIRAX_FILES = ["a.mrxs", "a/Data0000.dat", "a/Index.dat", "a/Slidedat.ini"]
 
 def test_a_folder_gives_each_slide_once(scans: Path) -> None:
     (scans / "v" / "other.vms").unlink()
+    put(scans, {"Thumbs.db": "t", "v/desktop.ini": "d", "__MACOSX/v/b.vms": "m", "v/@eaDir/c.jpg/thumb.jpg": "j"})
 
     gathered = gather([scans])
 

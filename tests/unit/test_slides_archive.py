@@ -28,7 +28,14 @@ def dicom(series: bytes, kind: bytes = b"1.2.840.10008.5.1.4.1.1.77.1.6") -> byt
 REPORT = dicom(b"1.3", b"1.2.840.10008.5.1.4.1.1.88.11")
 DISC = bytes(128) + b"DICM" + bytes(64)
 VMS = {"s.vms": b"[V]\nImageFile=s.jpg\nMapFile=m.jpg\n", "s.jpg": b"\xff\xd8\xff", "m.jpg": b"\xff\xd8\xff"}
-LITTER = {"a/Thumbs.db": b"t", "THUMBS.DB": b"t", ".DS_Store": b"s", "._s.vms": b"m", "a/._s.mrxs": b"m"}
+LITTER = {
+    "a/Thumbs.db": b"t",
+    "THUMBS.DB": b"t",
+    ".DS_Store": b"s",
+    "@eaDir/s.png": PNG,
+    "._s.vms": b"m",
+    "a/._s.mrxs": b"m",
+}
 PHOTOGRAPHS = {"overview.jpg": b"\xff\xd8\xff", "a/label.png": PNG, "preview.webp": b"RIFF....WEBP"}
 
 

@@ -123,7 +123,7 @@ def _wrong(info: zipfile.ZipInfo) -> str | None:
         return "is encrypted"
     if info.compress_type not in _READ:
         method = _UNREAD.get(info.compress_type, f"method {info.compress_type}")
-        return f"is compressed by {method}, which slidemill does not unpack (it does Deflate and Deflate64)"
+        return f"is packed by {method}, not by Deflate or Deflate64 as slidemill unpacks"
     if info.file_size > max(RATIO_FREE_BYTES, MOST_RATIO * info.compress_size):
         return f"claims to be over {MOST_RATIO} times as large as it is packed"
     return None

@@ -31,7 +31,8 @@ class Reject(SlidemillError):
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
-        self.heard = heard
+        # Libraries speak in several lines.
+        self.heard = " ".join(heard.split())
 
     def __reduce__(self) -> tuple[type["Reject"], tuple[str, str, str]]:
         """Decoder children raise this across a process border, so it must survive pickling."""

@@ -220,7 +220,7 @@ def _frames(reader: "Reader", header: Header) -> tuple[list[tuple[int, int]], st
         # The basic table does not say how many fragments a frame has, so that they have to be counted.
         found = list(reader.fragments(start, count))
         if len(found) != count:
-            return [], f"its {count:,} frames are stored in {len(found):,} or more fragments"
+            return [], f"its {count:,} frames are stored in {len(found):,} or more pieces, which have to be joined"
     for offset, size in found:
         if offset + size > reader.length:
             raise Truncated(offset + size)

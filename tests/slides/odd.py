@@ -17,7 +17,9 @@ from tests.slides.ndpi import write_ndpi
 from tests.slides.plain import picture
 
 _ENDS_EARLY = "can't be read: its data end too early or are damaged in the middle"
-_RARE = "can't be read: it is JPEG of a rare kind: lossless, hierarchical or of more than 8 bits"
+_RARE = (
+    "can't be read: it is JPEG of a rare kind (lossless, hierarchical or of more than 8 bits), or its header is damaged"
+)
 _NOT_READ = "can't be read: its pixels are stored in a way that slidemill does not read"
 _HEADER = "can't be read: its header is damaged"
 

@@ -66,7 +66,7 @@ def return_malice(path: str) -> Malice:
 
 
 def reject() -> None:
-    raise Reject("The slide is torn.", "Scan it again.")
+    raise Reject("The slide is torn.", "Scan it again.", "tear at 7\ntear at 9\n")
 
 
 def fail() -> None:

@@ -143,6 +143,7 @@ async def test_reject_crosses_the_border_with_its_remedy(decoders: Decoders) -> 
         await decoders.call(functions.reject)
 
     assert (caught.value.reason, caught.value.remedy) == ("The slide is torn.", "Scan it again.")
+    assert caught.value.heard == "tear at 7 tear at 9"
     assert await decoders.call(functions.process_id) == before
 
 

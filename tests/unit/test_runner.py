@@ -346,7 +346,7 @@ async def test_a_bug_is_logged_with_its_traceback_and_tried_again(mill: Mill) ->
 async def test_a_rejected_slide_fails_at_once_with_its_reason(mill: Mill) -> None:
     await mill.publish(file_complete())
 
-    async with mill.running({FileComplete: raising(Reject("a.svs is a text file.", "Send a slide."))}):
+    async with mill.running({FileComplete: raising(Reject("a.svs is a text file.", "Send a slide.", "no magic"))}):
         await until(mill.dead)
 
     assert len(mill.calls) == 1
@@ -356,7 +356,7 @@ async def test_a_rejected_slide_fails_at_once_with_its_reason(mill: Mill) -> Non
     assert (fact.reason, fact.remedy, fact.cause) == ("a.svs is a text file.", "Send a slide.", file_complete().id)
     (letter,) = mill.dead()
     assert letter.headers["x-slidemill-cause"] == "reject"
-    assert letter.headers["x-slidemill-detail"] == "a.svs is a text file. Send a slide."
+    assert letter.headers["x-slidemill-detail"] == "a.svs is a text file. Send a slide. no magic"
     assert decode(letter.headers, letter.body) == file_complete()
 
 

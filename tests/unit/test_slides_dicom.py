@@ -66,7 +66,9 @@ def test_what_the_scanner_says_is_kept(files: dict[str, bytes]) -> None:
     assert slide.barcode == "S26-1-A1"
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("fragments", "5 or more fragments"), ("jpeg2000", "as JPEG 2000")])
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("fragments", "5 or more pieces, which have to be joined"), ("jpeg2000", "as JPEG 2000")]
+)
 def test_why_frames_can_not_be_copied(files: dict[str, bytes], kind: str, reason: str) -> None:
     slide = looked_at(files[kind])
 

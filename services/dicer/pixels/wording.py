@@ -35,7 +35,7 @@ _MEANINGS = (
     ),
     _Meaning(
         r"Unsupported (marker|JPEG (process|data precision))",
-        "it is JPEG of a rare kind: lossless, hierarchical or of more than 8 bits",
+        "it is JPEG of a rare kind (lossless, hierarchical or of more than 8 bits), or its header is damaged",
         "Export it as plain JPEG, PNG or TIFF, and upload that.",
     ),
     _Meaning(r"Empty JPEG|Invalid TIFF|Can't validate|unable to call", "its header is damaged", _AGAIN),

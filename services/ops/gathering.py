@@ -28,7 +28,7 @@ class Gathered:
 
 
 def gather(paths: Sequence[Path]) -> Gathered:
-    """The slides that are meant: files as given, of folders everything below them that is not hidden or litter, in order.
+    """The slides that are meant: files as given, of folders what is below them, not hidden and no litter, in order.
 
     A slide's companions are taken from beside it, named or not. Raises `CommandFailed` for a path that is not there,
     and when nothing is left, `OSError` for a folder that can't be read: what is in it would be left out unseen.
@@ -49,7 +49,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
 
 
 def _below(folder: Path) -> list[Path]:
-    """Files below a folder, if there is one, without hidden ones and litter; raises `OSError` for what can't be listed."""
+    """Files below a folder, if there is one, but hidden ones and litter; raises `OSError` for what can't be listed."""
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shared.errors import Postponed
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 2.0
 PLACES = max(2, os.cpu_count() or 1)
 # So long after its end it is said to the next who asks why something could not be made.
 _KEPT_SECONDS = 600.0

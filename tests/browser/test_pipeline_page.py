@@ -124,6 +124,7 @@ def test_nothing_is_thrown_away_without_a_reason(
 ) -> None:
     bury(mill, tmp_path, letter(case, cause="unserved", detail="The database x is not served here.", name="C.svs"))
     page = open_page()
+    page.clock.install()
     page.goto("/pipeline")
     group = group_of(page, "not served here")
 
@@ -135,6 +136,8 @@ def test_nothing_is_thrown_away_without_a_reason(
     group.get_by_test_id("dead-discard").click()
     confirm(page, "a test")
     expect(page.get_by_test_id("toast")).to_contain_text("1 letter is thrown away")
+    page.clock.fast_forward("00:20")
+    expect(page.get_by_test_id("toast")).to_have_count(0)
 
     expect(group).to_have_count(0)
     assert mill.run("dead", "list")["items"] == []

@@ -10,6 +10,8 @@ interface Toast {
   kind: "alarm" | "note";
 }
 
+const NOTE_MS = 15_000;
+
 const toasts = signal<Toast[]>([]);
 const spoken = signal("");
 let nextKey = 1;
@@ -20,13 +22,16 @@ export function complain(problem: Problem, title: string): void {
   show({ title, text: problem.message, remedy: problem.remedy, kind: "alarm" });
 }
 
-/** Shows what a person may want to know. */
+/** Shows what a person may want to know for a while: it is of what was just done, and soon true no more. */
 export function mention(title: string, text: string): void {
-  show({ title, text, remedy: "", kind: "note" });
+  const key = show({ title, text, remedy: "", kind: "note" });
+  setTimeout(() => dismiss(key), NOTE_MS);
 }
 
-function show(toast: Omit<Toast, "key">): void {
-  toasts.value = [...toasts.value, { key: nextKey++, ...toast }].slice(-3);
+function show(toast: Omit<Toast, "key">): number {
+  const key = nextKey++;
+  toasts.value = [...toasts.value, { key, ...toast }].slice(-3);
+  return key;
 }
 
 /** Says something to screen readers only. */

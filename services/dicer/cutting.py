@@ -66,7 +66,9 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
     plan = _Plan(version, source, geometry, recipe)
     async with TileWriter(tiles) as writer:
         if source.reader not in BY_TILE:
-            return Cut(set(), await _regions(block, plan, writer, blobs, decoders))
+            whole = source.reader == "vips-sequential"
+            async with turns.picture(geometry.width if whole else 0):
+                return Cut(set(), await _regions(block, plan, writer, blobs, decoders))
         extents = unpack_extents(block.extents or b"")
         if version.climb is not None:
             async with turns.held(sum(extent.length for extent in extents)):

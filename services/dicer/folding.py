@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from shared.decoding import Decoders
+from shared.errors import Postponed
 from shared.store.documents import Block
 from shared.tiles.geometry import Position, Rect
 from shared.tiles.squares import Made
@@ -14,6 +15,9 @@ from shared.tiles.writer import TileWriter, store_made
 
 SQUARE_SECONDS = 120.0
 HELD_BYTES = 64 * 2**20
+# Of a picture that is read from top to bottom some 1300 lines are held: 30 MB at this width, far more at ten times it.
+WIDE_PIXELS = 8192
+PICTURE_PATIENCE_SECONDS = 60.0
 
 
 class Folded(NamedTuple):
@@ -37,6 +41,8 @@ class Turns:
         self._next = asyncio.Lock()
         self.size = 0
         self._less = asyncio.Condition()
+        self._picture = asyncio.Lock()
+        self._awaited = False
 
     @asynccontextmanager
     async def held(self, size: int) -> AsyncIterator[None]:
@@ -51,6 +57,31 @@ class Turns:
             self.size -= size
             async with self._less:
                 self._less.notify_all()
+
+    @asynccontextmanager
+    async def picture(self, width: int, patience: float = PICTURE_PATIENCE_SECONDS) -> AsyncIterator[None]:
+        """Has one picture of many pixels in `width` read at a time, which keeps two cores busy by itself.
+
+        One more waits, for at most `patience` seconds: all others, which would keep handlers from small images, and
+        whoever waited for longer get `Postponed`.
+        """
+        if width <= WIDE_PIXELS:
+            yield
+            return
+        if self._awaited:
+            raise Postponed("Other wide pictures are being read.")
+        self._awaited = True
+        try:
+            async with asyncio.timeout(patience):
+                await self._picture.acquire()
+        except TimeoutError:
+            raise Postponed(f"Another wide picture was still being read after {patience:g} s.") from None
+        finally:
+            self._awaited = False
+        try:
+            yield
+        finally:
+            self._picture.release()
 
 
 class Folding:

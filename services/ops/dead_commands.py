@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.ops.commandline import Commands
-from services.ops.tables import print_table
+from services.ops.tables import counted, print_table
 
 if TYPE_CHECKING:
     from shared.dead import Selection
@@ -104,7 +104,7 @@ async def retry_command(given: argparse.Namespace) -> int:
     selection = _selection(given)
     async with dead.graveyard_of(given.data) as graveyard:
         told = await dead.retry(graveyard, selection, given.reason)
-    print(json.dumps(told) if given.json else f"{told['sent']} letters are sent again.")
+    print(json.dumps(told) if given.json else f"Sent again: {counted(told['sent'], 'letter')}.")
     return 0
 
 
@@ -115,7 +115,7 @@ async def discard_command(given: argparse.Namespace) -> int:
     selection = _selection(given)
     async with dead.graveyard_of(given.data) as graveyard:
         told = await dead.discard(graveyard, selection, given.reason)
-    print(json.dumps(told) if given.json else f"{told['discarded']} letters are thrown away.")
+    print(json.dumps(told) if given.json else f"Thrown away: {counted(told['discarded'], 'letter')}.")
     return 0
 
 
@@ -127,7 +127,7 @@ async def export_command(given: argparse.Namespace) -> int:
     selection = Selection(frozenset(given.names), not given.names, given.stage)
     async with dead.graveyard_of(given.data) as graveyard:
         told = await dead.export(graveyard, selection, given.file)
-    print(json.dumps(told) if given.json else f"{told['exported']} letters are in {told['file']}.")
+    print(json.dumps(told) if given.json else f"In {told['file']}: {counted(told['exported'], 'letter')}.")
     return 0
 
 
@@ -138,6 +138,7 @@ async def import_command(given: argparse.Namespace) -> int:
     letters = dead.read(given.file)
     async with dead.graveyard_of(given.data) as graveyard:
         told = await dead.import_(graveyard, letters, given.file.name, again=given.retry, reason=given.reason)
-    what = "sent again" if given.retry else "back among the dead letters"
-    print(json.dumps(told) if given.json else f"{told['imported']} letters are {what}; {told['unchanged']} were there.")
+    what = "Sent again" if given.retry else "Back among the dead"
+    words = f"{what}: {counted(told['imported'], 'letter')}; there already: {told['unchanged']:,}."
+    print(json.dumps(told) if given.json else words)
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.ops.commandline import Commands
 from services.ops.errors import Misused
-from services.ops.tables import print_table
+from services.ops.tables import counted, print_table
 
 if TYPE_CHECKING:
     from services.ops.pipeline import Pipeline
@@ -145,9 +145,9 @@ async def replay_command(given: argparse.Namespace) -> int:
         return 0
     columns = ("image", "version", "event", "stage", "state")
     print_table(columns, [tuple(item[name] or "" for name in columns) for item in told["items"]])
-    verb = "would be sent" if given.dry_run else "are sent again"
-    news = f" {told['unanswered']} are news that no stage answers." if told["unanswered"] else ""
-    print(f"{told['count']} events {verb}.{news}", file=sys.stderr)
+    what = "To be sent again" if given.dry_run else "Sent again"
+    news = f"; news that no stage answers: {told['unanswered']:,}" if told["unanswered"] else ""
+    print(f"{what}: {counted(told['count'], 'event')}{news}.", file=sys.stderr)
     return 0
 
 

@@ -16,6 +16,11 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) ->
     Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 1000).print(table)
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 letter`, `2,000 letters`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def print_images(images: list[dict[str, Any]]) -> None:
     """Print images for a person."""
     rows = [

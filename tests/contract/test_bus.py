@@ -79,7 +79,7 @@ class Broker(Protocol):
 
     async def dead(self, stage: str) -> list[tuple[dict[str, Any], bytes]]: ...
 
-    async def delayed_a_minute(self) -> list[tuple[dict[str, Any], bytes]]: ...
+    async def delayed(self, delay: int) -> list[tuple[dict[str, Any], bytes]]: ...
 
     async def journal(self) -> list[Event]: ...
 
@@ -98,7 +98,7 @@ class InMemory:
     async def dead(self, stage: str) -> list[tuple[dict[str, Any], bytes]]:
         return [(dict(one.headers), one.body) for one in self._broker.dead[stage]]
 
-    async def delayed_a_minute(self) -> list[tuple[dict[str, Any], bytes]]:
+    async def delayed(self, delay: int) -> list[tuple[dict[str, Any], bytes]]:
         return [(dict(one.headers), one.body) for one in self._broker.delayed]
 
     async def journal(self) -> list[Event]:
@@ -123,8 +123,8 @@ class Real:
     async def dead(self, stage: str) -> list[tuple[dict[str, Any], bytes]]:
         return await self._emptied(table.dead_queue(self.prefix, stage))
 
-    async def delayed_a_minute(self) -> list[tuple[dict[str, Any], bytes]]:
-        return await self._emptied(table.delay_name(self.prefix, 2))
+    async def delayed(self, delay: int) -> list[tuple[dict[str, Any], bytes]]:
+        return await self._emptied(table.delay_name(self.prefix, delay))
 
     async def _emptied(self, name: str) -> list[tuple[dict[str, Any], bytes]]:
         messages = []
@@ -417,16 +417,17 @@ async def test_a_retry_comes_back_later_to_the_failing_stage_alone_and_counted(b
     assert await bus.depth("pyramid") == 0
 
 
-async def test_what_is_put_off_waits_without_being_counted_as_tried(broker: Broker) -> None:
+@pytest.mark.parametrize(("soon", "delay"), [(False, table.DEFERRAL), (True, table.POSTPONEMENT)])
+async def test_what_is_put_off_waits_without_being_counted_as_tried(broker: Broker, soon: bool, delay: int) -> None:
     bus = await broker.connect()
     inboxes = await consuming(bus, "dicer")
     await bus.publish_to("dicer", "bulk", [Message(dice_block(), {"x-slidemill-attempt": 2})])
     (delivery,) = await inboxes["bulk"].first()
 
-    await bus.defer("dicer", delivery)
+    await bus.defer("dicer", delivery, soon=soon)
     await delivery.ack()
 
-    ((headers, body),) = await broker.delayed_a_minute()
+    ((headers, body),) = await broker.delayed(delay)
     assert decode(headers, body) == dice_block()
     assert headers["x-slidemill-attempt"] == 2
 

@@ -1,6 +1,7 @@
 """What takes minutes, such as a large zip, holds up nobody but itself."""
 
 import asyncio
+import shutil
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -85,6 +86,29 @@ async def test_a_picture_is_ready_while_more_zips_are_unpacked_than_there_are_de
         slow.gate.set()
         await mill.run()
     assert {(await mill.version(image)).state for image in zips} == {"ready"}
+
+
+async def test_a_picture_is_finished_while_a_slide_waits_for_its_label(decoders: Decoders, tmp_path: Path) -> None:
+    """On another host than the one that cut it, the label of a slide in a zip needs the zip unpacked there."""
+    (tmp_path / "slide").mkdir()
+    pyvips.Image.black(100, 80, bands=3).write_to_file(str(tmp_path / "small.png"))
+    mill = Mill(decoders, tmp_path / "scratch")
+    mill.blobs = slow = SlowBlobs(tmp_path / "scratch")
+    slow.gate.set()
+    async with asyncio.timeout(30):
+        image = await mill.upload(zipped(tmp_path / "slide"))
+        while (await mill.version(image)).state != "finishing":
+            await mill.deliver_together()
+        shutil.rmtree(tmp_path / "scratch")
+        slow.gate.clear()
+        small = await mill.upload(tmp_path / "small.png")
+        while (await mill.version(small)).state != "ready":
+            await mill.deliver_together()
+        assert (await mill.version(image)).state == "finishing"
+
+        slow.gate.set()
+        await mill.run()
+    assert (await mill.version(image)).state == "ready"
 
 
 async def test_the_second_try_of_a_block_that_took_long_gets_a_delivery_of_its_own(

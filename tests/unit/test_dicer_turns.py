@@ -3,7 +3,10 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from services.dicer.folding import HELD_BYTES, Turns
+import pytest
+
+from services.dicer.folding import HELD_BYTES, WIDE_PIXELS, Turns
+from shared.errors import Postponed
 
 
 async def entered(turns: Turns, size: int, leave: asyncio.Event) -> None:
@@ -62,3 +65,35 @@ async def test_a_block_that_fails_or_is_cancelled_gives_its_room_back() -> None:
     await asyncio.wait([held, waiting])
     async with asyncio.timeout(10), turns.held(HELD_BYTES):
         assert turns.size == HELD_BYTES
+
+
+async def test_wide_pictures_are_read_one_at_a_time_and_one_waits() -> None:
+    turns, leave, done = Turns(2), asyncio.Event(), []
+
+    async def read(width: int) -> None:
+        async with turns.picture(width):
+            done.append(width)
+            await leave.wait()
+
+    first, second = asyncio.create_task(read(20_000)), asyncio.create_task(read(30_000))
+    small = asyncio.create_task(read(WIDE_PIXELS))
+    async with asyncio.timeout(5):
+        while len(done) < 2:
+            await asyncio.sleep(0)
+    assert sorted(done) == [WIDE_PIXELS, 20_000]
+    with pytest.raises(Postponed):
+        await read(40_000)
+    leave.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(first, second, small)
+    assert done[-1] == 30_000
+
+
+async def test_who_waited_too_long_for_a_wide_picture_comes_again() -> None:
+    turns = Turns(2)
+    async with turns.picture(20_000):
+        with pytest.raises(Postponed):
+            async with turns.picture(30_000, patience=0):
+                pass
+    async with turns.picture(30_000, patience=0):
+        pass

@@ -86,12 +86,14 @@ async def status_command(given: argparse.Namespace) -> int:
 async def upload_command(given: argparse.Namespace) -> int:
     """Send slides, those of several files (MRXS, VMS, DICOM) as one; with --wait until each is ready or failed."""
     from services.ops.gateway import PATIENCE, Gateway
-    from services.ops.gathering import gather
+    from services.ops.gathering import gather, told
     from services.ops.progress import UploadProgress
     from services.ops.records import Records
     from services.ops.uploading import upload
 
     slides, records = gather(given.paths), Records(given.data)
+    if slides.left_out:
+        print(f"Left out, being no slides: {told(slides.left_out)}.", file=sys.stderr)
     async with Gateway(given.data, PATIENCE) as gateway:
         with UploadProgress() as progress:
             outcome = await upload(gateway, slides, given.session, records=records, wait=given.wait, progress=progress)

@@ -10,6 +10,9 @@ from services.ops.errors import CommandFailed
 from shared.slides import companions, packing
 from shared.slides.litter import is_litter
 from shared.slides.series import dicom_file
+from shared.slides.sniff import HEAD_BYTES, is_picture
+
+MOST_TOLD = 10
 
 
 class SlideFiles(NamedTuple):
@@ -21,19 +24,22 @@ class SlideFiles(NamedTuple):
 
 @dataclass
 class Gathered:
-    """What there is to send, and a sentence for each slide that lacks files of its own."""
+    """What there is to send, a sentence for each slide that lacks files of its own, and the files of folders that are
+    no slides."""
 
     slides: list[SlideFiles] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
 
 
 def gather(paths: Sequence[Path]) -> Gathered:
-    """The slides that are meant: files as given, of folders what is below them, not hidden and no litter, in order.
+    """The slides that are meant: files as given, of folders the pictures below them that are not hidden, in order.
 
     A slide's companions are taken from beside it, named or not. Raises `CommandFailed` for a path that is not there,
     and when nothing is left, `OSError` for a folder that can't be read: what is in it would be left out unseen.
     """
     found: list[Path] = []
+    named = {path.absolute() for path in paths}
     for path in paths:
         if path.is_dir():
             found += _below(path)
@@ -45,7 +51,32 @@ def gather(paths: Sequence[Path]) -> Gathered:
             raise CommandFailed(f"There is no file or folder {path}: check the name.")
     if not found:
         raise CommandFailed("There is no file in what you named: name a slide, or a folder with slides.")
-    return _grouped(list(dict.fromkeys(file.absolute() for file in found)))
+    gathered = _grouped(list(dict.fromkeys(file.absolute() for file in found)))
+    sent: list[SlideFiles] = []
+    for slide in gathered.slides:
+        if slide.members or slide.path in named or _may_be_picture(slide.path):
+            sent.append(slide)
+        else:
+            gathered.left_out.append(slide.path)
+    gathered.slides = sent
+    if not sent and not gathered.refusals:
+        raise CommandFailed(f"There is no slide in what you named: {told(gathered.left_out)}.")
+    return gathered
+
+
+def told(files: Sequence[Path]) -> str:
+    """The first names of many files."""
+    names = ", ".join(file.name for file in files[:MOST_TOLD])
+    return names if len(files) <= MOST_TOLD else f"{names} and {len(files) - MOST_TOLD:,} more"
+
+
+def _may_be_picture(file: Path) -> bool:
+    """True as well for one that can't be read, which is told when its turn to be sent comes."""
+    try:
+        with file.open("rb") as source:
+            return is_picture(source.read(HEAD_BYTES), file.name)
+    except OSError:
+        return True
 
 
 def _below(folder: Path) -> list[Path]:

@@ -85,7 +85,7 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        raise Reject(f"The zip {name} is damaged ({error}).", "Upload it again, or zip the slide again.") from error
+        raise Reject(f"The zip {name} is damaged.", "Upload it again, or zip the slide again.", str(error)) from error
 
 
 def _too_large(name: str, budget: int) -> Reject:

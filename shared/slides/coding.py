@@ -44,6 +44,8 @@ _LOSSLESS: dict[int, Coding] = {
     50000: "zstd",
 }
 _DIFFERENCES = 2
+# Of others libtiff, and so all that show the picture elsewhere, pays no heed to the tag.
+_OF_DIFFERENCES = (5, 8, 32946, 50000)
 # A decoder holds whole tiles.
 _MOST_TILE_PIXELS = 32 * 10**6
 # What libvips reads of pictures that are no slide of a known maker; 2 to 4 are facsimile.
@@ -168,7 +170,7 @@ def lossless(page: Directory, tile_width: int, tile_height: int) -> Coding | Non
 
 def keeps_differences(page: Directory) -> bool:
     """Whether each pixel is stored as what it differs by from its left neighbour (TIFF 6.0, section 14)."""
-    return page.number(317, 1) == _DIFFERENCES
+    return page.number(317, 1) == _DIFFERENCES and page.number(259, 1) in _OF_DIFFERENCES
 
 
 def begins_as(coding: Coding, data: bytes, length: int, pixel_bytes: int) -> bool:

@@ -44,6 +44,14 @@ _OTHERS = {
     "a Sakura slide": rb"SQLite format 3",
     "a Philips iSyntax slide": rb"<DataObject ObjectType=\"DPUfsImport\"",
 }
+# Of slides and pictures, read or not.
+_PICTURE_ENDINGS = tuple(
+    (
+        ".svs .tif .tiff .btf .tf2 .tf8 .ndpi .scn .bif .mrxs .vms .vmu .vsi .czi .svslide .isyntax .i2syntax .qptiff "
+        ".sdpc .kfb .mds .mdsx .dcm .dicom .dic .ima .lif .lsm .oir .nd2 .zvi .avif .bmp .exr .gif .heic .heif .j2c "
+        ".j2k .jp2 .jpe .jpeg .jpf .jpg .jpx .jxl .jxr .png .ppm .psd .webp .zip .7z .rar"
+    ).split()
+)
 _UPLOAD_AGAIN = "Copy the file from the scanner again, then upload it again."
 _ONE_FILE = "Export it from the scanner's software as one file, such as SVS or tiled TIFF, and upload that."
 _WITH_FOLDER = "Choose it together with the folder that lies beside it, or upload both in one zip."
@@ -74,6 +82,14 @@ def sniff(head: bytes, name: str = "") -> Kind | None:
     if head.startswith(_ZIP):
         return "zip"
     return None
+
+
+def is_picture(head: bytes, name: str) -> bool:
+    """Whether somebody may have meant a file for a slide: by its content or, where that is damaged or another format's,
+    by its name. Office documents are zips too."""
+    if name.lower().endswith(_PICTURE_ENDINGS):
+        return True
+    return sniff(head, name) not in (None, "zip")
 
 
 def unreadable(name: str, head: bytes | None = None) -> tuple[str, str]:

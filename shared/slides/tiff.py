@@ -22,6 +22,8 @@ _ICC = 34675
 _MASK = 4
 # A JPEG header is shorter; the rest of a tile is not looked at.
 _PEEK_BYTES = 2**16
+# Those of cameras and printers take up to 4 MB; a profile is held in memory.
+_MOST_PROFILE_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         reason=reason,
         coding=packed,
         differences=coding.keeps_differences(page),
-        profile=page.place(_ICC),
+        profile=_profile(page),
         vendor=vendor,
         mpp=details.mpp,
         objective=details.objective,
@@ -160,6 +162,12 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         properties=details.properties,
         associated=associated,
     )
+
+
+def _profile(page: Directory) -> tuple[int, int] | None:
+    """One that claims to be larger than any is broken, which costs colour fidelity, not the slide."""
+    place = page.place(_ICC)
+    return place if place is not None and place[1] <= _MOST_PROFILE_BYTES else None
 
 
 def _size(page: Directory) -> tuple[int, int]:

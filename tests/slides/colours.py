@@ -3,11 +3,13 @@
 Each is written so that a right reader shows `picture()` again, and is read back by another library before it is used.
 """
 
+import struct
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import openslide
 import pyvips
@@ -231,6 +233,35 @@ def _broken_profile(upright: Pixels, path: Path) -> Pixels:
     return upright
 
 
+def _filled_up(upright: Pixels, path: Path, compression: str) -> None:
+    """Tiles with more behind their last pixel, of which libtiff takes no notice."""
+    side = 256
+    padded = np.pad(upright, ((0, -HEIGHT % side), (0, -WIDTH % side), (0, 0)))
+    tiles = padded.reshape(len(padded) // side, side, -1, side, 3).swapaxes(1, 2).reshape(-1, side * side * 3)
+    pack: dict[str, Callable[..., Any]] = {
+        "zlib": imagecodecs.zlib_encode,
+        "packbits": imagecodecs.packbits_encode,
+        "zstd": imagecodecs.zstd_encode,
+    }
+    packed = [bytes(pack[compression](bytes(tile) + bytes(side))) for tile in tiles]
+    options: dict[str, Any] = {"photometric": "rgb", "tile": (side, side), "metadata": None}
+    tifffile.imwrite(path, iter(packed), shape=upright.shape, dtype=upright.dtype, compression=compression, **options)
+    with openslide.OpenSlide(path) as slide:
+        assert np.array_equal(np.asarray(slide.read_region((0, 0), 0, slide.dimensions))[..., :3], upright)
+
+
+def _idle_predictor(upright: Pixels, path: Path, **options: Any) -> None:
+    """A predictor is named, and the packing is none that has one."""
+    _tiff(path, upright, photometric="rgb", tile=(256, 256), rowsperstrip=None, software="2", **options)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tag = file.pages[0].aspage().tags["Software"]
+    with path.open("r+b") as raw:
+        raw.seek(tag.offset)
+        raw.write(struct.pack("<HHIHH", 317, 3, 1, 2, 0))
+    with openslide.OpenSlide(path) as slide:
+        assert np.array_equal(np.asarray(slide.read_region((0, 0), 0, slide.dimensions))[..., :3], upright)
+
+
 # File name's ending and writer of each kind.
 WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     "JPEG": (".jpg", lambda upright, path: Image.fromarray(upright).save(path, quality=95)),
@@ -270,6 +301,11 @@ WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
             path, upright, photometric="rgb", tile=(256, 256), rowsperstrip=None, compression="packbits"
         ),
     ),
+    "TIFF, tiles with Deflate, filled up": (".tif", partial(_filled_up, compression="zlib")),
+    "TIFF, tiles with PackBits, filled up": (".tif", partial(_filled_up, compression="packbits")),
+    "TIFF, tiles with Zstandard, filled up": (".tif", partial(_filled_up, compression="zstd")),
+    "TIFF, plain tiles with a predictor of no use": (".tif", _idle_predictor),
+    "TIFF, tiles with PackBits and a predictor of no use": (".tif", partial(_idle_predictor, compression="packbits")),
     "TIFF, tiles with WebP": (
         ".tif",
         lambda upright, path: _tiff(

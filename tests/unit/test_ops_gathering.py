@@ -5,6 +5,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from services.ops.errors import CommandFailed
 from services.ops.gathering import Gathered, gather
 from tests.slides.dicom import write_dicom
 
@@ -101,3 +102,29 @@ def test_a_name_that_no_zip_can_hold_is_told(scans: Path) -> None:
     (scans / "a" / "caf\udce9.dat").write_bytes(b"e")
 
     assert gather([scans / "a.mrxs"]).refusals == ["a.mrxs has files whose names are no Unicode text: rename them."]
+
+
+def test_what_is_no_picture_is_left_out_of_a_folder_and_sent_where_it_is_named(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "000001", 300, 200)
+    others: dict[str, str | bytes] = {
+        "notes.txt": "n",
+        "report.pdf": "%PDF-1.7",
+        "list.xlsx": b"PK\x03\x04",
+        "a.svs": "damaged",
+        "b.isyntax": "i",
+    }
+    put(tmp_path, {**others, "empty": ""})
+
+    gathered = gather([tmp_path])
+
+    assert list(found(gathered)) == ["000001", "a.svs", "b.isyntax"]
+    assert [file.name for file in gathered.left_out] == ["empty", "list.xlsx", "notes.txt", "report.pdf"]
+    assert found(gather([tmp_path / "notes.txt"])) == {"notes.txt": []}
+    assert "notes.txt" in found(gather([tmp_path, tmp_path / "notes.txt"]))
+
+
+def test_a_folder_without_a_picture_is_told(tmp_path: Path) -> None:
+    put(tmp_path, {f"{n:02}.txt": "t" for n in range(12)})
+
+    with pytest.raises(CommandFailed, match=r"no slide in what you named: 00\.txt, .*09\.txt and 2 more\."):
+        gather([tmp_path])

@@ -58,11 +58,11 @@ def opened(path: Path, budget: int = 2**30) -> Inside:
     return inside
 
 
-def refused(path: Path, budget: int = 2**30) -> str:
+def refused(path: Path, budget: int = 2**30) -> Reject:
     with pytest.raises(Reject) as caught:
         opened(path, budget)
     assert caught.value.remedy
-    return caught.value.reason
+    return caught.value
 
 
 @pytest.mark.parametrize("length", [9, 511, 5000, 3_000_000])
@@ -114,7 +114,7 @@ def test_what_is_not_as_its_directory_says_is_refused(tmp_path: Path, real, said
     data = content(1, 100_000)
     path = write_deflate64(tmp_path / "s.zip", {"s.png": data}, {"s.png": deflated64(real(data))})
 
-    assert said in refused(path)
+    assert said in refused(path).heard
     assert sum(p.stat().st_size for p in (tmp_path / "unpacked").rglob("*")) <= len(data)
 
 
@@ -124,7 +124,7 @@ def test_packed_data_that_end_too_early_are_refused(tmp_path: Path, keep: float)
     cut = packed[: max(1, int(len(packed) * keep))]
     path = write_deflate64(tmp_path / "s.zip", {"s.png": content(1, 100_000)}, {"s.png": cut})
 
-    assert "ends before its data do" in refused(path)
+    assert "ends before its data do" in refused(path).heard
 
 
 def test_noise_and_flipped_bits_are_a_sentence_or_harmless(tmp_path: Path) -> None:
@@ -146,13 +146,13 @@ def test_noise_and_flipped_bits_are_a_sentence_or_harmless(tmp_path: Path) -> No
 def test_a_bomb_is_refused_by_its_ratio_before_it_is_read(tmp_path: Path) -> None:
     path = write_deflate64(tmp_path / "s.zip", {"s.png": PNG + bytes(70 * 2**20)})
 
-    assert "over 200 times as large" in refused(path)
+    assert "over 200 times as large" in refused(path).reason
 
 
 def test_a_total_over_the_budget_is_refused(tmp_path: Path) -> None:
     path = write_deflate64(tmp_path / "s.zip", {"s.png": content(1, 100_000)})
 
-    assert "more than the 99,999 bytes" in refused(path, 99_999)
+    assert "more than the 99,999 bytes" in refused(path, 99_999).reason
 
 
 # Not by getrusage, which counts what the process had before it became this program.

@@ -1,8 +1,20 @@
 import type { Found } from "./slides";
 
-/** True for what operating systems leave in folders and nobody means to upload. */
+/** As in `shared/slides/litter.py`: `tests/unit/test_slides_litter.py` holds them to it. */
+export const LITTER = [
+  "__macosx",
+  "thumbs.db",
+  "desktop.ini",
+  "$recycle.bin",
+  "system volume information",
+  "lost+found",
+  "@eadir",
+  "#recycle",
+];
+
+/** True for what operating systems and file servers leave in folders and nobody means to upload. */
 export const isLitter = (name: string): boolean =>
-  name.startsWith(".") || ["thumbs.db", "desktop.ini"].includes(name.toLowerCase());
+  name.startsWith(".") || LITTER.includes(name.toLowerCase());
 
 /** All files of a drop, folders read to the bottom, in the order of their names. */
 export async function droppedFiles(transfer: DataTransfer): Promise<Found[]> {

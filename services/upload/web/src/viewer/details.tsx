@@ -108,7 +108,7 @@ function sourceLine(image: SlideImage): string | null {
 function baseLine(image: SlideImage): string | null {
   if (image.base === null) return null;
   const how = image.base === "copied" ? "Copied: the scanner's own tiles" : "Encoded anew";
-  return image.base_reason === null ? how : `${how}. ${image.base_reason}`;
+  return image.base_reason === null ? how : `${how}: ${image.base_reason}`;
 }
 
 /** One line of facts; nothing when the value is not known. */

@@ -44,6 +44,7 @@ _OTHERS = {
     "a Sakura slide": rb"SQLite format 3",
     "a Philips iSyntax slide": rb"<DataObject ObjectType=\"DPUfsImport\"",
 }
+_DISC = "dicomdir"
 # Of slides and pictures, read or not.
 _PICTURE_ENDINGS = tuple(
     (
@@ -86,7 +87,9 @@ def sniff(head: bytes, name: str = "") -> Kind | None:
 
 def is_picture(head: bytes, name: str) -> bool:
     """Whether somebody may have meant a file for a slide: by its content or, where that is damaged or another format's,
-    by its name. Office documents are zips too."""
+    by its name. Office documents are zips too, and the directory of a disc is DICOM."""
+    if name.casefold() == _DISC:
+        return False
     if name.lower().endswith(_PICTURE_ENDINGS):
         return True
     return sniff(head, name) not in (None, "zip")

@@ -11,17 +11,12 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from shared.errors import Reject
-from shared.slides import coding, vendors, ventana
-from shared.slides.damage import Damaged, Truncated, told
+from shared.slides import coding, tiff_tiles, vendors, ventana
+from shared.slides.damage import Damaged, told
 from shared.slides.directories import Directory, read_directories
-from shared.slides.jpeg import Assembler, read_header
-from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
 
-_APERIO_RGB = 33005
 _ICC = 34675
 _MASK = 4
-# A JPEG header is shorter; the rest of a tile is not looked at.
-_PEEK_BYTES = 2**16
 # Those of cameras and printers take up to 4 MB; a profile is held in memory.
 _MOST_PROFILE_BYTES = 16 * 2**20
 
@@ -97,10 +92,12 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
     tile_width, tile_height = (page.number(322), page.number(323)) if tiled else (0, 0)
     if tiled and not (tile_width and tile_height):
         raise Damaged("its tiles have no size")
-    offsets, lengths = _tiles(page, width, height, tile_width, tile_height) if tiled else (array("Q"), array("Q"))
+    offsets, lengths = (
+        tiff_tiles.places(page, width, height, tile_width, tile_height) if tiled else (array("Q"), array("Q"))
+    )
     if vendor != "hamamatsu":
         for other in pages:
-            _check_extents(other, length, (offsets, lengths) if other is page and tiled else _extents(other))
+            tiff_tiles.check(other, length, (offsets, lengths) if other is page and tiled else None)
     bits = max(page.numbers(258), default=1)
     photometric = page.number(262, -1)
     tables = page.data(347) or None
@@ -110,7 +107,7 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
     packed = (
         None
         if vendors.not_copyable(pages, vendor)
-        else _coding(source, page, offsets, lengths, tile_width, tile_height)
+        else tiff_tiles.coding_of(source, page, offsets, lengths, tile_width, tile_height)
     )
     if packed is None and vendor in vendors.NO_MAKER and (clause := coding.undecodable(page)):
         raise Reject(
@@ -129,7 +126,7 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         reason = "it has no tile at all"
     subsampling = None
     if reason is None:
-        subsampling, reason = _peek(
+        subsampling, reason = tiff_tiles.peek(
             source, offsets, lengths, -(-width // tile_width), tile_width, tables, coding.ADOBE_TRANSFORM[photometric]
         )
     return TiffSlide(
@@ -190,87 +187,3 @@ def _base(pages: Sequence[Directory], vendor: str, associated: set[int], name: s
         return pages[0]
     slides = [page for page in images if page.index not in associated and not page.number(254) & _MASK]
     return max(slides or images, key=lambda page: (page.number(256) * page.number(257), 322 in page, -page.index))
-
-
-def _tiles(
-    page: Directory, width: int, height: int, tile_width: int, tile_height: int
-) -> tuple[Sequence[int], Sequence[int]]:
-    """Offsets and lengths of the tiles, row by row, both 0 where either says that there is no tile."""
-    expected = -(-width // tile_width) * -(-height // tile_height)
-    if page.number(284, 1) == 2:
-        expected *= page.number(277, 1)
-    # Old writers used the strip tags for tiles as well; TIFF 6.0 only has the tile tags.
-    starts, counts = (324, 325) if 324 in page else (273, 279)
-    offsets, lengths = (array("Q", page.numbers(code)[:expected]) for code in (starts, counts))
-    found = min(len(offsets), len(lengths))
-    if found < expected:
-        raise Damaged(f"its directory lists {found:,} of the {expected:,} tiles that it claims")
-    for index, offset in enumerate(offsets):
-        if not offset or not lengths[index]:
-            offsets[index] = lengths[index] = 0
-    return offsets, lengths
-
-
-def _extents(page: Directory) -> tuple[Sequence[int], Sequence[int]]:
-    tiled = 324 in page
-    return page.numbers(324 if tiled else 273), page.numbers(325 if tiled else 279)
-
-
-def _check_extents(page: Directory, length: int, extents: tuple[Sequence[int], Sequence[int]]) -> None:
-    end = max((offset + count for offset, count in zip(*extents, strict=False) if offset and count), default=0)
-    if end > length:
-        raise Truncated(end)
-
-
-def _coding(
-    source: BinaryIO,
-    page: Directory,
-    offsets: Sequence[int],
-    lengths: Sequence[int],
-    tile_width: int,
-    tile_height: int,
-) -> coding.Coding | None:
-    """How each tile can be decoded by itself, if a few of them are what all are taken for."""
-    if page.number(259, 1) == _APERIO_RGB and coding.odd_tiles(page, tile_width, tile_height) is None:
-        found: coding.Coding | None = "jpeg2000"
-    else:
-        found = coding.lossless(page, tile_width, tile_height)
-    present = [index for index, count in enumerate(lengths) if count]
-    if found is None or not present:
-        return None
-    for index in {present[0], present[len(present) // 2], present[-1]}:
-        source.seek(offsets[index])
-        data = source.read(min(lengths[index], MOST_HEADER_BYTES))
-        if found == "jpeg2000":
-            fits = is_plain(data, tile_width)
-        else:
-            fits = coding.begins_as(found, data, lengths[index], 3 * tile_width * tile_height)
-        if not fits:
-            return None
-    return found
-
-
-def _peek(
-    source: BinaryIO,
-    offsets: Sequence[int],
-    lengths: Sequence[int],
-    cols: int,
-    tile: int,
-    tables: bytes | None,
-    adobe_transform: int,
-) -> tuple[str | None, str | None]:
-    """Looks at the headers of a few tiles: (chroma subsampling, None), or (None, why they can't be copied)."""
-    present = [index for index, count in enumerate(lengths) if count]
-    subsampling = None
-    for index in sorted({present[0], present[len(present) // 2], present[-1]}):
-        source.seek(offsets[index])
-        data = source.read(min(lengths[index], _PEEK_BYTES))
-        try:
-            Assembler(tables, adobe_transform, tile)(data)
-            header = read_header(data)
-        except ValueError as error:
-            return None, f"its tile in row {index // cols}, column {index % cols} can't be served alone: {error}"
-        if len(header.components) != 3:
-            return None, f"its JPEG tiles have {len(header.components)} colour channels, not 3"
-        subsampling = subsampling or header.subsampling
-    return subsampling, None

@@ -110,6 +110,7 @@ def test_what_is_no_picture_is_left_out_of_a_folder_and_sent_where_it_is_named(t
         "notes.txt": "n",
         "report.pdf": "%PDF-1.7",
         "list.xlsx": b"PK\x03\x04",
+        "DICOMDIR": bytes(128) + b"DICM",
         "a.svs": "damaged",
         "b.isyntax": "i",
     }
@@ -118,7 +119,7 @@ def test_what_is_no_picture_is_left_out_of_a_folder_and_sent_where_it_is_named(t
     gathered = gather([tmp_path])
 
     assert list(found(gathered)) == ["000001", "a.svs", "b.isyntax"]
-    assert [file.name for file in gathered.left_out] == ["empty", "list.xlsx", "notes.txt", "report.pdf"]
+    assert [file.name for file in gathered.left_out] == ["DICOMDIR", "empty", "list.xlsx", "notes.txt", "report.pdf"]
     assert found(gather([tmp_path / "notes.txt"])) == {"notes.txt": []}
     assert "notes.txt" in found(gather([tmp_path, tmp_path / "notes.txt"]))
 

@@ -1,0 +1,104 @@
+"""Where the tiles of a TIFF page lie, and what the first bytes of a few of them tell of all."""
+
+from array import array
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from shared.slides import coding
+from shared.slides.damage import Damaged, Truncated
+from shared.slides.directories import Directory
+from shared.slides.jpeg import Assembler, read_header
+from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
+
+_APERIO_RGB = 33005
+# A JPEG header is shorter; the rest of a tile is not looked at.
+_PEEK_BYTES = 2**16
+
+
+def places(
+    page: Directory, width: int, height: int, tile_width: int, tile_height: int
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Offsets and lengths of the tiles, row by row, both 0 where either says that there is no tile.
+
+    Raises `Damaged` where the page does not list all of them.
+    """
+    expected = -(-width // tile_width) * -(-height // tile_height)
+    if page.number(284, 1) == 2:
+        expected *= page.number(277, 1)
+    # Old writers used the strip tags for tiles as well; TIFF 6.0 only has the tile tags.
+    starts, counts = (324, 325) if 324 in page else (273, 279)
+    offsets, lengths = (array("Q", page.numbers(code)[:expected]) for code in (starts, counts))
+    found = min(len(offsets), len(lengths))
+    if found < expected:
+        raise Damaged(f"its directory lists {found:,} of the {expected:,} tiles that it claims")
+    for index, offset in enumerate(offsets):
+        if not offset or not lengths[index]:
+            offsets[index] = lengths[index] = 0
+    return offsets, lengths
+
+
+def _extents(page: Directory) -> tuple[Sequence[int], Sequence[int]]:
+    tiled = 324 in page
+    return page.numbers(324 if tiled else 273), page.numbers(325 if tiled else 279)
+
+
+def check(page: Directory, length: int, tiles: tuple[Sequence[int], Sequence[int]] | None) -> None:
+    """Raises `Truncated` where tiles, or without them what the page names, end after the file's `length` bytes."""
+    extents = _extents(page) if tiles is None else tiles
+    end = max((offset + count for offset, count in zip(*extents, strict=False) if offset and count), default=0)
+    if end > length:
+        raise Truncated(end)
+
+
+def coding_of(
+    source: BinaryIO,
+    page: Directory,
+    offsets: Sequence[int],
+    lengths: Sequence[int],
+    tile_width: int,
+    tile_height: int,
+) -> coding.Coding | None:
+    """How each tile can be decoded by itself, if a few of them are what all are taken for."""
+    if page.number(259, 1) == _APERIO_RGB and coding.odd_tiles(page, tile_width, tile_height) is None:
+        found: coding.Coding | None = "jpeg2000"
+    else:
+        found = coding.lossless(page, tile_width, tile_height)
+    present = [index for index, count in enumerate(lengths) if count]
+    if found is None or not present:
+        return None
+    for index in {present[0], present[len(present) // 2], present[-1]}:
+        source.seek(offsets[index])
+        data = source.read(min(lengths[index], MOST_HEADER_BYTES))
+        if found == "jpeg2000":
+            fits = is_plain(data, tile_width)
+        else:
+            fits = coding.begins_as(found, data, lengths[index], 3 * tile_width * tile_height)
+        if not fits:
+            return None
+    return found
+
+
+def peek(
+    source: BinaryIO,
+    offsets: Sequence[int],
+    lengths: Sequence[int],
+    cols: int,
+    tile: int,
+    tables: bytes | None,
+    adobe_transform: int,
+) -> tuple[str | None, str | None]:
+    """Looks at the headers of a few tiles: (chroma subsampling, None), or (None, why they can't be copied)."""
+    present = [index for index, count in enumerate(lengths) if count]
+    subsampling = None
+    for index in sorted({present[0], present[len(present) // 2], present[-1]}):
+        source.seek(offsets[index])
+        data = source.read(min(lengths[index], _PEEK_BYTES))
+        try:
+            Assembler(tables, adobe_transform, tile)(data)
+            header = read_header(data)
+        except ValueError as error:
+            return None, f"its tile in row {index // cols}, column {index % cols} can't be served alone: {error}"
+        if len(header.components) != 3:
+            return None, f"its JPEG tiles have {len(header.components)} colour channels, not 3"
+        subsampling = subsampling or header.subsampling
+    return subsampling, None

@@ -410,6 +410,15 @@ def directory_bytes(data: bytes) -> Iterator[int]:
         at = int.from_bytes(data[end : end + 4], "little")
 
 
+def test_a_profile_that_claims_more_than_any_holds_is_not_read_into_memory() -> None:
+    data = tiff({"iccprofile": bytes(3000)})
+    profile = look(data).profile
+    assert profile is not None
+    assert data[profile[0] :][: profile[1]] == bytes(3000)
+
+    assert look(with_tag(data, 34675, profile[0], 2**24 + 1)).profile is None
+
+
 def test_a_slide_of_41000_tiles_takes_few_reads(capsys: pytest.CaptureFixture[str], caplog: Any) -> None:
     tile = bytes(simplejpeg.encode_jpeg(np.full((256, 256, 3), 240, np.uint8), quality=50))
     buffer = io.BytesIO()

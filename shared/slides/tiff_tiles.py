@@ -1,7 +1,7 @@
 """Where the tiles of a TIFF page lie, and what the first bytes of a few of them tell of all."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from shared.slides import coding
@@ -50,6 +50,14 @@ def check(page: Directory, length: int, tiles: tuple[Sequence[int], Sequence[int
         raise Truncated(end)
 
 
+def _starts(source: BinaryIO, offsets: Sequence[int], lengths: Sequence[int], most: int) -> Iterator[tuple[int, bytes]]:
+    """The numbers of the first, the middle and the last tile that is there, each with its first bytes."""
+    present = [index for index, count in enumerate(lengths) if count]
+    for index in sorted({present[0], present[len(present) // 2], present[-1]}):
+        source.seek(offsets[index])
+        yield index, source.read(min(lengths[index], most))
+
+
 def coding_of(
     source: BinaryIO,
     page: Directory,
@@ -63,12 +71,9 @@ def coding_of(
         found: coding.Coding | None = "jpeg2000"
     else:
         found = coding.lossless(page, tile_width, tile_height)
-    present = [index for index, count in enumerate(lengths) if count]
-    if found is None or not present:
+    if found is None or not any(lengths):
         return None
-    for index in {present[0], present[len(present) // 2], present[-1]}:
-        source.seek(offsets[index])
-        data = source.read(min(lengths[index], MOST_HEADER_BYTES))
+    for index, data in _starts(source, offsets, lengths, MOST_HEADER_BYTES):
         if found == "jpeg2000":
             fits = is_plain(data, tile_width)
         else:
@@ -88,11 +93,8 @@ def peek(
     adobe_transform: int,
 ) -> tuple[str | None, str | None]:
     """Looks at the headers of a few tiles: (chroma subsampling, None), or (None, why they can't be copied)."""
-    present = [index for index, count in enumerate(lengths) if count]
     subsampling = None
-    for index in sorted({present[0], present[len(present) // 2], present[-1]}):
-        source.seek(offsets[index])
-        data = source.read(min(lengths[index], _PEEK_BYTES))
+    for index, data in _starts(source, offsets, lengths, _PEEK_BYTES):
         try:
             Assembler(tables, adobe_transform, tile)(data)
             header = read_header(data)

@@ -13,10 +13,8 @@ from services.dicer.pixels.lossless import unpack
 from shared.slides.coding import Coding
 from shared.store.documents import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
-from shared.tiles.pixels import Half, Pixels, Square, halve
+from shared.tiles.pixels import BLANK_BYTES, Half, Pixels, Square, halve
 from shared.tiles.squares import Made
-
-BLANK_BYTES = 4096
 
 
 def cut_by_tile(

@@ -54,6 +54,11 @@ class _Plan(NamedTuple):
     geometry: Geometry
     recipe: Recipe
 
+    @property
+    def whole(self) -> bool:
+        """Whether its only block is the whole picture, read from top to bottom."""
+        return self.source.reader == "vips-sequential"
+
 
 async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, decoders: Decoders, turns: Turns) -> Cut:
     """Stores every tile of the block, and where the plan says so those above them.
@@ -66,8 +71,7 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
     plan = _Plan(version, source, geometry, recipe)
     async with TileWriter(tiles) as writer:
         if source.reader not in BY_TILE:
-            whole = source.reader == "vips-sequential"
-            async with turns.picture(geometry.width if whole else 0):
+            async with turns.picture(geometry.width if plan.whole else 0):
                 return Cut(set(), await _regions(block, plan, writer, blobs, decoders))
         extents = unpack_extents(block.extents or b"")
         if version.climb is not None:
@@ -109,7 +113,7 @@ async def _regions(block: Block, plan: _Plan, writer: TileWriter, blobs: Blobs, 
                 seconds=BLOCK_SECONDS,
             )
         else:
-            whole = source.reader == "vips-sequential"
+            whole = plan.whole
             batches = decoders.stream(
                 pixels.cut_vips,
                 str(path),

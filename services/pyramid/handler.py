@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from services.pyramid import core
-from services.pyramid.finishing import make_pictures, prove_whole, sparse_tiles
+from services.pyramid.finishing import ROOM_PATIENCE, make_pictures, prove_whole, sparse_tiles
 from services.pyramid.folding import BLOCK_SECONDS, fold
 from shared import deadline, stages
 from shared.blobs import Blobs
@@ -146,6 +147,7 @@ class Pyramid:
         if version.geometry is None or version.source is None:
             raise RuntimeError(f"version {version.id} reached finishing without a geometry")
         await stages.start_stage(store, version, "finish", self.clock)
+        begun = version.stages.finish.started
         await prove_whole(version, version.geometry, store=store, tiles=tiles)
         await make_pictures(
             version,
@@ -155,6 +157,8 @@ class Pyramid:
             blobs=blobs,
             tiles=tiles,
             decoders=self.decoders,
+            # A clock may have been set back meanwhile.
+            patient=begun is None or timedelta(0) <= self.clock.now() - begun < ROOM_PATIENCE,
         )
         ended = await stages.end_stage(
             store,

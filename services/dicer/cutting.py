@@ -33,7 +33,7 @@ from shared.tiles.writer import TileWriter, store_made
 from shared.unpacking import opened
 
 BLOCK_SECONDS = 120.0
-# Under what one delivery may take (`shared.bus.runner`).
+# Under what one delivery may take (`shared.bus.limits`).
 WHOLE_IMAGE_SECONDS = 20 * 60.0
 # To turn a picture, libvips decodes it into a file first: colours and alpha of 16 bits, and room for its metadata.
 _PIXEL_BYTES = 9

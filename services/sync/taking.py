@@ -14,7 +14,8 @@ from shared.errors import SlidemillError
 from shared.names import display_name, visible
 from shared.quota import stored_by
 from shared.slides.sniff import sniff, unreadable
-from shared.stages import appear, fail
+from shared.stages.failing import fail
+from shared.stages.moving import appear
 from shared.store import Store
 from shared.store.documents import Failure, Session, Upload, Version, VersionId, Wish
 from shared.store.entries import Entry

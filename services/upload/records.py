@@ -18,7 +18,8 @@ from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem
 from shared.slides.sniff import FORMATS, unreadable
-from shared.stages import appear, fail
+from shared.stages.failing import fail
+from shared.stages.moving import appear
 from shared.store import Store, Where
 from shared.store.documents import Failure, Upload, UploadState, Version, VersionId
 

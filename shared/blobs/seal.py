@@ -17,7 +17,8 @@ from shared.bus import Bus, Message
 from shared.clock import SKEW, Clock
 from shared.errors import Reject
 from shared.events import Event, FileComplete
-from shared.stages import appear, end_stage, fail
+from shared.stages.failing import fail
+from shared.stages.moving import appear, end_stage
 from shared.store import Greater, In, Less, Store
 from shared.store.documents import Upload, Version, VersionId
 

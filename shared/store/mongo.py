@@ -8,7 +8,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from shared.mongo import only_duplicates, translated
-from shared.stages import STAGE_OF_STATE
+from shared.stages.states import STAGE_OF_STATE
 from shared.store import Change, Greater, In, Less, Store, Where, schema
 from shared.store.documents import Document
 from shared.store.schema import Kind, plain

@@ -14,7 +14,7 @@ from shared.blobs.gridfs import GridFSBlobs
 from shared.bus import Message
 from shared.clock import SystemClock
 from shared.mongo import connect
-from shared.stages import announcement
+from shared.stages.facts import announcement
 from shared.store.documents import Version, VersionId
 from shared.store.mongo import MongoStore
 from shared.tiles.mongo import MongoTiles

@@ -16,8 +16,8 @@ from shared.bus.memory import MemoryBus
 from shared.clock import ManualClock
 from shared.errors import Unavailable
 from shared.mongo import connect
-from shared.repair import give_up, reissue
-from shared.stages import MOST_REISSUES, STAGE_OF_STATE
+from shared.repair import MOST_REISSUES, give_up, reissue
+from shared.stages.states import STAGE_OF_STATE
 from shared.store import Change, Greater, In, Less, Store
 from shared.store.documents import (
     Account,

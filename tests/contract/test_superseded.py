@@ -12,7 +12,7 @@ from shared.blobs.gridfs import GridFSBlobs
 from shared.blobs.memory import MemoryBlobs
 from shared.clock import ManualClock
 from shared.removal import KEPT, UNDER_WAY, hide_image, remove, sweep
-from shared.stages import appear
+from shared.stages.moving import appear
 from shared.store import Store
 from shared.store.documents import Block, BlockId, Image, Thumbnail, Upload, Version, VersionId
 from shared.store.memory import MemoryStore

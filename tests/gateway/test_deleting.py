@@ -8,7 +8,7 @@ from typing import Any
 from shared.blobs.memory import MemoryBlobs
 from shared.blobs.pieces import tail_of
 from shared.removal import KEPT, hide_image, hide_session
-from shared.stages import appear
+from shared.stages.moving import appear
 from shared.store.documents import Block, BlockId, Thumbnail
 from shared.store.memory import MemoryStore
 from shared.tiles import Tile

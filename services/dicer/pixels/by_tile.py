@@ -60,8 +60,8 @@ def cut_by_tile(
 
 
 def _decode(data: memoryview, position: Position, side: int, coding: Coding, differences: bool) -> Pixels:
-    if coding == "jpeg2000":
-        return decode(data, position, side)
+    if coding in ("jpeg2000", "jpeg2000-ycbcr"):
+        return decode(data, position, side, coding == "jpeg2000-ycbcr")
     return unpack(data, position, side, coding, differences)
 
 

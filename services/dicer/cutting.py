@@ -25,7 +25,8 @@ from shared.decoding import Decoders
 from shared.errors import Reject
 from shared.slides.coding import Coding
 from shared.slides.jpeg import Assembler
-from shared.store.documents import Block, Recipe, Source, Version
+from shared.store.documents.blocks import Block
+from shared.store.documents.versions import Recipe, Source, Version
 from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import tile_key

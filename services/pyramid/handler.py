@@ -25,7 +25,8 @@ from shared.stages.facts import handover, version_id
 from shared.stages.failing import fail
 from shared.stages.moving import end_stage, start_stage
 from shared.store import Less, Store
-from shared.store.documents import Block, BlockId, Version
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.versions import Version
 from shared.tiles import Tiles
 
 

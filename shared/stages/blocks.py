@@ -10,7 +10,8 @@ from shared.errors import DecoderDied, Postponed, Reject
 from shared.events import DiceBlock, Event, FoldBlock
 from shared.stages.states import WORKING
 from shared.store import In, Less, Store
-from shared.store.documents import Block, BlockId, Version, VersionId
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.versions import Version, VersionId
 
 BlockStage = Literal["dice", "fold"]
 MOST_DEATHS = 2

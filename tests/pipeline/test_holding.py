@@ -18,7 +18,7 @@ from shared.blobs.memory import MemoryBlobs
 from shared.decoding import Decoders
 from shared.errors import DecoderDied, Postponed, Reject
 from shared.stages.blocks import work_on_block
-from shared.store.documents import Block, BlockId
+from shared.store.documents.blocks import Block, BlockId
 from shared.tiles.geometry import Rect
 from tests.pipeline.mill import Mill
 from tests.slides.mirax import write_mirax

@@ -25,7 +25,8 @@ from shared.decoding import Decoders
 from shared.errors import Reject
 from shared.slides.coding import Coding
 from shared.slides.jpeg import Assembler
-from shared.store.documents import Block, Recipe, Source, Version
+from shared.store.documents.blocks import Block
+from shared.store.documents.versions import Recipe, Source, Version
 from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import tile_key
@@ -33,7 +34,7 @@ from shared.tiles.writer import TileWriter, store_made
 from shared.unpacking import opened
 
 BLOCK_SECONDS = 120.0
-# Under what one delivery may take (`shared.bus.runner`).
+# Under what one delivery may take (`shared.bus.limits`).
 WHOLE_IMAGE_SECONDS = 20 * 60.0
 # Of a picture that is read from top to bottom, so many lines are in memory at a time.
 _LINES = 1300

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from shared.decoding import Decoders
 from shared.errors import Postponed
-from shared.store.documents import Block
+from shared.store.documents.blocks import Block
 from shared.tiles.geometry import Position, Rect
 from shared.tiles.squares import Made
 from shared.tiles.writer import TileWriter, store_made

@@ -12,7 +12,7 @@ from shared.errors import Reject
 from shared.slides import archive, dicom, tiff
 from shared.slides.archive import Inside
 from shared.slides.part import Part
-from shared.store.documents import Reader
+from shared.store.documents.versions import Reader
 
 
 def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
@@ -22,7 +22,7 @@ def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
     if slide.reason is None:
         reader = "tiff-tiles"
     elif slide.coding is not None:
-        reader = "tiff-jpeg2000" if slide.coding == "jpeg2000" else "tiff-lossless"
+        reader = "tiff-jpeg2000" if slide.coding in ("jpeg2000", "jpeg2000-ycbcr") else "tiff-lossless"
     by_tile = reader in BY_TILE
     return Found(
         reader=reader,

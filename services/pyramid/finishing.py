@@ -9,7 +9,8 @@ from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import DecoderDied, Postponed, Reject, RetryLater
 from shared.store import Store
-from shared.store.documents import Source, Thumbnail, Version
+from shared.store.documents.images import Thumbnail
+from shared.store.documents.versions import Source, Version
 from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry
 from shared.tiles.keys import level_range, split_key

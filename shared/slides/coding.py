@@ -7,7 +7,7 @@ from typing import Literal
 
 from shared.slides.directories import Directory
 
-Coding = Literal["jpeg2000", "none", "lzw", "deflate", "packbits", "zstd"]
+Coding = Literal["jpeg2000", "jpeg2000-ycbcr", "none", "lzw", "deflate", "packbits", "zstd"]
 
 _JPEG, _WEBP = 7, 50001
 _COMPRESSIONS = {

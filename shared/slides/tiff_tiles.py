@@ -8,9 +8,9 @@ from shared.slides import coding
 from shared.slides.damage import Damaged, Truncated
 from shared.slides.directories import Directory
 from shared.slides.jpeg import Assembler, read_header
-from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
+from shared.slides.jpeg2000 import HEADER_BYTES, channels
 
-_APERIO_RGB = 33005
+_JPEG2000: dict[int, coding.Coding] = {33003: "jpeg2000-ycbcr", 33005: "jpeg2000"}
 # A JPEG header is shorter; the rest of a tile is not looked at.
 _PEEK_BYTES = 2**16
 
@@ -67,15 +67,16 @@ def coding_of(
     tile_height: int,
 ) -> coding.Coding | None:
     """How each tile can be decoded by itself, if a few of them are what all are taken for."""
-    if page.number(259, 1) == _APERIO_RGB and coding.odd_tiles(page, tile_width, tile_height) is None:
-        found: coding.Coding | None = "jpeg2000"
-    else:
+    found = _JPEG2000.get(page.number(259, 1))
+    if found is None:
         found = coding.lossless(page, tile_width, tile_height)
+    elif coding.odd_tiles(page, tile_width, tile_height) is not None:
+        return None
     if found is None or not any(lengths):
         return None
-    for index, data in _starts(source, offsets, lengths, MOST_HEADER_BYTES):
-        if found == "jpeg2000":
-            fits = is_plain(data, tile_width)
+    for index, data in _starts(source, offsets, lengths, HEADER_BYTES):
+        if found in _JPEG2000.values():
+            fits = channels(data, tile_width) in (("whole",) if found == "jpeg2000" else ("whole", "halved"))
         else:
             fits = coding.begins_as(found, data, lengths[index], 3 * tile_width * tile_height)
         if not fits:

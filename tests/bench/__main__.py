@@ -23,8 +23,8 @@ from pymongo import MongoClient
 
 from deploy.local.layout import DATABASE
 from shared.tiles.keys import version_range
-from tests.bench.cases import CASES, QUICK, Case
-from tests.bench.peer import Peer, PeerRun, dzsave
+from tests.bench.cases import CASES, QUICK, Case, own
+from tests.bench.peer import Peer, PeerRun
 from tests.bench.watch import Watch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +127,8 @@ def report(case: Case, slide: Path, runs: Runs, mongodb: str) -> None:
         print(
             f"           {peer_runs[-1].tiles} tiles, {peer_runs[-1].bytes / 1e6:.0f} MB, processor {processor:.2f} s"
         )
-        print(f"ratio:     {median / ours:.2f} (aim {aim:g}), of processor time {processor / sum(used.values()):.2f}")
+        aimed = "" if aim is None else f" (aim {aim:g})"
+        print(f"ratio:     {median / ours:.2f}{aimed}, of processor time {processor / sum(used.values()):.2f}")
 
 
 def latency(data: Path, slide: Path) -> None:
@@ -188,14 +189,6 @@ def main() -> None:
         if options.peer is not None:
             case = replace(case, peers=tuple(pair for pair in case.peers if pair[0].__name__ == options.peer))
         bench(name, case, case.make(options.folder), data, options)
-
-
-def own(slide: Path) -> Case:
-    """A case for somebody's own file, which the peer's library must be able to read."""
-    import pyvips
-
-    image: Any = pyvips.Image.new_from_file(str(slide), access="sequential")
-    return Case(slide.name, image.width, image.height, lambda path: None, ((dzsave, 1.0),))
 
 
 if __name__ == "__main__":

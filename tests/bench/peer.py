@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+# libvips writes the same tiles in two ways: with options in the suffix, as its guide to pyramids and most scripts say
+# it, by a pipeline a tile; with `Q` as an argument, since 8.15, by a shorter way of more than twice the speed.
 _DZSAVE = """
 import sys, pyvips
 pyvips.Image.new_from_file(sys.argv[1], access="sequential").dzsave(
-    sys.argv[2], container="zip", Q=75, tile_size=256, overlap=0
+    sys.argv[2], container="zip", {quality}, tile_size=256, overlap=0
 )
 """
 # As openslide-python's own deepzoom_tile.py does it: one list of tiles, each worker with the slide open.
@@ -86,10 +88,20 @@ def _zipped(times: tuple[float, float], target: Path) -> PeerRun:
     return PeerRun(*times, len(tiles), sum(info.file_size for info in tiles))
 
 
-def dzsave(slide: Path, scratch: Path) -> PeerRun:
-    """`vips dzsave` by the libvips of pyvips-binary, into a zip."""
+def _dzsaved(slide: Path, scratch: Path, quality: str) -> PeerRun:
     with _target(scratch / "dzsave.zip") as target:
-        return _zipped(_timed([sys.executable, "-c", _DZSAVE, str(slide), str(target)]), target)
+        script = _DZSAVE.format(quality=quality)
+        return _zipped(_timed([sys.executable, "-c", script, str(slide), str(target)]), target)
+
+
+def dzsave(slide: Path, scratch: Path) -> PeerRun:
+    """`vips dzsave --suffix .jpeg[Q=75]` by the libvips of pyvips-binary, into a zip."""
+    return _dzsaved(slide, scratch, 'suffix=".jpeg[Q=75]"')
+
+
+def dzsave_direct(slide: Path, scratch: Path) -> PeerRun:
+    """`vips dzsave --Q 75`, its fastest way, by the libvips of pyvips-binary, into a zip."""
+    return _dzsaved(slide, scratch, "Q=75")
 
 
 def debian_dzsave(slide: Path, scratch: Path) -> PeerRun:

@@ -11,13 +11,12 @@ import pytest_asyncio
 
 from services.dicer import headers, pixels
 from shared.decoding import Decoders
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Position, Rect
 from tests.pipeline.mill import Mill
 from tests.pipeline.viewing import decoded, seen, shown_by_openslide
 from tests.slides import huron, vendors, zeiss
 from tests.slides.dicom import write_dicom
-from tests.slides.jpeg2000 import write_jpeg2000_svs
 from tests.slides.ndpi import MACRO, write_ndpi
 from tests.slides.ome import write_ome
 
@@ -70,18 +69,6 @@ SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     "sparse-not-compressed": (partial(vendors.write_sparse, compression=None), ".tif", "generic-tiff", "encoded"),
     "ome": (write_ome, ".ome.tiff", "generic-tiff", "copied"),
     "ome-deflate": (partial(write_ome, compression="zlib"), ".ome.tiff", "generic-tiff", "encoded"),
-    "aperio-jpeg2000-ycbcr": (
-        partial(write_jpeg2000_svs, width=700, height=530, ycbcr=True),
-        ".svs",
-        "aperio",
-        "encoded",
-    ),
-    "aperio-jpeg2000-halved-chroma": (
-        partial(write_jpeg2000_svs, width=700, height=530, ycbcr=True, halved=True),
-        ".svs",
-        "aperio",
-        "encoded",
-    ),
     "ventana": (vendors.write_ventana, ".bif", "ventana", "copied"),
     "ventana-areas": (partial(vendors.write_ventana, areas=AREAS), ".bif", "ventana", "copied"),
     "ventana-areas-off-the-grid": (partial(vendors.write_ventana, areas=OFF_GRID), ".bif", "ventana", "encoded"),

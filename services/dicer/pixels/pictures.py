@@ -12,7 +12,7 @@ from services.dicer.pixels.folding import quarters
 from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientation, take_error
 from services.dicer.pixels.rows import Above, Row, RowCutter
 from services.dicer.pixels.wording import unreadable
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.pixels import Pixels, Square, halve
 from shared.tiles.squares import Made

@@ -8,6 +8,7 @@ import { ask } from "../parts/confirm";
 import { chooseFiles, DropTarget } from "../parts/drop-target";
 import { CloseIcon, TrashIcon } from "../parts/icons";
 import { ImageRow } from "../parts/image-row";
+import { LeftOut } from "../parts/left-out";
 import { Menu } from "../parts/menu";
 import { complain } from "../parts/toasts";
 import { navigate } from "../router";
@@ -104,7 +105,7 @@ function Contents({ session, images, live }: ContentsProps) {
       <DropTarget
         promise={`Drop to add to ${session.title}`}
         empty={rows.length === 0}
-        onFiles={(files) => enqueue(session.id, files)}
+        onSlides={(gathered) => enqueue(session.id, gathered)}
       >
         <p class="drop-title">
           <span class="for-mouse">Drop slides or folders here</span>
@@ -116,6 +117,7 @@ function Contents({ session, images, live }: ContentsProps) {
         </p>
       </DropTarget>
       <LeftBehind session={session.id} halfSent={halfSent} />
+      <LeftOut session={session.id} />
       <BatchStrip uploads={mine} />
       {rows.length === 0 ? (
         <section class="empty" data-testid="empty">

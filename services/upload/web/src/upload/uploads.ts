@@ -1,38 +1,51 @@
 import { asProblem } from "../api/problem";
 import { plural } from "../model/format";
 import { canGoOn } from "../model/retrying";
-import { announce, complain, mention } from "../parts/toasts";
+import { announce, complain, mention, withdraw } from "../parts/toasts";
 import { began, ended, gaveUp, hasArrived, lookForMissing } from "./drops";
 import { add, type Entry, enter, entries, entryFor, isGoing, latestOf, settle, underWay } from "./entries";
+import { noSlide, noteLeftOut } from "./left-out";
 import { lookInto } from "./looking";
 import { forget, lookForInterrupted } from "./notes";
 import { answerWith, sentElsewhere } from "./other-tabs";
 import { remove, setRemoved } from "./removal";
 import type { Sender } from "./sender";
 import { entryOf, fail, packedFor, senderOf, senders } from "./senders";
-import { type Found, gather, type Lacking, type Named, type SlideFiles } from "./slides";
+import { type Found, type Gathered, gather, type Lacking, type Named, type SlideFiles } from "./slides";
 import { isOpen, type Phase, type Upload } from "./upload";
+
+const NOTHING_UPLOADED = "Nothing was uploaded";
 
 /** Slides are read one after the other: a disk is no quicker when several pull at it. */
 let reading: Promise<void> = Promise.resolve();
 
-/** Sends what was dropped or chosen: files by themselves, and of a slide's several files one. */
-export function enqueue(session: string, found: readonly Found[]): void {
-  const put = gather(found)
-    .then(async ({ files, slides, lacking }) => {
-      const isFresh = (file: File | SlideFiles): boolean => !hasArrived(session, file);
-      const fresh = { files: files.filter(isFresh), slides: slides.filter(isFresh) };
-      const left = files.length + slides.length - fresh.files.length - fresh.slides.length;
-      if (left > 0)
-        mention(`${plural(left, "file")} left out`, "What arrived before the reload is not sent twice.");
-      for (const slide of lacking) showLacking(session, slide);
-      // Who drops the same once more means it.
-      if (left > 0 && fresh.files.length + fresh.slides.length === 0 && !isGoing(session)) ended(session);
-      for (const slide of fresh.slides) readAndSend(session, slide);
-      if (fresh.files.length > 0) await send(session, fresh.files);
+/** Looks through what was dropped or chosen, and hands on what there is to send; says so if that is nothing. */
+export function receive(found: Promise<readonly Found[]>, then: (gathered: Gathered) => Promise<void>): void {
+  withdraw(NOTHING_UPLOADED);
+  const put = found
+    .then(gather)
+    .then(async (gathered) => {
+      const { files, slides, lacking, leftOut } = gathered;
+      if (files.length + slides.length + lacking.length === 0) throw noSlide(leftOut);
+      await then(gathered);
     })
-    .catch((error: unknown) => complain(asProblem(error), "Nothing was uploaded"));
+    .catch((error: unknown) => complain(asProblem(error), NOTHING_UPLOADED));
   void lookInto(put);
+}
+
+/** Sends files by themselves, and of a slide's several files one. */
+export async function enqueue(session: string, { files, slides, lacking, leftOut }: Gathered): Promise<void> {
+  noteLeftOut(session, leftOut);
+  const isFresh = (file: File | SlideFiles): boolean => !hasArrived(session, file);
+  const fresh = { files: files.filter(isFresh), slides: slides.filter(isFresh) };
+  const left = files.length + slides.length - fresh.files.length - fresh.slides.length;
+  if (left > 0)
+    mention(`${plural(left, "file")} left out`, "What arrived before the reload is not sent twice.");
+  for (const slide of lacking) showLacking(session, slide);
+  // Who drops the same once more means it.
+  if (left > 0 && fresh.files.length + fresh.slides.length === 0 && !isGoing(session)) ended(session);
+  for (const slide of fresh.slides) readAndSend(session, slide);
+  if (fresh.files.length > 0) await send(session, fresh.files);
 }
 
 function send(session: string, files: readonly File[]): Promise<void> {
@@ -41,7 +54,7 @@ function send(session: string, files: readonly File[]): Promise<void> {
       const known = sender.add(files).flatMap((id) => entryOf(session, id) ?? []);
       goOnWith(known);
     })
-    .catch((error: unknown) => complain(asProblem(error), "Nothing was uploaded"));
+    .catch((error: unknown) => complain(asProblem(error), NOTHING_UPLOADED));
 }
 
 /** Files that are on the list and come once more: those that failed are tried again. */

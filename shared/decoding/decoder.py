@@ -118,7 +118,7 @@ class Child:
         if -status == signal.SIGKILL:
             return DecoderDied(
                 "the decoder was killed (SIGKILL), perhaps because the machine had no memory left",
-                "The slide is hardly to blame: retry it, and if it fails again ask the operator for the machine's memory.",
+                "The slide is hardly to blame: retry it, and if it fails again ask the operator about the memory.",
             )
         return DecoderDied(f"the decoder crashed ({signal.Signals(-status).name})")
 

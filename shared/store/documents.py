@@ -89,7 +89,8 @@ class Wish(BaseModel):
 class Upload(Document):
     """One file on its way in. `id` is the GridFS files id too, but where `file` names a stored file that it shares.
 
-    `session` is empty for a part that named none. `wish` becomes its version's.
+    `session` is empty for a part that named none. `folder` is where its sender had it, as far as that was told. `wish`
+    becomes its version's.
     """
 
     id: str = Field(alias="_id")
@@ -98,6 +99,7 @@ class Upload(Document):
     version: int
     owner: str
     name: str
+    folder: str | None = None
     total: int
     chunk: int
     stored: int = 0
@@ -123,9 +125,10 @@ class Upload(Document):
 class Image(Document):
     """What people see: `latest` is the newest version's number, `current` the newest one that can be seen (0: none).
 
-    `source` is `upload`, or `store:NAME/PATH` for a file in a folder store; `source_vanished` says since when that file
-    is no longer there. `replaced` is since when `current` has stood in for older versions that are still to be removed,
-    None if none are; `cleared` is when that was last done.
+    `folder` is where the sender of an upload had the file: it tells files of one name apart. `source` is `upload`, or
+    `store:NAME/PATH` for a file in a folder store; `source_vanished` says since when that file is no longer there.
+    `replaced` is since when `current` has stood in for older versions that are still to be removed, None if none are;
+    `cleared` is when that was last done.
     """
 
     id: str = Field(alias="_id")
@@ -133,6 +136,7 @@ class Image(Document):
     name: str
     latest: int
     current: int = 0
+    folder: str | None = None
     source: str = "upload"
     source_vanished: datetime | None = None
     replaced: datetime | None = None

@@ -19,8 +19,8 @@ from services.sync.packed import Files
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.errors import ChunkConflict, SlidemillError
-from shared.store.documents import Upload
-from shared.store.entries import Member
+from shared.store.documents.entries import Member
+from shared.store.documents.uploads import Upload
 
 # Well within the 30 minutes after which a broker takes back what a consumer holds.
 TURN = timedelta(minutes=5)

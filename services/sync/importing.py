@@ -27,8 +27,8 @@ from shared.errors import RetryLater
 from shared.events import Event, ImportFile
 from shared.names import display_name
 from shared.store import Store
-from shared.store.entries import Entry, EntryId, Outcome
-from shared.store.folders import FolderStore, Reason
+from shared.store.documents.entries import Entry, EntryId, Outcome
+from shared.store.documents.folders import FolderStore, Reason
 from shared.tiles import Tiles
 
 

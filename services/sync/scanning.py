@@ -19,7 +19,7 @@ from shared.clock import Clock
 from shared.errors import SlidemillError
 from shared.events import Event, ImportFile, ScanStore
 from shared.store import Change, Store
-from shared.store.folders import Example, FolderStore, Report
+from shared.store.documents.folders import Example, FolderStore, Report
 from shared.tiles import Tiles
 
 # Well within the 30 minutes after which a broker takes back what a consumer holds.

@@ -17,9 +17,11 @@ from shared.slides.sniff import sniff, unreadable
 from shared.stages.failing import fail
 from shared.stages.moving import appear
 from shared.store import Store
-from shared.store.documents import Failure, Session, Upload, Version, VersionId, Wish
-from shared.store.entries import Entry
-from shared.store.folders import FolderStore, Reason
+from shared.store.documents.entries import Entry
+from shared.store.documents.folders import FolderStore, Reason
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Upload, Wish
+from shared.store.documents.versions import Failure, Version, VersionId
 
 SNIFFED = 512
 _IDS = uuid.UUID("a5c3f1d0-55c8-4b55-8d34-0f4d8b4d0f6e")

@@ -12,7 +12,7 @@ from shared.blobs import Blobs
 from shared.blobs.seal import seal
 from shared.clock import Clock
 from shared.store import Store
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 SEAL_SECONDS = 20.0
 UNANSWERED = timedelta(seconds=10)

@@ -20,7 +20,8 @@ from services.upload.gateway import gateway_of, principal_of, session_of
 from services.upload.sending import Receipt, Sending
 from shared.http.problems import Problem
 from shared.names import display_name
-from shared.store.documents import Session, Upload
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Upload
 
 
 async def receive(request: web.Request) -> web.Response:

@@ -32,7 +32,8 @@ from shared.errors import Unavailable
 from shared.http.problems import Problem, not_found
 from shared.slides.sniff import sniff
 from shared.store import Store
-from shared.store.documents import Session, Upload
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Upload
 
 PROVEN_RANGE = 16 * 1024 * 1024
 PROGRESS_SECONDS = 0.5

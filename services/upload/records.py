@@ -21,7 +21,8 @@ from shared.slides.sniff import FORMATS, unreadable
 from shared.stages.failing import fail
 from shared.stages.moving import appear
 from shared.store import Store, Where
-from shared.store.documents import Failure, Upload, UploadState, Version, VersionId
+from shared.store.documents.uploads import Upload, UploadState
+from shared.store.documents.versions import Failure, Version, VersionId
 
 OVER_LIMIT = (413, 507)
 AGAIN = "Send the file again."

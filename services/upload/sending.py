@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from services.upload.core import DigestName, Span
 from services.upload.digests import Digests
 from shared.http.problems import Problem
-from shared.store.documents import Session, Tus, Upload
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Tus, Upload
 
 _KEYED = uuid.UUID("0f3a6f0e-7a4f-4c57-93ff-52f6ad6fb3c1")
 

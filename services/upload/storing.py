@@ -15,7 +15,7 @@ from shared.blobs import Blobs
 from shared.blobs.pieces import tail_of
 from shared.errors import ChunkConflict
 from shared.http.problems import Problem
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 # Enough that the journal, which all of them wait for, is written in large pieces.
 AT_ONCE = 8

@@ -9,7 +9,9 @@ from shared.clock import Clock
 from shared.events import StageName
 from shared.stages.states import WORKING
 from shared.store import Store
-from shared.store.documents import Failure, Image, Stage, Stages, Upload, Version, VersionId
+from shared.store.documents.images import Image
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Failure, Stage, Stages, Version, VersionId
 
 _crash = CrashPoint()
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.events import StageName
-from shared.store.documents import Image, Stage, State, Version
+from shared.store.documents.images import Image
+from shared.store.documents.versions import Stage, State, Version
 
 STAGE_OF: dict[State, StageName] = {
     "uploading": "upload",

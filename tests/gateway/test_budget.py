@@ -12,7 +12,7 @@ from services.upload.digests import Running
 from services.upload.feed import Feed, cut
 from services.upload.storing import Stored, Storing
 from shared.blobs.memory import MemoryBlobs
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 
 async def test_bytes_are_given_out_in_the_order_of_asking() -> None:

@@ -10,8 +10,8 @@ import pytest
 from services.upload.stores.models import ReportPage, StoreObject, StorePage, TickObject, TickPage
 from shared.bus.envelope import decode
 from shared.events import SyncTick
-from shared.store.documents import Tick, newest_first
-from shared.store.folders import FolderStore, Report, report_id
+from shared.store.documents.folders import FolderStore, Report, report_id
+from shared.store.documents.ticks import Tick, newest_first
 from tests.gateway.conftest import ANNA, Served
 
 STORE = {"name": "Scanner 1", "root": "/data/scanner/"}

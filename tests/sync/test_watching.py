@@ -5,6 +5,7 @@ import os
 import socket
 import uuid
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,6 +15,7 @@ from shared.blobs.gridfs import GridFSBlobs
 from shared.errors import RetryLater
 from shared.events import Event, FileComplete, ImageFailed, ImportFile, ScanStore
 from shared.mongo import connect
+from shared.store import Store
 from shared.store.mongo import MongoStore
 from tests.crashing import Crash, Fuse, Fused
 from tests.sync.conftest import House
@@ -515,7 +517,7 @@ async def test_whoever_dies_anywhere_is_followed_by_one_who_ends_it(house: House
     fuse = Fuse()
     ports = {"blobs": Fused(house.blobs, fuse), "tiles": house.tiles}
     watch = Watch(root, house.store, {"blobs": house.blobs, "tiles": house.tiles}, house.bus, house.clock)
-    dying = Watch(root, Fused(house.store, fuse), ports, Fused(house.bus, fuse), house.clock)
+    dying = Watch(root, cast(Store, Fused(house.store, fuse)), ports, Fused(house.bus, fuse), house.clock)
     await watch.add()
     watch.put("a.svs", slide("a"))
     watch.put("old/b.svs", slide("b"))

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from shared.store.documents import Tick
-from shared.store.folders import FolderStore, Report
+from shared.store.documents.folders import FolderStore, Report
+from shared.store.documents.ticks import Tick
 from shared.store.view import moment
 
 COUNTS = ("seen", "new", "changed", "moved", "vanished", "back", "imported", "failed", "bytes")

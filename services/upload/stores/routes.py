@@ -19,8 +19,8 @@ from shared.errors import Unavailable
 from shared.events import SyncTick
 from shared.http.problems import Problem, not_found
 from shared.store import In, Less, Store
-from shared.store.documents import Tick, newest_first
-from shared.store.folders import FolderStore, Report
+from shared.store.documents.folders import FolderStore, Report
+from shared.store.documents.ticks import Tick, newest_first
 from shared.store.view import moment
 
 PUBLISH_SECONDS = 15.0

@@ -6,7 +6,7 @@ from services.upload.core import SNIFFABLE, Invalid
 from services.upload.tus.core import MEDIA
 from shared.blobs.seal import IDLE
 from shared.http.problems import Problem
-from shared.store.documents import Tus, Upload
+from shared.store.documents.uploads import Tus, Upload
 
 
 def tus_of(upload: Upload) -> Tus:

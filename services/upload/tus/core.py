@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from services.upload.core import IN_ORDER_CHUNK, LARGEST_CHUNK, Invalid, largest_divisor
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 VERSION = "1.0.0"
 EXTENSIONS = (

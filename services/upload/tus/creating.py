@@ -19,7 +19,8 @@ from services.upload.tus.core import (
 )
 from shared.http.problems import Problem
 from shared.names import display_folder, display_name
-from shared.store.documents import Session, Tus, Upload
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Tus, Upload
 
 # What becomes of an upload after its first request.
 STATE = {"token": 0, "sized": False, "deferred": False}

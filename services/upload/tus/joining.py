@@ -19,7 +19,7 @@ from shared.errors import Reject, Unavailable
 from shared.http.problems import Problem
 from shared.slides.sniff import sniff
 from shared.store import Greater, Less, Store
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 MOST_JOINED = 100
 log = structlog.get_logger()

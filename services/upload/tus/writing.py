@@ -26,7 +26,7 @@ from shared.errors import ChunkConflict
 from shared.http.problems import Problem
 from shared.slides.sniff import sniff
 from shared.store import Store
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 
 class Writing:

@@ -41,9 +41,10 @@ async def add(
     subsampling: str | None,
 ) -> Store:
     """Have a folder watched from the next tick on."""
-    fields = {"name": name, "kind": kind, "root": root, "session": session, "include": [*include], "exclude": [*exclude]}
+    what = {"name": name, "kind": kind, "root": root, "session": session}
+    files = {"include": [*include], "exclude": [*exclude]}
     tiles = {"quality": quality, "subsampling": subsampling}
-    return await gateway.request("POST", "/stores", json={**fields, **tiles})
+    return await gateway.request("POST", "/stores", json={**what, **files, **tiles})
 
 
 async def stores(gateway: Gateway) -> list[Store]:

@@ -66,6 +66,7 @@ class Records:
             version=1,
             owner=sending.account,
             name=sending.named,
+            folder=sending.folder,
             total=total,
             chunk=chunk,
             state=state,

@@ -25,6 +25,7 @@ class Sending:
     session: Session
     account: str
     name: str | None
+    folder: str | None = None
     upload: str | None = None
     key: str | None = None
     span: Span | None = None

@@ -20,7 +20,7 @@ from services.upload.tus.core import (
     settled_chunk,
 )
 from shared.http.problems import Problem
-from shared.names import display_name
+from shared.names import display_folder, display_name
 from shared.store.documents.images import Session
 from shared.store.documents.uploads import Tus, Upload
 
@@ -70,6 +70,7 @@ async def _sending(request: web.Request, length: int | None, concat: Concatenati
         session=session,
         account=account,
         name=name or "part",
+        folder=display_folder(said.get("folder", "")),
         key=idempotency_key(key) if key else None,
         total=length,
         claims={digest: digest_hex(digest, said[digest]) for digest in names if said.get(digest)},

@@ -20,7 +20,7 @@ from shared.stages.facts import announcement, version_id
 from shared.stages.failing import revive
 from shared.stages.states import STAGE_OF_STATE
 from shared.store import Store
-from shared.store.documents import Version
+from shared.store.documents.versions import Version
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from shared.stages.facts import announcement
 from shared.stages.failing import fail
 from shared.stages.states import STAGE_OF_STATE, WORKING
 from shared.store import Greater, In, Less, Store, Where
-from shared.store.documents import Version
+from shared.store.documents.versions import Version
 
 MOST_REISSUES = 5
 BACK_OFF = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))

@@ -20,7 +20,7 @@ from shared.stages.facts import announcement, version_id
 from shared.stages.failing import revive, revived
 from shared.stages.states import STAGE_OF_STATE
 from shared.store import Store
-from shared.store.documents import State, Version, VersionId
+from shared.store.documents.versions import State, Version, VersionId
 
 
 class NothingToReplay(SlidemillError):

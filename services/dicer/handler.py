@@ -17,7 +17,9 @@ from shared.stages.facts import handover, version_id
 from shared.stages.failing import fail
 from shared.stages.moving import end_stage, start_stage
 from shared.store import Store
-from shared.store.documents import Block, BlockId, Subsampling, Version
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.uploads import Subsampling
+from shared.store.documents.versions import Version
 from shared.tiles import Tiles
 from shared.tiles.sparse import pack
 

@@ -13,7 +13,7 @@ from shared.errors import Reject
 from shared.slides import archive, dicom, tiff
 from shared.slides.archive import Inside
 from shared.slides.part import Part
-from shared.store.documents import Reader
+from shared.store.documents.versions import Reader
 
 
 def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:

@@ -8,7 +8,7 @@ from shared.blobs import Blobs
 from shared.blobs.windows import Windows
 from shared.decoding import Decoders
 from shared.slides.archive import Inside
-from shared.store.documents import Version
+from shared.store.documents.versions import Version
 from shared.unpacking import unpacked
 
 LOOK_SECONDS = 60.0

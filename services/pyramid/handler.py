@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from services.pyramid import core
-from services.pyramid.finishing import make_pictures, prove_whole, sparse_tiles
+from services.pyramid.finishing import ROOM_PATIENCE, make_pictures, prove_whole, sparse_tiles
 from services.pyramid.folding import BLOCK_SECONDS, fold
 from shared import deadline
 from shared.blobs import Blobs
@@ -25,7 +26,8 @@ from shared.stages.facts import handover, version_id
 from shared.stages.failing import fail
 from shared.stages.moving import end_stage, start_stage
 from shared.store import Less, Store
-from shared.store.documents import Block, BlockId, Version
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.versions import Version
 from shared.tiles import Tiles
 
 
@@ -159,6 +161,7 @@ class Pyramid:
         if version.geometry is None or version.source is None:
             raise RuntimeError(f"version {version.id} reached finishing without a geometry")
         await start_stage(store, version, "finish", self.clock)
+        begun = version.stages.finish.started
         await prove_whole(version, version.geometry, store=store, tiles=tiles)
         await make_pictures(
             version,
@@ -168,6 +171,8 @@ class Pyramid:
             blobs=blobs,
             tiles=tiles,
             decoders=self.decoders,
+            # A clock may have been set back meanwhile.
+            patient=begun is None or timedelta(0) <= self.clock.now() - begun < ROOM_PATIENCE,
         )
         ended = await end_stage(
             store,

@@ -7,7 +7,8 @@ from shared.clock import Clock
 from shared.stages.failing import fail
 from shared.stages.moving import appear
 from shared.store import In, Less, Store
-from shared.store.documents import Upload, VersionId
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import VersionId
 
 UNDER_WAY = ("receiving", "importing")
 

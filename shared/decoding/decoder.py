@@ -116,7 +116,10 @@ class Child:
         if status >= 0:
             return DecoderDied(f"the decoder ended itself with exit code {status}")
         if -status == signal.SIGKILL:
-            return DecoderDied("the decoder was killed (SIGKILL), perhaps because the machine had no memory left")
+            return DecoderDied(
+                "the decoder was killed (SIGKILL), perhaps because the machine had no memory left",
+                "The slide is hardly to blame: retry it, and if it fails again ask the operator about the memory.",
+            )
         return DecoderDied(f"the decoder crashed ({signal.Signals(-status).name})")
 
     def rest(self) -> None:

@@ -10,7 +10,8 @@ from shared.errors import DecoderDied, Postponed, Reject
 from shared.events import DiceBlock, Event, FoldBlock
 from shared.stages.states import WORKING
 from shared.store import In, Less, Store
-from shared.store.documents import Block, BlockId, Version, VersionId
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.versions import Version, VersionId
 
 BlockStage = Literal["dice", "fold"]
 MOST_DEATHS = 2
@@ -111,7 +112,8 @@ async def work_on_block(
                 raise Reject(
                     f"Block {id.n} (level {rect.level}, tile rows {rect.top} to {rect.bottom - 1}, columns {rect.left} "
                     f"to {rect.right - 1}) could not be decoded in {counted.deaths} tries ({death}).",
-                    "The slide is probably damaged there: export it from the scanner again and upload that.",
+                    death.remedy
+                    or "The slide is probably damaged there: export it from the scanner again and upload that.",
                 ) from death
             if not deadline.enough_for(time.monotonic() - started + _MARGIN_SECONDS):
                 raise Postponed(f"Block {id.n} is tried once more in a delivery of its own ({death}).") from death

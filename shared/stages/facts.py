@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.events import BaseDiced, Event, FileComplete, ImageEvent, PyramidBuilt
-from shared.store.documents import Version, VersionId
+from shared.store.documents.versions import Version, VersionId
 
 
 def version_id(event: ImageEvent) -> VersionId:

@@ -7,7 +7,7 @@ from shared.events import Event, ImageFailed, StageName
 from shared.stages.blocks import BlockStage, open_blocks
 from shared.stages.states import WORKING
 from shared.store import In, Store
-from shared.store.documents import Failure, Version, VersionId
+from shared.store.documents.versions import Failure, Version, VersionId
 
 
 async def fail(

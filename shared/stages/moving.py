@@ -9,7 +9,9 @@ from shared.clock import Clock
 from shared.events import StageName
 from shared.stages.states import WORKING
 from shared.store import Store
-from shared.store.documents import Failure, Image, Stage, Stages, Upload, Version, VersionId
+from shared.store.documents.images import Image
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Failure, Stage, Stages, Version, VersionId
 
 _crash = CrashPoint()
 
@@ -28,6 +30,7 @@ async def appear(
         id=upload.image,
         session=upload.session,
         name=upload.name,
+        folder=upload.folder,
         latest=upload.version,
         source=source,
         created=upload.created,

@@ -34,7 +34,9 @@ from shared.service import deployment_claim
 from shared.stages.moving import appear
 from shared.stages.states import STAGE_OF_STATE
 from shared.store import In
-from shared.store.documents import Session, Upload, Version
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Version
 from shared.store.mongo import MongoStore
 from tests.bench.smalls import SmallSlides
 from tests.bench.watch import Watch

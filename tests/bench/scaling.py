@@ -28,7 +28,7 @@ from shared.clock import SystemClock
 from shared.decoding import Decoders
 from shared.events import BaseDiced, DiceBlock, Event, FileComplete, FoldBlock, PyramidBuilt
 from shared.stages.facts import announcement
-from shared.store.documents import VersionId
+from shared.store.documents.versions import VersionId
 from shared.store.memory import MemoryStore
 from shared.tiles.memory import MemoryTiles
 from tests.bench.__main__ import ROOT, moment, run_once, seconds_between, slidemill, tile_bytes, warm

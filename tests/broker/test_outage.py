@@ -21,7 +21,7 @@ from shared.clock import SystemClock
 from shared.events import Event, FileComplete
 from shared.mongo import connect
 from shared.store import Store
-from shared.store.documents import Session
+from shared.store.documents.images import Session
 from shared.store.mongo import MongoStore
 from shared.tiles import Tiles
 from shared.tiles.memory import MemoryTiles

@@ -11,7 +11,7 @@ from shared.clock import ManualClock
 from shared.repair import give_up, reissue
 from shared.stages.facts import announcement
 from shared.store import Store
-from shared.store.documents import Version, VersionId
+from shared.store.documents.versions import Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
 from tests.contract.conftest import Real

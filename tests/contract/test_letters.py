@@ -26,7 +26,8 @@ from shared.clock import ManualClock
 from shared.dead import Selection
 from shared.errors import Unavailable
 from shared.events import DiceBlock, FileComplete
-from shared.store.documents import Failure, Image, Stage, Stages, Version, VersionId
+from shared.store.documents.images import Image
+from shared.store.documents.versions import Failure, Stage, Stages, Version, VersionId
 from shared.store.memory import MemoryStore
 from tests.brokers import remove_topology
 from tests.contract.test_bus import Inbox

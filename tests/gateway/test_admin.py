@@ -19,7 +19,7 @@ from shared.errors import Unavailable
 from shared.events import FileComplete
 from shared.stages.facts import announcement
 from shared.stages.failing import fail
-from shared.store.documents import Version, VersionId
+from shared.store.documents.versions import Version, VersionId
 from tests.gateway.conftest import ANNA, MIB, Served, slide
 
 API = "/api/v1"

@@ -35,7 +35,8 @@ from shared.events import (
 )
 from shared.stages.facts import announcement
 from shared.store import Store
-from shared.store.documents import Image, Session, Version, VersionId
+from shared.store.documents.images import Image, Session
+from shared.store.documents.versions import Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.tiles.keys import version_range
 from shared.tiles.memory import MemoryTiles

@@ -18,7 +18,8 @@ from shared.replay import Replay
 from shared.reprocess import CannotReprocess, finish_again, renew
 from shared.stages.facts import announcement
 from shared.stages.failing import fail
-from shared.store.documents import VersionId, Wish
+from shared.store.documents.uploads import Wish
+from shared.store.documents.versions import VersionId
 from shared.superseded import remove_superseded
 from shared.tiles.keys import version_range
 from tests.pipeline.mill import DATABASE, Mill

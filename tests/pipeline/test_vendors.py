@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from services.dicer import headers, pixels
 from shared.decoding import Decoders
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Position, Rect
 from tests.pipeline.mill import Mill
 from tests.pipeline.viewing import decoded, seen, shown_by_openslide

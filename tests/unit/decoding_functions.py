@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from shared.errors import Reject
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Position
 
 

@@ -19,7 +19,7 @@ import pytest_asyncio
 from shared.decoding import Decoders, confinement
 from shared.decoding.source import BLOCK_BYTES
 from shared.errors import DecoderDied, Reject, Unavailable
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Position
 from tests.unit import decoding_functions as functions
 

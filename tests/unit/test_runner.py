@@ -14,8 +14,9 @@ from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.bus import Consumer, Environment, Message
 from shared.bus.envelope import REPLAY, decode, expiring
+from shared.bus.limits import HANDLING_SECONDS, WAITING_SECONDS
 from shared.bus.memory import MemoryBroker, MemoryBus, Stored
-from shared.bus.runner import HANDLING_SECONDS, WAITING_SECONDS, Runner
+from shared.bus.runner import Runner
 from shared.clock import ManualClock
 from shared.errors import Postponed, Reject, RetryLater, Unavailable
 from shared.events import BaseDiced, DiceBlock, Event, FileComplete, ImageFailed, Lane, SyncTick

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from services.dicer.pixels.encoding import cut_tiles
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.pixels import Pixels, halve
 

@@ -14,7 +14,9 @@ from shared.events import BaseDiced, Event, FileComplete, ImageEvent, ImageFaile
 from shared.repair import STAGE_IN_WORDS
 from shared.stages.facts import announcement
 from shared.stages.states import WORKING
-from shared.store.documents import Audit, Image, State, Version
+from shared.store.documents.audits import Audit
+from shared.store.documents.images import Image
+from shared.store.documents.versions import State, Version
 from shared.store.view import moment
 
 Kind = Literal["fact", "step", "failure", "hand", "now"]

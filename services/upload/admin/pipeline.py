@@ -9,7 +9,8 @@ from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.stages.states import STAGE_OF_STATE
 from shared.store import In, Store
-from shared.store.documents import Upload, Version
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Version
 from shared.store.view import moment
 
 STAGES = ("upload", "dicer", "pyramid", "sync")

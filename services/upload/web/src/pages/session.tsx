@@ -156,7 +156,8 @@ function Rows({ rows }: { rows: readonly Row[] }) {
     const same =
       before?.row.image === row.image &&
       before?.row.upload === row.upload &&
-      before?.row.interrupted === row.interrupted;
+      before?.row.interrupted === row.interrupted &&
+      before?.row.folder === row.folder;
     next.set(row.key, before && same ? before : { row, element: <ImageRow key={row.key} row={row} /> });
   }
   drawn.current = next;

@@ -14,7 +14,7 @@ from shared.blobs.seal import announced, remove, seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.errors import SlidemillError
-from shared.slides.sniff import sniff, unreadable
+from shared.slides.sniff import HEAD_BYTES, sniff, unreadable
 from shared.stages.failing import fail
 from shared.stages.moving import appear
 from shared.store import Store
@@ -23,7 +23,6 @@ from shared.store.documents.folders import FolderStore
 from shared.store.documents.uploads import Upload
 from shared.store.documents.versions import Failure, VersionId
 
-SNIFFED = 512
 _CHANGED = "The next scans take it in again, once it stands still."
 
 
@@ -62,7 +61,7 @@ class Taking:
         Raises `Changing`, `NotNow`, `NoRoom`, and `Unfinished` where the turn is over.
         """
         upload = await self._upload(watched, entry, sha256)
-        head = await asyncio.to_thread(source.read, 0, SNIFFED)
+        head = await asyncio.to_thread(source.read, 0, HEAD_BYTES)
         if upload.file is None and sniff(head, upload.name) is None:
             await self._refuse(upload, head)
             return Taken(upload.image, upload.version, refused=True)

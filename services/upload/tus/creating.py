@@ -3,7 +3,9 @@
 from aiohttp import web
 
 from services.upload.body import Broken, open_body
-from services.upload.core import DigestName, Invalid, digest_hex, idempotency_key
+from services.upload.core import Invalid
+from services.upload.core.digests import DigestName, digest_hex
+from services.upload.core.keys import idempotency_key
 from services.upload.gateway import gateway_of, principal_of, session_named, tus_upload
 from services.upload.sending import Sending
 from services.upload.tus.checks import expiry, not_bytes, tus_of, whole_part
@@ -39,7 +41,7 @@ async def create(request: web.Request) -> web.Response:
     if concat.parts:
         upload = await _joined(request, sending, concat.parts)
     elif length == 0 and not concat.partial:
-        raise await gateway_of(request).intake.records.refuse(sending, b"")
+        raise await gateway_of(request).intake.refusing.refuse(sending, b"")
     else:
         upload = await _begun(request, sending, brings)
     headers = {"Location": location(upload.id), **expiry(upload)}

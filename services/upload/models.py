@@ -80,6 +80,9 @@ class ImageObject(Body):
     id: Id
     session: Id
     name: str
+    folder: Annotated[
+        str | None, Field(description="Where the sender of an upload had the file, inside the folder that was sent")
+    ]
     state: State
     viewable: bool
     stages: StagesObject

@@ -4,7 +4,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from services.upload.core import DigestName, Span
+from services.upload.core.digests import DigestName
+from services.upload.core.spans import Span
 from services.upload.digests import Digests
 from shared.http.problems import Problem
 from shared.store.documents.images import Session
@@ -24,6 +25,7 @@ class Sending:
     session: Session
     account: str
     name: str | None
+    folder: str | None = None
     upload: str | None = None
     key: str | None = None
     span: Span | None = None

@@ -30,6 +30,7 @@ async def appear(
         id=upload.image,
         session=upload.session,
         name=upload.name,
+        folder=upload.folder,
         latest=upload.version,
         source=source,
         created=upload.created,

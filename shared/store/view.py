@@ -50,6 +50,7 @@ def image_object(image: Image, version: Version | None) -> dict[str, Any]:
         "id": image.id,
         "session": image.session,
         "name": image.name,
+        "folder": image.folder,
         "state": version.state if version else "uploading",
         "viewable": image.current > 0,
         "stages": stages,

@@ -99,7 +99,7 @@ def test_a_folder_of_many_files_goes_up_whole(
 ) -> None:
     folder = tmp_path / "run 12"
     for n in range(12):
-        file = folder / f"case {n % 3}" / f"slide {n:02}.png"
+        file = folder / f"case {n % 3}" / f"slide {n // 3}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40 + n, 30), (200, 120, 150)).save(file)
     (folder / "case 0" / "Thumbs.db").write_bytes(b"litter")
@@ -127,9 +127,14 @@ def test_a_folder_of_many_files_goes_up_whole(
 
     expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(12)
     expect(page.get_by_test_id("batch")).to_have_count(0)
-    assert {image["name"] for image in images_of(mill, session)} == {f"slide {n:02}.png" for n in range(12)}
+    sent = {(image["folder"], image["name"]) for image in images_of(mill, session)}
+    assert sent == {(f"run 12/case {n % 3}", f"slide {n // 3}.png") for n in range(12)}
     # A creation that the pause broke off is repeated with its key.
     assert len({request.headers["idempotency-key"] for request in tus(behind.requests, "POST")}) == 12
+    page.reload()
+    folders = row_of(page, "slide 2.png").get_by_test_id("image-folder")
+    assert sorted(folders.evaluate_all("all => all.map(({title}) => title)")) == [f"run 12/case {n}" for n in range(3)]
+    expect(page.get_by_role("link", name="Open run 12/case 1/slide 2.png")).to_be_visible()
 
 
 def test_a_folder_without_slides_makes_no_session(open_page: Open, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import web
 
 from services.upload.auditing import audited_run
-from services.upload.core import Invalid, after, cursor
+from services.upload.core import Invalid
+from services.upload.core.cursors import after, cursor
 from services.upload.gateway import gateway_of, json_of, limit_of, principal_of
 from services.upload.stores.claiming import KEPT, claim
 from services.upload.stores.models import NewStore, NewTick, StoreChange

@@ -20,9 +20,10 @@ class Session(Document):
 class Image(Document):
     """What people see: `latest` is the newest version's number, `current` the newest one that can be seen (0: none).
 
-    `source` is `upload`, or `store:NAME/PATH` for a file in a folder store; `source_vanished` says since when that file
-    is no longer there. `replaced` is since when `current` has stood in for older versions that are still to be removed,
-    None if none are; `cleared` is when that was last done.
+    `folder` is where the sender of an upload had the file: it tells files of one name apart. `source` is `upload`, or
+    `store:NAME/PATH` for a file in a folder store; `source_vanished` says since when that file is no longer there.
+    `replaced` is since when `current` has stood in for older versions that are still to be removed, None if none are;
+    `cleared` is when that was last done.
     """
 
     id: str = Field(alias="_id")
@@ -30,6 +31,7 @@ class Image(Document):
     name: str
     latest: int
     current: int = 0
+    folder: str | None = None
     source: str = "upload"
     source_vanished: datetime | None = None
     replaced: datetime | None = None

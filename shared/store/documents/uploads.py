@@ -45,7 +45,8 @@ class Wish(BaseModel):
 class Upload(Document):
     """One file on its way in. `id` is the GridFS files id too, but where `file` names a stored file that it shares.
 
-    `session` is empty for a part that named none. `wish` becomes its version's.
+    `session` is empty for a part that named none. `folder` is where its sender had it, as far as that was told. `wish`
+    becomes its version's.
     """
 
     id: str = Field(alias="_id")
@@ -54,6 +55,7 @@ class Upload(Document):
     version: int
     owner: str
     name: str
+    folder: str | None = None
     total: int
     chunk: int
     stored: int = 0

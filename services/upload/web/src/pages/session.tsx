@@ -156,7 +156,8 @@ function Rows({ rows }: { rows: readonly Row[] }) {
     const same =
       before?.row.image === row.image &&
       before?.row.upload === row.upload &&
-      before?.row.interrupted === row.interrupted;
+      before?.row.interrupted === row.interrupted &&
+      before?.row.folder === row.folder;
     next.set(row.key, before && same ? before : { row, element: <ImageRow key={row.key} row={row} /> });
   }
   drawn.current = next;
@@ -220,8 +221,9 @@ function withFewWaiting(rows: Row[]): { visible: Row[]; waiting: number } {
   return { visible: rows.filter((row) => !hidden.has(row)), waiting: hidden.size };
 }
 
+/** While the gateway is away, all that wait are tried. */
 const isQueued = ({ phase, sent }: Upload): boolean =>
-  phase.value.kind === "waiting" || (phase.value.kind === "paused" && sent.value === 0);
+  phase.value.kind === "waiting" || (["paused", "retrying"].includes(phase.value.kind) && sent.value === 0);
 
 interface FilterProps {
   counts: Record<Kind, number>;

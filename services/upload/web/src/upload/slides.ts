@@ -1,5 +1,5 @@
 import { Problem } from "../api/problem";
-import { baseOf, group, indexOf, lack, nameInSlide, type Slide } from "../model/companions";
+import { baseOf, folderOf, group, indexOf, lack, nameInSlide, type Slide } from "../model/companions";
 import { isDicom, SERIES_BYTES, seriesOf } from "../model/dicom-series";
 import { lengthOf } from "../model/packing";
 import { HEAD_BYTES, isPictureByContent, isPictureByName } from "../model/pictures";
@@ -14,18 +14,34 @@ export interface Found {
 /** What the page tells files apart by. */
 export type Named = Pick<File, "name" | "size" | "lastModified">;
 
+/** Where a slide lay. */
+export interface Origin {
+  /** The folder that it was dropped or chosen with; empty if it came by itself. */
+  folder: string;
+  /** The folder once more where only that tells it from another file that came with it; else empty. */
+  apart: string;
+}
+
+/** A slide of one file. */
+export interface SlideFile {
+  file: File;
+  origin: Origin;
+}
+
 /** A slide of several files, with their names in the zip as which it is sent; `size` is the zip's. */
 export interface SlideFiles extends Named {
+  origin: Origin;
   members: readonly { name: string; file: File }[];
 }
 
 /** A slide that is not sent, because some of its files are not there. */
 export interface Lacking extends Named {
+  origin: Origin;
   problem: Problem;
 }
 
 export interface Gathered {
-  files: File[];
+  files: SlideFile[];
   slides: SlideFiles[];
   lacking: Lacking[];
   /** Paths of what folders hold besides slides. */
@@ -55,36 +71,50 @@ export async function gather(found: readonly Found[]): Promise<Gathered> {
   await someAtOnce(doubtful, async (one) => {
     if (!(await mayBePicture(one.file))) others.add(one);
   });
+  const originOf = originsAmong(found);
   const gathered: Gathered = { files: [], slides: [], lacking: [], leftOut: [] };
   for (const one of found) {
     const { path, file } = one;
     const slide = slideAt.get(path);
     if (others.has(one)) gathered.leftOut.push(path);
-    else if (slide === undefined || isAlone(path)) gathered.files.push(file);
+    else if (slide === undefined || isAlone(path))
+      gathered.files.push({ file, origin: originOf(path, file) });
     else if (slide.main === path) {
-      if (slide.missing.length > 0) gathered.lacking.push(lackingOf(slide, file));
-      else gathered.slides.push(filesOf(slide, there));
+      if (slide.missing.length > 0) gathered.lacking.push(lackingOf(slide, file, originOf(path, file)));
+      else gathered.slides.push(filesOf(slide, there, originOf(path, file)));
     }
   }
   return gathered;
 }
 
-function lackingOf(slide: Slide, { name, size, lastModified }: File): Lacking {
+/** Files of one name, size and time lie in several folders after a copy, or when a zip is unpacked. */
+function originsAmong(found: readonly Found[]): (path: string, file: File) => Origin {
+  const times = new Map<string, number>();
+  const same = ({ name, size, lastModified }: File): string => `${size}-${lastModified}-${name}`;
+  for (const { file } of found) times.set(same(file), (times.get(same(file)) ?? 0) + 1);
+  return (path, file) => {
+    const folder = folderOf(path);
+    return { folder, apart: (times.get(same(file)) ?? 0) > 1 ? folder : "" };
+  };
+}
+
+function lackingOf(slide: Slide, { name, size, lastModified }: File, origin: Origin): Lacking {
   const remedy = "Drop or choose the folder that it lies in, with every file that belongs to it.";
   const reason = lack(
     name,
     slide.missing.map((path) => nameInSlide(slide, path)),
   );
-  return { name, size, lastModified, problem: new Problem(-1, reason, remedy) };
+  return { name, size, lastModified, origin, problem: new Problem(-1, reason, remedy) };
 }
 
-function filesOf(slide: Slide, there: ReadonlyMap<string, File>): SlideFiles {
+function filesOf(slide: Slide, there: ReadonlyMap<string, File>, origin: Origin): SlideFiles {
   const members = slide.members.flatMap((path) => {
     const file = there.get(path);
     return file === undefined ? [] : [{ name: nameInSlide(slide, path), file }];
   });
   return {
     name: baseOf(slide.main),
+    origin,
     size: lengthOf(members.map(({ name, file }) => ({ name, length: file.size }))),
     lastModified: Math.max(...members.map(({ file }) => file.lastModified)),
     members,
@@ -115,9 +145,8 @@ async function seriesAmong(
   there: ReadonlyMap<string, File>,
 ): Promise<Map<string, string>> {
   const folders = new Map<string, number>();
-  const folderOf = ({ main }: Slide): string => main.slice(0, main.length - baseOf(main).length);
-  for (const slide of alone) folders.set(folderOf(slide), (folders.get(folderOf(slide)) ?? 0) + 1);
-  const together = alone.filter((slide) => (folders.get(folderOf(slide)) ?? 0) > 1);
+  for (const { main } of alone) folders.set(folderOf(main), (folders.get(folderOf(main)) ?? 0) + 1);
+  const together = alone.filter(({ main }) => (folders.get(folderOf(main)) ?? 0) > 1);
   const series = new Map<string, string>();
   await someAtOnce(together, async ({ main }) => {
     const file = there.get(main);

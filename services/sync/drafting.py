@@ -59,7 +59,7 @@ async def draft(
         file=known.file if known else None,
         md5=known.md5 if known else None,
         sha256=known.sha256 if known else None,
-        wish=Wish(quality=watched.quality),
+        wish=Wish(quality=watched.quality, subsampling=watched.subsampling),
         created=now,
         updated=now,
     )

@@ -10,9 +10,8 @@ from shared.slides.directories import Directory
 from shared.slides.jpeg import Assembler, read_header
 from shared.slides.jpeg2000 import HEADER_BYTES, channels
 
-_JPEG2000: dict[int, coding.Coding] = {33003: "jpeg2000-ycbcr", 33005: "jpeg2000"}
 # A JPEG header is shorter; the rest of a tile is not looked at.
-_PEEK_BYTES = 2**16
+PEEK_BYTES = 2**16
 
 
 def places(
@@ -65,17 +64,14 @@ def coding_of(
     lengths: Sequence[int],
     tile_width: int,
     tile_height: int,
+    aperio: bool,
 ) -> coding.Coding | None:
     """How each tile can be decoded by itself, if a few of them are what all are taken for."""
-    found = _JPEG2000.get(page.number(259, 1))
-    if found is None:
-        found = coding.lossless(page, tile_width, tile_height)
-    elif coding.odd_tiles(page, tile_width, tile_height) is not None:
-        return None
+    found = coding.jpeg2000(page, aperio, tile_width, tile_height) or coding.lossless(page, tile_width, tile_height)
     if found is None or not any(lengths):
         return None
     for index, data in _starts(source, offsets, lengths, HEADER_BYTES):
-        if found in _JPEG2000.values():
+        if found in ("jpeg2000", "jpeg2000-ycbcr"):
             fits = channels(data, tile_width) in (("whole",) if found == "jpeg2000" else ("whole", "halved"))
         else:
             fits = coding.begins_as(found, data, lengths[index], 3 * tile_width * tile_height)
@@ -95,7 +91,7 @@ def peek(
 ) -> tuple[str | None, str | None]:
     """Looks at the headers of a few tiles: (chroma subsampling, None), or (None, why they can't be copied)."""
     subsampling = None
-    for index, data in _starts(source, offsets, lengths, _PEEK_BYTES):
+    for index, data in _starts(source, offsets, lengths, PEEK_BYTES):
         try:
             Assembler(tables, adobe_transform, tile)(data)
             header = read_header(data)

@@ -57,6 +57,19 @@ SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
         "dicom",
         "encoded",
     ),
+    "dicom-not-compressed": (
+        partial(write_dicom, width=700, height=530, coding="none"),
+        ".dcm",
+        "dicom",
+        "encoded",
+    ),
+    "dicom-arithmetic": (
+        partial(write_dicom, width=256, height=128, tile=128, coding="arithmetic"),
+        ".dcm",
+        "dicom",
+        "encoded",
+    ),
+    "aperio-planes": (vendors.write_aperio_planes, ".svs", "aperio", "copied"),
     "trestle": (vendors.write_trestle, ".tif", "trestle", "copied"),
     "trestle-overlapping": (partial(vendors.write_trestle, overlap=16), ".tif", "trestle", "encoded"),
     "huron": (huron.write_huron, ".tif", "huron", "copied"),
@@ -214,6 +227,11 @@ async def test_a_slides_label_and_macro_are_shown(
             partial(vendors.write_imagej, shape=(1, 4)),
             "slide.tif",
             "slide.tif holds 4 planes or moments, of which only one could be shown.",
+        ),
+        (
+            vendors.write_pages,
+            "slide.tif",
+            "slide.tif holds 2 pictures of about the same size, of which only one could be shown.",
         ),
         (
             # libjpeg looks at the blocks below for this chroma, where OpenSlide hands it one span between markers.

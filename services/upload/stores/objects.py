@@ -43,6 +43,7 @@ def store_object(store: FolderStore, last: dict[str, Any] | None) -> dict[str, A
         "include": list(store.include),
         "exclude": list(store.exclude),
         "quality": store.quality,
+        "subsampling": store.subsampling,
         "state": store.state,
         "owner": store.owner,
         "created": moment(store.created),

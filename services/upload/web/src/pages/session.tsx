@@ -221,8 +221,9 @@ function withFewWaiting(rows: Row[]): { visible: Row[]; waiting: number } {
   return { visible: rows.filter((row) => !hidden.has(row)), waiting: hidden.size };
 }
 
+/** While the gateway is away, all that wait are tried. */
 const isQueued = ({ phase, sent }: Upload): boolean =>
-  phase.value.kind === "waiting" || (phase.value.kind === "paused" && sent.value === 0);
+  phase.value.kind === "waiting" || (["paused", "retrying"].includes(phase.value.kind) && sent.value === 0);
 
 interface FilterProps {
   counts: Record<Kind, number>;

@@ -129,7 +129,9 @@ function SessionRow({ session }: { session: Session }) {
         data-session-id={session.id}
       >
         <span class="session-name">
-          <span class="session-title" title={session.title}>{session.title}</span>
+          <span class="session-title" title={session.title}>
+            {session.title}
+          </span>
           <span class="quiet">{formatWhen(session.created, new Date())}</span>
         </span>
         <span class="session-counts">

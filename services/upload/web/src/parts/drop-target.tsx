@@ -92,7 +92,6 @@ export function DropTarget({ promise, empty, children, onSlides }: DropTargetPro
           ref={(input) => {
             picker = input;
           }}
-          label="Slides to upload"
           testid="file-input"
           onFiles={(files) => take(Promise.resolve(files))}
         />
@@ -101,7 +100,6 @@ export function DropTarget({ promise, empty, children, onSlides }: DropTargetPro
             folder.current = input;
             if (input !== null) input.webkitdirectory = true;
           }}
-          label="Folder to upload"
           testid="folder-input"
           folder
           onFiles={(files) => take(Promise.resolve(files))}
@@ -117,26 +115,17 @@ export function DropTarget({ promise, empty, children, onSlides }: DropTargetPro
 }
 
 interface PickerProps {
-  label: string;
   testid: string;
   folder?: boolean;
   onFiles(files: Found[]): void;
 }
 
-const Picker = ({
-  label,
-  testid,
-  folder = false,
-  onFiles,
-  ref,
-}: PickerProps & { ref: Ref<HTMLInputElement> }) => (
+const Picker = ({ testid, folder = false, onFiles, ref }: PickerProps & { ref: Ref<HTMLInputElement> }) => (
   <input
     ref={ref}
-    class="visually-hidden"
     type="file"
     multiple
-    tabIndex={-1}
-    aria-label={label}
+    hidden
     data-testid={testid}
     onChange={(event) => {
       const chosen = Array.from(event.currentTarget.files ?? []);

@@ -114,7 +114,7 @@ function baseLine(image: SlideImage): string | null {
 
 /** One line of facts; nothing when the value is not known. */
 function Fact({ term, children }: { term: ComponentChildren; children: ComponentChildren }) {
-  if (children === null || children === false || children === "") return null;
+  if (children === null || children === undefined || children === false || children === "") return null;
   return (
     <div class="fact">
       <dt>{term}</dt>

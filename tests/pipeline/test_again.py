@@ -1,7 +1,7 @@
 """Doing things again: the whole journal twice, a further version, the finishing in place."""
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from shared.store.documents.uploads import Wish
 from shared.store.documents.versions import VersionId
 from shared.superseded import remove_superseded
 from shared.tiles.keys import version_range
+from tests.events import file_complete
 from tests.pipeline.mill import DATABASE, Mill
 from tests.slides import plain
 from tests.slides.aperio import write_svs
@@ -130,18 +131,7 @@ async def test_failed_images_go_on_when_that_is_asked_for(decoders: Decoders, sl
     ],
 )
 def test_every_selector_narrows(wanted: Callable[[FileComplete], Wanted], count: int) -> None:
-    event = FileComplete(
-        database=DATABASE,
-        time=datetime(2026, 1, 2, tzinfo=UTC),
-        image="a" * 32,
-        version=1,
-        file="f" * 32,
-        session="5" * 32,
-        name="a.svs",
-        length=7,
-        md5="0" * 32,
-        sha256="0" * 64,
-    )
+    event = file_complete(database=DATABASE)
 
     assert wanted(event).takes(event) == bool(count)
 

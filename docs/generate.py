@@ -1,10 +1,12 @@
 """Makes the documents that describe the code: `python -m docs.generate`, or `--check` to fail if they are stale.
 
-`asyncapi.yaml` comes from the events and the topology, `openapi.yaml` from the gateway's table of routes.
+`asyncapi.yaml` comes from the events and the topology, `openapi.yaml` from the gateway's table of routes. The page's
+`pictures.json` is what it leaves out of folders, from `shared/slides`.
 """
 
 import argparse
 import inspect
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +19,11 @@ from services.upload.openapi import document as openapi
 from shared.bus import topology as table
 from shared.events import EVENTS, Event, Lane
 from shared.settings import Settings
+from shared.slides import sniff
+from shared.slides.litter import LITTER
 
 FOLDER = Path(__file__).parent
+PAGE = FOLDER.parent / "services/upload/web/src/model"
 PREFIX: str = Settings.model_fields["prefix"].default
 BINDING_VERSION = "0.3.0"
 
@@ -197,6 +202,21 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
+def pictures() -> dict[str, Any]:
+    """What the page goes by to leave out of folders what nobody means to be a slide; bytes in hex, by their place."""
+    return {
+        "litter": sorted(LITTER),
+        "disc": sniff.DISC,
+        "endings": list(sniff.PICTURE_ENDINGS),
+        "headBytes": sniff.HEAD_BYTES,
+        "signatures": [
+            [{"at": at, "hex": what.hex()} for at, what in signature.items()]
+            for kind, signature in sniff.SIGNATURES
+            if kind != "zip"
+        ],
+    }
+
+
 def _text(made_from: str, document: Mapping[str, Any]) -> str:
     body = yaml.dump(document, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
     return f"# Made from {made_from} by `make docs`; do not edit.\n{body}"
@@ -207,6 +227,7 @@ def documents() -> dict[Path, str]:
     return {
         FOLDER / "asyncapi.yaml": _text("shared/events.py and shared/bus/topology.py", asyncapi()),
         FOLDER / "openapi.yaml": _text("services/upload", openapi()),
+        PAGE / "pictures.json": json.dumps(pictures(), indent=1) + "\n",
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.clock import Clock
 from shared.store import Store
-from shared.store.documents import Audit
+from shared.store.documents.audits import Audit
 
 SUBJECTS_PER_PART = 1000
 

@@ -16,9 +16,11 @@ from shared.bus.letters import DeadLetters, HeldLetter, Letter
 from shared.bus.topology import STAGES
 from shared.clock import Clock
 from shared.events import ImageEvent
-from shared.stages import STAGE_OF_STATE, announcement, revive, version_id
+from shared.stages.facts import announcement, version_id
+from shared.stages.failing import revive
+from shared.stages.states import STAGE_OF_STATE
 from shared.store import Store
-from shared.store.documents import Version
+from shared.store.documents.versions import Version
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,14 @@ class Reject(SlidemillError):
 
 
 class DecoderDied(SlidemillError):
-    """A decoder child crashed, ran out of memory or of time on this block; the service itself is well."""
+    """A decoder child crashed, ran out of memory or of time on this block; the service itself is well.
+
+    `remedy` is what to do about it, where the slide is hardly to blame.
+    """
+
+    def __init__(self, told: str, remedy: str | None = None) -> None:
+        super().__init__(told)
+        self.remedy = remedy
 
 
 class ChunkConflict(SlidemillError):

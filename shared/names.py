@@ -19,6 +19,16 @@ def visible(text: str) -> str:
     return "".join(c for c in whole if c in _JOINERS or unicodedata.category(c) not in _UNSEEN).strip()
 
 
+def display_folder(path: str) -> str | None:
+    """A client's folder as it is shown, its parts with `/` between them; None if nothing is left.
+
+    What stands for no folder of its own is left out, and the longest end of at most 255 characters stays.
+    """
+    parts = [visible(part) for part in re.split(r"[/\\]", path)]
+    shown = "/".join(part for part in parts if part.strip("." + _JOINERS))
+    return shown[-LONGEST:].lstrip("/") or None
+
+
 def display_name(name: str) -> str | None:
     """A client's file name without its folders, at most 255 characters of it, or None if nothing is left.
 

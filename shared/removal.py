@@ -11,7 +11,8 @@ from shared.blobs import Blobs, owner_of
 from shared.blobs.pieces import tail_of
 from shared.clock import Clock
 from shared.store import In, Less, Store
-from shared.store.documents import Tombstone, Version, VersionId
+from shared.store.documents.tombstones import Tombstone
+from shared.store.documents.versions import Version, VersionId
 from shared.tiles import Tiles
 from shared.tiles.keys import image_range, version_range
 

@@ -11,10 +11,13 @@ from shared.bus import Bus, Message
 from shared.clock import SKEW, Clock
 from shared.errors import Unavailable
 from shared.events import StageName
-from shared.stages import MOST_REISSUES, STAGE_OF_STATE, WORKING, announcement, fail
+from shared.stages.facts import announcement
+from shared.stages.failing import fail
+from shared.stages.states import STAGE_OF_STATE, WORKING
 from shared.store import Greater, In, Less, Store, Where
-from shared.store.documents import Version
+from shared.store.documents.versions import Version
 
+MOST_REISSUES = 5
 BACK_OFF = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 STAGE_IN_WORDS: dict[StageName, str] = {
     "dice": "cutting its tiles",

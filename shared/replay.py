@@ -16,9 +16,11 @@ from shared.bus.topology import STAGES
 from shared.clock import Clock
 from shared.errors import SlidemillError
 from shared.events import Event, ImageEvent
-from shared.stages import STAGE_OF_STATE, announcement, revive, revived, version_id
+from shared.stages.facts import announcement, version_id
+from shared.stages.failing import revive, revived
+from shared.stages.states import STAGE_OF_STATE
 from shared.store import Store
-from shared.store.documents import State, Version, VersionId
+from shared.store.documents.versions import State, Version, VersionId
 
 
 class NothingToReplay(SlidemillError):

@@ -4,9 +4,11 @@ from shared.blobs import Blobs, owner_of
 from shared.bus import Bus, Message
 from shared.clock import Clock
 from shared.errors import SlidemillError
-from shared.stages import STAGE_OF_STATE, announcement
+from shared.stages.facts import announcement
+from shared.stages.states import STAGE_OF_STATE
 from shared.store import Store
-from shared.store.documents import Stage, Stages, Version, VersionId, Wish
+from shared.store.documents.uploads import Wish
+from shared.store.documents.versions import Stage, Stages, Version, VersionId
 
 
 class CannotReprocess(SlidemillError):

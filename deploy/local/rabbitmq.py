@@ -5,15 +5,13 @@
 
 import os
 import socket
-import time
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from deploy.local.children import Child, Program
+from deploy.local.children import Program
 from deploy.local.ports import LOOPBACK, accepts
 from deploy.local.secret import remembered_secret
+from deploy.local.server import Server
 
 SERVER = Path(os.environ.get("SLIDEMILL_RABBITMQ_SERVER", "/usr/lib/rabbitmq/bin/rabbitmq-server"))
 _NODE = "slidemill@localhost"
@@ -32,21 +30,20 @@ def speaks_amqp(port: int) -> bool:
         return False
 
 
-class RabbitMQ:
-    """One private RabbitMQ node in `folder`, with ports for AMQP, management, distribution and its port mapper.
+class RabbitMQ(Server):
+    """One private RabbitMQ node, with ports for AMQP, management, distribution and its port mapper."""
 
-    `program` is what to run. As a context manager it runs the server itself, for as long as the context lasts.
-    """
+    title = "RabbitMQ"
+    patience = 90.0
 
     def __init__(
         self, folder: Path, *, port: int, management_port: int, distribution_port: int, mapper_port: int
     ) -> None:
-        self.folder = folder.absolute()
+        super().__init__(folder)
         self.port = port
         self.management_port = management_port
         self._distribution_port = distribution_port
         self._mapper_port = mapper_port
-        self._child: Child | None = None
 
     @property
     def amqp(self) -> str:
@@ -96,51 +93,9 @@ class RabbitMQ:
         }
         return Program("rabbitmq", command, environment, folder=self.folder, grace=60.0)
 
-    def ready(self) -> bool:
+    def advance(self) -> bool:
         """Tell whether the node answers an AMQP client and its management API listens."""
         return speaks_amqp(self.port) and accepts(self.management_port)
-
-    def await_ready(self, timeout: float = 90.0) -> None:
-        """Wait until it answers; raises TimeoutError after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while not self.ready():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"RabbitMQ did not become ready within {timeout:.0f} s: read its log.")
-            time.sleep(0.1)
-
-    def start(self, timeout: float = 90.0) -> None:
-        """Run the server and wait until it can be used."""
-        self._child = Child(self.program, self.folder / "rabbitmq.log")
-        self._child.start()
-        self.await_ready(timeout)
-
-    def stop(self) -> None:
-        """End the server that `start` ran."""
-        if self._child is not None:
-            self._child.stop()
-
-    def kill(self) -> None:
-        """SIGKILL the server that `start` ran."""
-        if self._child is not None:
-            self._child.kill()
-
-    def restart(self) -> None:
-        """End the server in order and run it again on the same data."""
-        self.stop()
-        self.start()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @cached_property
     def _password(self) -> str:

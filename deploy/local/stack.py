@@ -126,7 +126,7 @@ class Stack:
         for server in (mongod, rabbitmq, nginx):
             self._supervisor.start(server.program)
         self._awaited = ["mongod", "rabbitmq", "nginx"]
-        await asyncio.gather(_until(mongod.advance), _until(rabbitmq.ready), _until(nginx.ready))
+        await asyncio.gather(_until(mongod.advance), _until(rabbitmq.advance), _until(nginx.ready))
         self._awaited = []
         await self._bootstrap()
         for name, module in self._names:

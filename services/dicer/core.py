@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from shared.errors import Reject
 from shared.events import Base
-from shared.store.documents import Reader, Recipe, Source, Subsampling, Wish
+from shared.store.documents.uploads import Subsampling, Wish
+from shared.store.documents.versions import Reader, Recipe, Source
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.squares import rounds, squares
 

@@ -25,7 +25,8 @@ from shared.decoding import Decoders
 from shared.errors import Reject
 from shared.slides.coding import Coding
 from shared.slides.jpeg import Assembler
-from shared.store.documents import Block, Recipe, Source, Version
+from shared.store.documents.blocks import Block
+from shared.store.documents.versions import Recipe, Source, Version
 from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import tile_key
@@ -33,8 +34,10 @@ from shared.tiles.writer import TileWriter, store_made
 from shared.unpacking import opened
 
 BLOCK_SECONDS = 120.0
-# Under what one delivery may take (`shared.bus.runner`).
+# Under what one delivery may take (`shared.bus.limits`).
 WHOLE_IMAGE_SECONDS = 20 * 60.0
+# Of a picture that is read from top to bottom, so many lines are in memory at a time.
+_LINES = 1300
 # To turn a picture, libvips decodes it into a file first: colours and alpha of 16 bits, and room for its metadata.
 _PIXEL_BYTES = 9
 
@@ -54,6 +57,20 @@ class _Plan(NamedTuple):
     geometry: Geometry
     recipe: Recipe
 
+    @property
+    def whole(self) -> bool:
+        """Whether its only block is the whole picture, read from top to bottom."""
+        return self.source.reader == "vips-sequential"
+
+    @property
+    def in_memory(self) -> int:
+        """About how many pixels of such a picture are in memory at a time."""
+        if not self.whole:
+            return 0
+        height = self.geometry.height
+        # Plans of before there were held ones don't say.
+        return self.geometry.width * (height if self.source.layout.get("held") else min(height, _LINES))
+
 
 async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, decoders: Decoders, turns: Turns) -> Cut:
     """Stores every tile of the block, and where the plan says so those above them.
@@ -66,8 +83,7 @@ async def cut(block: Block, version: Version, *, blobs: Blobs, tiles: Tiles, dec
     plan = _Plan(version, source, geometry, recipe)
     async with TileWriter(tiles) as writer:
         if source.reader not in BY_TILE:
-            whole = source.reader == "vips-sequential"
-            async with turns.picture(geometry.width if whole else 0):
+            async with turns.picture(plan.in_memory):
                 return Cut(set(), await _regions(block, plan, writer, blobs, decoders))
         extents = unpack_extents(block.extents or b"")
         if version.climb is not None:
@@ -109,7 +125,7 @@ async def _regions(block: Block, plan: _Plan, writer: TileWriter, blobs: Blobs, 
                 seconds=BLOCK_SECONDS,
             )
         else:
-            whole = source.reader == "vips-sequential"
+            whole = plan.whole
             batches = decoders.stream(
                 pixels.cut_vips,
                 str(path),

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from shared.decoding import Decoders
 from shared.errors import Postponed
-from shared.store.documents import Block
+from shared.store.documents.blocks import Block
 from shared.tiles.geometry import Position, Rect
 from shared.tiles.squares import Made
 from shared.tiles.writer import TileWriter, store_made
 
 SQUARE_SECONDS = 120.0
 HELD_BYTES = 64 * 2**20
-# Of a picture that is read from top to bottom some 1300 lines are held: 30 MB at this width, far more at ten times it.
-WIDE_PIXELS = 8192
+# 30 MB to a few times as much, of the hundred or two that a service has for what its children do.
+LARGE_PIXELS = 10 * 2**20
 PICTURE_PATIENCE_SECONDS = 60.0
 
 
@@ -59,23 +59,23 @@ class Turns:
                 self._less.notify_all()
 
     @asynccontextmanager
-    async def picture(self, width: int, patience: float = PICTURE_PATIENCE_SECONDS) -> AsyncIterator[None]:
-        """Has one picture of many pixels in `width` read at a time, which keeps two cores busy by itself.
+    async def picture(self, pixels: int, patience: float = PICTURE_PATIENCE_SECONDS) -> AsyncIterator[None]:
+        """Has one picture of which many `pixels` are in memory read at a time; it keeps two cores busy by itself.
 
         One more waits, for at most `patience` seconds: all others, which would keep handlers from small images, and
         whoever waited for longer get `Postponed`.
         """
-        if width <= WIDE_PIXELS:
+        if pixels <= LARGE_PIXELS:
             yield
             return
         if self._awaited:
-            raise Postponed("Other wide pictures are being read.")
+            raise Postponed("Other large pictures are being read.")
         self._awaited = True
         try:
             async with asyncio.timeout(patience):
                 await self._picture.acquire()
         except TimeoutError:
-            raise Postponed(f"Another wide picture was still being read after {patience:g} s.") from None
+            raise Postponed(f"Another large picture was still being read after {patience:g} s.") from None
         finally:
             self._awaited = False
         try:

@@ -3,6 +3,7 @@
 Runs in decoder children all the same: a header too may come from anybody.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -12,7 +13,7 @@ from shared.errors import Reject
 from shared.slides import archive, dicom, tiff
 from shared.slides.archive import Inside
 from shared.slides.part import Part
-from shared.store.documents import Reader
+from shared.store.documents.versions import Reader
 
 
 def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
@@ -22,7 +23,7 @@ def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
     if slide.reason is None:
         reader = "tiff-tiles"
     elif slide.coding is not None:
-        reader = "tiff-jpeg2000" if slide.coding == "jpeg2000" else "tiff-lossless"
+        reader = "tiff-jpeg2000" if slide.coding in ("jpeg2000", "jpeg2000-ycbcr") else "tiff-lossless"
     by_tile = reader in BY_TILE
     return Found(
         reader=reader,
@@ -55,6 +56,15 @@ def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
 def find_in_dicom(length: int, name: str, *, source: BinaryIO) -> Found:
     """What a DICOM file's header says. Where its frames can't be copied, only `reason` matters."""
     slide = dicom.describe(source, length, name)
+    if slide.associated is not None:
+        raise Reject(
+            f"{name} is only the {slide.associated} of a slide.",
+            "Choose it together with the slide's other files, or upload them all in one zip.",
+        )
+    return _of_dicom(slide, name)
+
+
+def _of_dicom(slide: dicom.DicomSlide, name: str) -> Found:
     return Found(
         reader="dicom-frames" if slide.reason is None else "openslide",
         suffix=suffix(name),
@@ -80,16 +90,17 @@ def find_in_zip(name: str, budget: int, *, source: BinaryIO) -> tuple[Inside, Fo
     Raises `Reject` where it is not exactly one slide of at most `budget` bytes.
     """
     inside = archive.find(name, budget, source=source)
-    find = find_in_tiff if inside.kind == "tiff" else find_in_dicom
     found: list[tuple[int, Found]] = []
+    levels: list[tuple[int, Found]] = []
     for member, (start, length) in inside.stored.items():
-        try:
-            found.append((start, find(length, f"{name}/{member}", source=cast(BinaryIO, Part(source, start, length)))))
-        except Reject:
-            # Of a series some files may hold no level: whether it is a slide is OpenSlide's to say.
-            if len(inside.members) == 1:
-                raise
-    levels = [(start, level) for start, level in found if not _is_associated(level)]
+        part, called = cast(BinaryIO, Part(source, start, length)), f"{name}/{member}"
+        if len(inside.members) == 1:
+            find = find_in_tiff if inside.kind == "tiff" else find_in_dicom
+            found = levels = [(start, find(length, called, source=part))]
+        elif (slide := _of_series(part, length, called)) is not None:
+            found.append((start, _of_dicom(slide, called)))
+            if slide.associated is None:
+                levels.append(found[-1])
     if not levels or len(found) < len(inside.members):
         return inside, None
     start, base = max(levels, key=lambda level: level[1].width * level[1].height)
@@ -109,11 +120,23 @@ def find_in_zip(name: str, budget: int, *, source: BinaryIO) -> tuple[Inside, Fo
     return inside, replace(base, layout=layout, offsets=[start + offset for offset in base.offsets])
 
 
-def _is_associated(found: Found) -> bool:
-    return not {"LABEL", "OVERVIEW"}.isdisjoint(found.properties.get("dicom.ImageType", "").split("\\"))
+def _of_series(source: BinaryIO, length: int, name: str) -> dicom.DicomSlide | None:
+    """One file of several. Of a series some may hold no level: whether it is a slide is OpenSlide's to say."""
+    try:
+        return dicom.describe(source, length, name)
+    except dicom.NoLevel:
+        return None
 
 
 def find_in_file(path: str, name: str) -> Found:
     """As `find_in_tiff`, of a file on local disk."""
     with Path(path).open("rb", buffering=0) as source:
         return find_in_tiff(Path(path).stat().st_size, name, source=source)
+
+
+def check_series(folder: str, members: Sequence[str], name: str) -> None:
+    """Raises `Reject` where what these files of a DICOM series hold would not be shown right."""
+    for member in members:
+        path = Path(folder, member)
+        with path.open("rb", buffering=0) as source:
+            _of_series(source, path.stat().st_size, f"{name}/{member}")

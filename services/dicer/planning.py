@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.dicer.core import BY_TILE, COPYING, Found, extents_of
-from shared.store.documents import Block, BlockId, Version
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.versions import Version
 from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.squares import Round, fold_block, rounds, squares, steps
 

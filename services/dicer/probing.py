@@ -8,7 +8,7 @@ from shared.blobs.windows import Windows
 from shared.decoding import Decoders
 from shared.errors import DecoderDied, Reject
 from shared.slides.sniff import sniff, unreadable
-from shared.store.documents import Version
+from shared.store.documents.versions import Version
 
 HEAD_BYTES = 4096
 PROBE_SECONDS = 60.0

@@ -8,7 +8,7 @@ from shared.blobs import Blobs
 from shared.blobs.windows import Windows
 from shared.decoding import Decoders
 from shared.slides.archive import Inside
-from shared.store.documents import Version
+from shared.store.documents.versions import Version
 from shared.unpacking import unpacked
 
 LOOK_SECONDS = 60.0
@@ -31,6 +31,8 @@ async def probe_zip(version: Version, windows: Windows, budget: int, *, blobs: B
         path = str(folder / inside.main)
         if found is None and inside.kind == "tiff":
             found = await decoders.call(headers.find_in_file, path, name, seconds=LOOK_SECONDS)
+        if found is None and inside.kind == "dicom":
+            await decoders.call(headers.check_series, str(folder), inside.members, version.name, seconds=LOOK_SECONDS)
         kind = inside.kind or "several"
         seen = await decoders.call(
             pixels.find_by_path, path, name, kind, found, _reason(inside, found), seconds=LOOK_SECONDS

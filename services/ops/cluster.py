@@ -16,7 +16,7 @@ from shared.errors import SlidemillError
 from shared.http.identity import fingerprint
 from shared.mongo import connect
 from shared.settings import Settings
-from shared.store.documents import SignIn
+from shared.store.documents.accounts import SignIn
 from shared.store.mongo import MongoStore
 
 LINK_HOURS = 1

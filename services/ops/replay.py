@@ -18,7 +18,8 @@ from shared.errors import Unavailable
 from shared.events import EVENTS, Event
 from shared.replay import NothingToReplay, Replay
 from shared.reprocess import CannotReprocess, finish_again, renew, set_going
-from shared.store.documents import Image, Wish
+from shared.store.documents.images import Image
+from shared.store.documents.uploads import Wish
 from shared.store.view import moment
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}

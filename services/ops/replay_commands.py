@@ -159,7 +159,7 @@ async def reprocess_command(given: argparse.Namespace) -> int:
     """Process an image anew as a further version; the one that people see stays until the new one is ready."""
     from services.ops.pipeline import pipeline_of
     from services.ops.replay import reprocess
-    from shared.store.documents import Wish
+    from shared.store.documents.uploads import Wish
 
     wish = Wish(quality=given.quality, subsampling=given.subsampling)
     if given.start == "finish" and wish != Wish():

@@ -33,6 +33,11 @@ def register(commands: Commands) -> None:
     adding.add_argument(
         "--quality", type=int, metavar="N", help="JPEG quality of the tiles, 30 to 100 (default: the service's)"
     )
+    adding.add_argument(
+        "--subsampling",
+        choices=("420", "444"),
+        help="chroma of the tiles: halved both ways, or whole (default: the service's)",
+    )
     group.add("list", list_command, "store list")
     showing = _named(group.add("show", show_command, "store show 'Scanner 1'"))
     showing.add_argument("--limit", type=int, default=10, metavar="N", help="at most so many reports (default: 10)")
@@ -67,6 +72,7 @@ async def add_command(given: argparse.Namespace) -> int:
             include=given.include,
             exclude=given.exclude,
             quality=given.quality,
+            subsampling=given.subsampling,
         )
     print(json.dumps(store) if given.json else f"{store['root']} is watched from the next tick on.")
     return 0

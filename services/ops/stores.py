@@ -38,10 +38,13 @@ async def add(
     include: Sequence[str],
     exclude: Sequence[str],
     quality: int | None,
+    subsampling: str | None,
 ) -> Store:
     """Have a folder watched from the next tick on."""
-    fields = {"name": name, "kind": kind, "root": root, "session": session, "quality": quality}
-    return await gateway.request("POST", "/stores", json={**fields, "include": [*include], "exclude": [*exclude]})
+    what = {"name": name, "kind": kind, "root": root, "session": session}
+    files = {"include": [*include], "exclude": [*exclude]}
+    tiles = {"quality": quality, "subsampling": subsampling}
+    return await gateway.request("POST", "/stores", json={**what, **files, **tiles})
 
 
 async def stores(gateway: Gateway) -> list[Store]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from shared.store.documents import Block, BlockId, Version
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.versions import Version
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.sparse import sparse_per_level, unpack
 from shared.tiles.squares import fold_block, grid, rounds, squares

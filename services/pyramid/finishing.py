@@ -1,19 +1,24 @@
 """Finishing: proves that the pyramid has no hole, then makes the small pictures that lists and panels show."""
 
+from datetime import timedelta
+
 import structlog
 
 from services.pyramid import core, pixels
 from shared.blobs import Blobs
 from shared.decoding import Decoders
-from shared.errors import DecoderDied, Reject
+from shared.errors import DecoderDied, Postponed, Reject, RetryLater
 from shared.store import Store
-from shared.store.documents import Source, Thumbnail, Version
+from shared.store.documents.images import Thumbnail
+from shared.store.documents.versions import Source, Version
 from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry
 from shared.tiles.keys import level_range, split_key
 from shared.unpacking import opened
 
 PICTURE_SECONDS = 60.0
+# Room in the scratch folder mostly comes by itself, when other slides are done with theirs.
+ROOM_PATIENCE = timedelta(minutes=10)
 
 log = structlog.get_logger()
 
@@ -55,8 +60,13 @@ async def make_pictures(
     blobs: Blobs,
     tiles: Tiles,
     decoders: Decoders,
+    patient: bool,
 ) -> None:
-    """Stores the thumbnail, and label and macro image where the slide has them."""
+    """Stores the thumbnail, and label and macro image where the slide has them.
+
+    Where the scratch folder has no room to open the slide for those it raises `Postponed`, or if not `patient` leaves
+    them out: they can be made later, and nobody should wait for the slide itself.
+    """
     level = core.thumbnail_level(geometry)
     keys = level_range(version.id.image, version.id.n, level)
     below = [(split_key(tile.key)[2], tile.data) async for tile in tiles.scan(keys)]
@@ -75,6 +85,11 @@ async def make_pictures(
         except (DecoderDied, RuntimeError, Reject) as error:
             # A broken label must not cost anybody the slide itself.
             log.warning("associated image unreadable", image=version.id.image, kind=kind, error=str(error)[-500:])
+            continue
+        except RetryLater as error:
+            if patient:
+                raise Postponed(str(error)) from error
+            log.warning("associated image left out", image=version.id.image, kind=kind, error=str(error))
             continue
         if found is not None:
             await _keep(version, kind, found, store)

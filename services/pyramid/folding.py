@@ -4,7 +4,8 @@ from services.pyramid import core, pixels
 from shared.decoding import Decoders
 from shared.errors import RetryLater
 from shared.store import In, Store
-from shared.store.documents import Block, Version
+from shared.store.documents.blocks import Block
+from shared.store.documents.versions import Version
 from shared.tiles import Tiles
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import split_key, square_range

@@ -2,17 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from services.pyramid import core
-from services.pyramid.finishing import make_pictures, prove_whole, sparse_tiles
+from services.pyramid.finishing import ROOM_PATIENCE, make_pictures, prove_whole, sparse_tiles
 from services.pyramid.folding import BLOCK_SECONDS, fold
-from shared import deadline, stages
+from shared import deadline
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.decoding import Decoders
 from shared.events import BaseDiced, Event, FoldBlock, ImageEvent, ImageReady, PyramidBuilt, StageName
+from shared.stages.blocks import (
+    any_open,
+    begin_round,
+    block_events,
+    open_blocks,
+    plan_blocks,
+    tiles_done,
+    work_on_block,
+)
+from shared.stages.deleted import stops_when_deleted
+from shared.stages.facts import handover, version_id
+from shared.stages.failing import fail
+from shared.stages.moving import end_stage, start_stage
 from shared.store import Less, Store
-from shared.store.documents import Block, BlockId, Version
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.versions import Version
 from shared.tiles import Tiles
 
 
@@ -24,39 +39,39 @@ class Pyramid:
     clock: Clock
     worker: str
 
-    @stages.stops_when_deleted
+    @stops_when_deleted
     async def base_diced(self, event: BaseDiced, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
         """Plans every round of folding, or continues a plan that is there: returns the blocks to do now."""
-        version = await store.versions.get(stages.version_id(event))
+        version = await store.versions.get(version_id(event))
         if version is None or version.state != "folding":
-            return stages.handover(version, event.database)
+            return handover(version, event.database)
         if "fold" not in version.planned:
-            await stages.start_stage(store, version, "fold", self.clock)
+            await start_stage(store, version, "fold", self.clock)
             planned = await self._plan(version, event, store=store)
             if planned is None:
                 return []
             version = planned
         return await self._continue(version, event.database, False, store=store, tiles=tiles)
 
-    @stages.stops_when_deleted
+    @stops_when_deleted
     async def fold_block(self, event: FoldBlock, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
         """Folds one block; whoever finds its round done returns the next round, or the stage's fact."""
-        version = await store.versions.get(stages.version_id(event))
+        version = await store.versions.get(version_id(event))
         if version is None or version.state != "folding":
-            return stages.handover(version, event.database)
+            return handover(version, event.database)
         id = BlockId(image=event.image, version=event.version, stage="fold", n=event.block)
         did = await self._fold(id, version, store=store, tiles=tiles)
         round = core.round_of(version.geometry, version.climb, event.block) if version.geometry else 0
-        if await stages.any_open(store, version.id, "fold", round=round):
+        if await any_open(store, version.id, "fold", round=round):
             return []
-        if did and not await stages.begin_round(store, version.id, round + 1):
+        if did and not await begin_round(store, version.id, round + 1):
             return []
         return await self._continue(version, event.database, did, store=store, tiles=tiles)
 
-    @stages.stops_when_deleted
+    @stops_when_deleted
     async def pyramid_built(self, event: PyramidBuilt, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
         """Proves the pyramid whole, makes the small pictures, and lets people see the image."""
-        version = await store.versions.get(stages.version_id(event))
+        version = await store.versions.get(version_id(event))
         if version is not None and version.state == "finishing":
             version = await self._finish(version, store=store, blobs=blobs, tiles=tiles)
         if version is None or version.state != "ready":
@@ -84,10 +99,10 @@ class Pyramid:
         done = 0
         if version.climb is not None:
             # By the dicer, square by square; where it has folded all of them there is nothing of round 0 to insert.
-            done = await stages.tiles_done(store, version.id, "fold")
+            done = await tiles_done(store, version.id, "fold")
             if done >= sum(block.tiles for block in blocks if block.round == 0):
                 blocks = [block for block in blocks if block.round > 0]
-        return await stages.plan_blocks(
+        return await plan_blocks(
             store,
             version,
             "fold",
@@ -105,17 +120,17 @@ class Pyramid:
 
         Nothing where this delivery `did` one of the last blocks and another one ended the stage.
         """
-        blocks = await stages.open_blocks(store, version.id, "fold")
+        blocks = await open_blocks(store, version.id, "fold")
         while self._here(version, blocks):
             await self._fold(blocks[0].id, version, store=store, tiles=tiles)
-            blocks = await stages.open_blocks(store, version.id, "fold")
+            blocks = await open_blocks(store, version.id, "fold")
         if blocks:
-            return stages.block_events(version, blocks, database)
+            return block_events(version, blocks, database)
         if version.geometry is None:
             raise RuntimeError(f"version {version.id} reached folding without a geometry")
         sparse = sum(await sparse_tiles(version, version.geometry, store=store))
         stored = version.geometry.total - sparse
-        ended = await stages.end_stage(
+        ended = await end_stage(
             store,
             version,
             "fold",
@@ -125,7 +140,7 @@ class Pyramid:
         )
         if ended is None and did:
             return []
-        return stages.handover(ended or await store.versions.get(version.id), database)
+        return handover(ended or await store.versions.get(version.id), database)
 
     @staticmethod
     def _here(version: Version, blocks: Sequence[Block]) -> bool:
@@ -140,12 +155,13 @@ class Pyramid:
         async def work(block: Block) -> dict[str, object]:
             return {"root": await fold(block, version, store=store, tiles=tiles, decoders=self.decoders)}
 
-        return await stages.work_on_block(store, id, work, by=self.worker, clock=self.clock)
+        return await work_on_block(store, id, work, by=self.worker, clock=self.clock)
 
     async def _finish(self, version: Version, *, store: Store, blobs: Blobs, tiles: Tiles) -> Version | None:
         if version.geometry is None or version.source is None:
             raise RuntimeError(f"version {version.id} reached finishing without a geometry")
-        await stages.start_stage(store, version, "finish", self.clock)
+        await start_stage(store, version, "finish", self.clock)
+        begun = version.stages.finish.started
         await prove_whole(version, version.geometry, store=store, tiles=tiles)
         await make_pictures(
             version,
@@ -155,8 +171,10 @@ class Pyramid:
             blobs=blobs,
             tiles=tiles,
             decoders=self.decoders,
+            # A clock may have been set back meanwhile.
+            patient=begun is None or timedelta(0) <= self.clock.now() - begun < ROOM_PATIENCE,
         )
-        ended = await stages.end_stage(
+        ended = await end_stage(
             store,
             version,
             "finish",
@@ -169,6 +187,4 @@ class Pyramid:
     async def failed(self, event: ImageEvent, reason: str, remedy: str, *, store: Store) -> list[Event]:
         """Ends the version as failed; see `shared.bus.FailureHandler`."""
         stage: StageName = "finish" if isinstance(event, PyramidBuilt | ImageReady) else "fold"
-        return await stages.fail(
-            store, stages.version_id(event), stage, reason, remedy, database=event.database, clock=self.clock
-        )
+        return await fail(store, version_id(event), stage, reason, remedy, database=event.database, clock=self.clock)

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from services.sync.handler import Failures, TickHandler
 from services.sync.importing import ImportHandler
+from services.sync.room import Bounds
 from services.sync.scanning import ScanHandler
 from services.sync.settling import keep_looking
-from services.sync.taking import Bounds
 from shared.bus import Bus, Consumer, Handler
 from shared.clock import Clock
 from shared.events import Event, ImportFile, ScanStore, SyncTick

@@ -14,8 +14,8 @@ from services.sync.runs import MOST_EXAMPLES, SHOWN
 from services.sync.walking import Listing
 from shared.clock import Clock
 from shared.store import Change, In, Store
-from shared.store.entries import Entry
-from shared.store.folders import Example, FolderStore, Report
+from shared.store.documents.entries import Entry
+from shared.store.documents.folders import Example, FolderStore, Report
 
 # How much is held and written together.
 MOST_FILES = 2000

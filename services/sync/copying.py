@@ -6,24 +6,22 @@ stored, which are read from there: the digests of an upload are always those of 
 """
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
 from services.sync.core import Look
+from services.sync.digests import Hashed, Sums
 from services.sync.pacing import Pace
 from services.sync.packed import Files
+from services.sync.turns import Turn, Unfinished
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.errors import ChunkConflict, SlidemillError
-from shared.store.documents import Upload
-from shared.store.entries import Member
+from shared.store.documents.entries import Member
+from shared.store.documents.uploads import Upload
 
-# Well within the 30 minutes after which a broker takes back what a consumer holds.
-TURN = timedelta(minutes=5)
 PIECE = 4 * 2**20
 # Of one file, and of all that are taken in at the same time: the driver copies a chunk twice to write it.
 AT_ONCE = 6
@@ -45,64 +43,8 @@ class Source(Protocol):
         ...
 
 
-class Unfinished(SlidemillError):
-    """The turn is over; the next one goes on from here."""
-
-
 class Differs(SlidemillError):
     """What is read is not what was looked at, or not what was read before."""
-
-
-class Turn:
-    """How long a message may take from now on."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._end = clock.now() + TURN
-
-    @property
-    def over(self) -> bool:
-        """Whether it is time to let others have their turn."""
-        return self._clock.now() >= self._end
-
-
-@dataclass
-class Hashed:
-    """The digests of the first `length` bytes of something."""
-
-    length: int = 0
-    _md5: Any = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
-    _sha256: Any = field(default_factory=hashlib.sha256)
-
-    def sha256_only(self, data: bytes) -> None:
-        """Appends, where the MD5 is not asked for."""
-        self._sha256.update(data)
-        self.length += len(data)
-
-    def both(self, data: bytes) -> None:
-        """Appends."""
-        self._md5.update(data)
-        self.sha256_only(data)
-
-    @property
-    def md5(self) -> str:
-        """In hex."""
-        return str(self._md5.hexdigest())
-
-    @property
-    def sha256(self) -> str:
-        """In hex."""
-        return str(self._sha256.hexdigest())
-
-
-@dataclass
-class Sums:
-    """The files whose CRCs are known, and that of the first `at` bytes of the next one."""
-
-    done: list[Member] = field(default_factory=list)
-    at: int = 0
-    crc: int = 0
-    moved: bool = False
 
 
 class Copying:

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
 from shared.slides.litter import LITTER
-from shared.store.entries import Entry, EntryId, Member
-from shared.store.folders import FolderStore, Reason
+from shared.store.documents.entries import Entry, EntryId, Member
+from shared.store.documents.folders import FolderStore, Reason
 
 FIRST_WAIT = timedelta(minutes=5)
 LONGEST_WAIT = timedelta(hours=24)

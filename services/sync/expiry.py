@@ -4,9 +4,11 @@ from shared.blobs import Blobs
 from shared.blobs.seal import IDLE, remove, seal
 from shared.bus import Bus, Message
 from shared.clock import Clock
-from shared.stages import appear, fail
+from shared.stages.failing import fail
+from shared.stages.moving import appear
 from shared.store import In, Less, Store
-from shared.store.documents import Upload, VersionId
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import VersionId
 
 UNDER_WAY = ("receiving", "importing")
 

@@ -17,8 +17,8 @@ from shared.events import Event, ImportFile, ScanStore, SyncTick
 from shared.removal import sweep
 from shared.repair import give_up, reissue
 from shared.store import Less, Store
-from shared.store.documents import Tick
-from shared.store.entries import EntryId
+from shared.store.documents.entries import EntryId
+from shared.store.documents.ticks import Tick
 from shared.superseded import remove_superseded
 from shared.tiles import Tiles
 

@@ -12,23 +12,25 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from services.sync.comparing import copies_are_due
-from services.sync.copying import Copying, Differs, Source, Turn, Unfinished
-from services.sync.core import seen, source_of, wait
+from services.sync.contents import claim, forget_origins, inherit, others_with_image
+from services.sync.copying import Copying, Differs, Source
+from services.sync.core import seen, wait
+from services.sync.drafting import NotNow
 from services.sync.metrics import Imports
 from services.sync.pacing import Pace
 from services.sync.packed import Files, Packed
+from services.sync.room import Bounds, NoRoom
 from services.sync.runs import finish
-from services.sync.taking import Bounds, Changing, NoRoom, NotNow, Taking
+from services.sync.taking import Changing, Taking
+from services.sync.turns import Turn, Unfinished
 from services.sync.walking import NoFile, opened
 from shared.blobs import Blobs
 from shared.bus import Bus
 from shared.clock import Clock
-from shared.errors import RetryLater
 from shared.events import Event, ImportFile
-from shared.names import display_name
 from shared.store import Store
-from shared.store.entries import Entry, EntryId, Outcome
-from shared.store.folders import FolderStore, Reason
+from shared.store.documents.entries import Entry, EntryId, Outcome
+from shared.store.documents.folders import FolderStore, Reason
 from shared.tiles import Tiles
 
 
@@ -145,13 +147,14 @@ class _Import:
     async def _decide(self, source: Source, sha256: str) -> None:
         entry, store = self._entry, self._store
         if entry.image is not None and entry.sha256 == sha256:
-            await self._forget_origin()
+            await forget_origins(store, self._watched, entry)
             # One that was interrupted while it moved has said so.
             await self._settle("moved" if (entry.done_by, entry.outcome) == (self._run, "moved") else "same", {})
             return
-        if entry.image is None and await self._known_otherwise(sha256):
+        if entry.image is None and (others := await others_with_image(store, entry, sha256)):
+            await self._join(others, sha256)
             return
-        await self._claim(sha256)
+        await claim(self._taking, entry, sha256, self._run)
         taken = await self._taking.take(self._watched, entry, source, sha256, self._turn)
         if entry.sha256 is not None:
             await copies_are_due(store, self._watched.id, [entry.sha256])
@@ -159,80 +162,20 @@ class _Import:
         found = {"sha256": sha256, "image": taken.image, "version": taken.version}
         await self._settle(outcome, found)
 
-    async def _known_otherwise(self, sha256: str) -> bool:
-        """Whether another file has this content: one that is there makes this a copy, one that is gone has moved."""
+    async def _join(self, others: list[Entry], sha256: str) -> None:
+        """Another file has this content: one that is there makes this a copy, one that is gone has moved here."""
         entry, store = self._entry, self._store
-        same = await store.entries.find({"_id.store": self._watched.id, "sha256": sha256})
-        others = [other for other in same if other.id != entry.id and other.image is not None]
         there = next((other for other in others if other.vanished is None), None)
         if there is not None:
             detail = f"{entry.id.path} is a copy of {there.id.path}."
             copy = {"state": "duplicate", "sha256": sha256, "claim": None, **_why("duplicate", detail)}
             await self._end("duplicate", copy)
-            return True
-        for other in others:
-            claimed = other.heir == entry.id.path or await store.entries.update(
-                other.id, when={"vanished": other.vanished, "heir": None}, set={"heir": entry.id.path}
-            )
-            if not claimed:
-                continue
-            heritage = {
-                "sha256": sha256,
-                "digest": sha256,
-                "image": other.image,
-                "version": other.version,
-                "done_by": self._run,
-                "outcome": "moved",
-            }
-            changed = await store.entries.update(entry.id, when={"asked": self._run}, set=heritage)
-            if changed is not None:
-                self._entry = changed
-                await self._forget_origin()
-                await self._settle("moved", {})
-            return True
-        if others:
-            raise NotNow("Another file takes over the image of this content at this moment.")
-        return False
-
-    async def _forget_origin(self) -> None:
-        """Forgets the entries whose image this one has taken over."""
-        entry = self._entry
-        heritage = {"_id.store": self._watched.id, "sha256": entry.sha256, "heir": entry.id.path}
-        origins = await self._store.entries.find(heritage)
-        for origin in origins:
-            await self._show_image()
-            await self._store.entries.take(origin.id, when={"heir": entry.id.path})
-
-    async def _show_image(self) -> None:
-        """The image has the name and the place of this entry."""
-        entry = self._entry
-        shown = {
-            "name": display_name(entry.name) or entry.name,
-            "source": source_of(self._watched, entry.id.path),
-            "source_vanished": None,
-        }
-        await self._store.images.update(entry.image, set=shown)
-
-    async def _claim(self, sha256: str) -> None:
-        """Of several files of one content that are imported at the same time, one becomes an image.
-
-        The digest is kept with the claim: whoever goes on with this import need not read for it again.
-        """
-        entry, store = self._entry, self._store
-        await store.entries.update(entry.id, when={"asked": self._run}, set={"claim": sha256, "digest": sha256})
-        claims = await store.entries.find({"_id.store": self._watched.id, "claim": sha256})
-        others = [other for other in claims if other.id != entry.id]
-        # One that was interrupted goes on: the others wait for it.
-        if not others or await self._taking.begun(entry, sha256):
             return
-        said = f"{others[0].id.path} has the same content and is being imported."
-        if entry.id.path > min(other.id.path for other in others):
-            raise NotNow(said)
-        for other in others:
-            if await self._taking.begun(other, sha256):
-                raise NotNow(said)
-        # The others withdraw.
-        raise RetryLater(said)
+        heir = await inherit(store, entry, others, sha256, self._run)
+        if heir is not None:
+            self._entry = heir
+            await forget_origins(store, self._watched, heir)
+            await self._settle("moved", {})
 
     async def _settle(self, outcome: Outcome, found: dict[str, Any]) -> None:
         done = {"state": "imported", "claim": None, "tries": 0, "next_try": None, **_why(None, None)}

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from shared.bus import Environment
 from shared.metrics import Family
 from shared.store import In, Less, Store
-from shared.store.entries import Outcome
-from shared.store.folders import FolderStore, Report
+from shared.store.documents.entries import Outcome
+from shared.store.documents.folders import FolderStore, Report
 
 _COUNTS = ("seen", "new", "changed", "moved", "vanished", "back", "imported", "failed")
 

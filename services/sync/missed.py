@@ -13,7 +13,7 @@ from services.sync.runs import STILL
 from shared.clock import SKEW, Clock
 from shared.events import SyncTick
 from shared.store import Change, Greater, In, Less, Store
-from shared.store.documents import Tick, newest_first
+from shared.store.documents.ticks import Tick, newest_first
 
 # Of more only the newest get a document each; the tick that found them has their number.
 MOST_MARKED = 100

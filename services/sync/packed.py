@@ -9,7 +9,7 @@ from services.sync.core import Look, signature
 from services.sync.walking import NoFile, folder_of, opened
 from shared.slides.packing import Member as Packable
 from shared.slides.packing import Piece, pack
-from shared.store.entries import Entry, Member
+from shared.store.documents.entries import Entry, Member
 
 
 class Files:

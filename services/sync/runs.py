@@ -11,8 +11,8 @@ from services.sync.core import LONGEST_WAIT
 from shared.clock import SKEW, Clock
 from shared.events import Event, ScanStore
 from shared.store import Greater, In, Less, Store
-from shared.store.documents import Tick, newest_first
-from shared.store.folders import Example, FolderStore, Report, report_id
+from shared.store.documents.folders import Example, FolderStore, Report, report_id
+from shared.store.documents.ticks import Tick, newest_first
 
 GOING_ON = ("waiting", "scanning", "importing")
 KEPT = 100

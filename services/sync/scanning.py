@@ -12,6 +12,7 @@ from services.sync.comparing import Batch, Comparing, NewToken
 from services.sync.core import Rules
 from services.sync.runs import GOING_ON, due_now, end, finish, following
 from services.sync.settling import look_again, unsettled, wait_for_them
+from services.sync.turns import TURN
 from services.sync.units import gather
 from services.sync.walking import Listing, is_mount, look_into
 from shared.blobs import Blobs
@@ -19,11 +20,9 @@ from shared.clock import Clock
 from shared.errors import SlidemillError
 from shared.events import Event, ImportFile, ScanStore
 from shared.store import Change, Store
-from shared.store.folders import Example, FolderStore, Report
+from shared.store.documents.folders import Example, FolderStore, Report
 from shared.tiles import Tiles
 
-# Well within the 30 minutes after which a broker takes back what a consumer holds.
-TURN = timedelta(minutes=5)
 # Fewer may have been taken away by hand; and whatever is marked as vanished by mistake is unmarked once it is back.
 MANY = 10
 _MEANT = "If this is meant, pause the store and resume it."

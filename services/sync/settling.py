@@ -22,8 +22,8 @@ from shared.clock import SKEW, Clock
 from shared.errors import Unavailable
 from shared.events import ScanStore
 from shared.store import Change, Greater, Less, Store
-from shared.store.entries import Entry
-from shared.store.folders import FolderStore, Report
+from shared.store.documents.entries import Entry
+from shared.store.documents.folders import FolderStore, Report
 
 PAUSE_SECONDS = 1.0
 # A second look that nobody has begun, or got on with, for so long is announced anew: its message may be lost.

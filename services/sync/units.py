@@ -16,7 +16,7 @@ from shared.slides.companions import HAMAMATSU, MIRAX, MOST_INDEX_BYTES, Slide, 
 from shared.slides.packing import length_of, names_in_zip
 from shared.slides.series import dicom_file
 from shared.store import Store
-from shared.store.entries import Entry, Member
+from shared.store.documents.entries import Entry, Member
 
 # So many fit into one document.
 MOST_MEMBERS = 20_000

@@ -10,7 +10,7 @@ from services.upload.gateway import gateway_of, principal_of
 from shared.http import identity
 from shared.http.problems import Problem
 from shared.store import Greater
-from shared.store.documents import SignIn
+from shared.store.documents.accounts import SignIn
 from shared.store.view import moment
 
 LINK_LIFETIME = timedelta(hours=1)

@@ -7,7 +7,8 @@ from typing import Protocol, TypeVar
 import aiohttp
 from aiohttp import web
 
-from services.upload.core import Invalid, as_written, parameters, part_filename
+from services.upload.core import Invalid
+from services.upload.core.disposition import as_written, parameters, part_filename
 from services.upload.form import FormReader, boundary_of
 from shared.http.problems import Problem
 

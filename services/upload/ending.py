@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from services.upload.announcer import Announcer
-from services.upload.core import Span, expected_offset, stored_bytes
+from services.upload.core.spans import Span, expected_offset, stored_bytes
+from services.upload.holding import Holding
 from services.upload.records import Records
-from services.upload.storing import AT_ONCE, Storing
+from services.upload.refusing import Refusing
+from services.upload.storing import AT_ONCE
 from shared.blobs import Blobs
 from shared.blobs.seal import seal
 from shared.clock import Clock
 from shared.store import Store
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 SEAL_SECONDS = 20.0
 UNANSWERED = timedelta(seconds=10)
@@ -30,13 +32,14 @@ class Ending:
     clock: Clock
     database: str
     records: Records
-    storing: Storing
+    refusing: Refusing
+    holding: Holding
     _sealing: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def held(self, upload: Upload) -> list[Span]:
         """Exactly what is stored of an upload."""
         if upload.state in ("receiving", "importing", "verifying") and upload.file is None:
-            return (await self.storing.held(upload)).spans
+            return (await self.holding.held(upload)).spans
         return [Span(0, upload.total)] if upload.state in ("verifying", "complete") else []
 
     async def look(self, upload: Upload) -> tuple[Upload, list[Span]]:
@@ -55,7 +58,7 @@ class Ending:
         A chunk that is counted here before its own request does so counts twice, which only makes somebody look again.
         """
         while True:
-            spans = (await self.storing.held(upload)).spans
+            spans = (await self.holding.held(upload)).spans
             exact = stored_bytes(spans)
             if upload.state != "receiving" or upload.stored == exact:
                 return upload, spans
@@ -67,7 +70,7 @@ class Ending:
 
     async def resume(self) -> None:
         """Ends uploads that were abandoned, and those whose last request stored everything but did not say so."""
-        await self.records.end_abandoned()
+        await self.refusing.end_abandoned()
         now = self.clock.now()
         recent = await self.store.uploads.find(
             {"state": "receiving"}, sort="updated", after=(now - RESUMABLE, ""), limit=MOST_RESUMED
@@ -78,7 +81,7 @@ class Ending:
             unsaid = upload.total - upload.stored
             if upload.updated > now - UNANSWERED or upload.total == 0 or unsaid > AT_ONCE * upload.chunk:
                 continue
-            spans = (await self.storing.held(upload)).spans
+            spans = (await self.holding.held(upload)).spans
             if expected_offset(spans) == upload.total:
                 await self.end(await self.records.progress(upload, upload.total - upload.stored))
 

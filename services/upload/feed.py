@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from services.upload.body import Pieces
 from services.upload.budget import Budget
-from services.upload.core import Invalid, Span
+from services.upload.core import Invalid
+from services.upload.core.spans import Span
 
 
 class Block(NamedTuple):

@@ -5,22 +5,18 @@ from typing import Any
 from aiohttp import web
 
 from services.upload.body import Body, Broken, open_body
-from services.upload.core import (
-    DIGEST_BYTES,
-    DigestName,
-    Invalid,
-    content_range,
-    digest_field,
-    digest_hex,
-    header_filename,
-    idempotency_key,
-    stored_bytes,
-)
+from services.upload.core import Invalid
+from services.upload.core.digests import DIGEST_BYTES, DigestName, digest_field, digest_hex
+from services.upload.core.disposition import header_filename
+from services.upload.core.keys import idempotency_key
+from services.upload.core.ranges import content_range
+from services.upload.core.spans import stored_bytes
 from services.upload.gateway import gateway_of, principal_of, session_of
 from services.upload.sending import Receipt, Sending
 from shared.http.problems import Problem
 from shared.names import display_name
-from shared.store.documents import Session, Upload
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Upload
 
 
 async def receive(request: web.Request) -> web.Response:
@@ -140,7 +136,7 @@ async def status(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """Ends an upload that is not whole yet, and deletes its image."""
     intake = gateway_of(request).intake
-    await intake.records.cancel(await _upload_of(request, await session_of(request, "change")))
+    await intake.refusing.cancel(await _upload_of(request, await session_of(request, "change")))
     return web.Response(status=204)
 
 

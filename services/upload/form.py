@@ -3,7 +3,8 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
-from services.upload.core import Invalid, parameters
+from services.upload.core import Invalid
+from services.upload.core.disposition import parameters
 
 LONGEST_HEAD = 16 * 1024
 LONGEST_EPILOGUE = 64 * 1024

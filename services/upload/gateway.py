@@ -25,7 +25,8 @@ from shared.http.identity import PRINCIPAL
 from shared.http.problems import Problem, not_found, require, sign_in
 from shared.remembered import Remembered
 from shared.store import Store
-from shared.store.documents import Image, Session, Upload
+from shared.store.documents.images import Image, Session
+from shared.store.documents.uploads import Upload
 
 B = TypeVar("B", bound=BaseModel)
 MOST_ITEMS = 1000

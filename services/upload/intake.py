@@ -3,38 +3,37 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from functools import partial
 from time import monotonic
 from typing import Any
 
 from services.upload.announcer import Announcer
-from services.upload.body import Body, Broken, Counted
+from services.upload.body import Body, Broken
 from services.upload.budget import Budget
-from services.upload.core import (
-    LARGEST_CHUNK,
-    SNIFFABLE,
-    Invalid,
-    Span,
-    chunk_size,
-)
-from services.upload.digests import Digests, Running
+from services.upload.conflicts import conflict
+from services.upload.core import Invalid
+from services.upload.core.chunks import LARGEST_CHUNK, chunk_size
+from services.upload.core.spans import Span
+from services.upload.digests import Running
 from services.upload.ending import Ending
-from services.upload.feed import Block, Feed, cut
+from services.upload.feed import Block, Feed
+from services.upload.holding import Holding
 from services.upload.known import Known
 from services.upload.limits import Limits
+from services.upload.proving import feed_of
 from services.upload.records import Records
+from services.upload.refusing import Refusing
 from services.upload.removing import Removing
 from services.upload.sending import Receipt, Sending, about, ids_of
-from services.upload.storing import Stored, Storing, conflict, in_any_order
+from services.upload.storing import Stored, Storing, in_any_order
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.http.problems import Problem, not_found
-from shared.slides.sniff import sniff
+from shared.slides.sniff import HEAD_BYTES, sniff
 from shared.store import Store
-from shared.store.documents import Session, Upload
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Upload
 
-PROVEN_RANGE = 16 * 1024 * 1024
 PROGRESS_SECONDS = 0.5
 
 
@@ -54,26 +53,24 @@ class Intake:
         budget: Budget,
     ) -> None:
         self.running = Running()
-        self.records = Records(store, blobs, announcer, removing, limits, self.running, clock, database)
+        self.records = Records(store, blobs, limits, self.running, clock)
+        self.refusing = Refusing(store, self.records, announcer, removing, clock, database)
         self.limits = limits
         self.known = Known(store, blobs, self.records, limits, announcer, clock, database)
         self.budget = budget
         self._store = store
-        self._blobs = blobs
-        self._announcer = announcer
-        self._clock = clock
-        self._database = database
-        self.storing = Storing(blobs, self.running, budget.give)
-        self.ending = Ending(store, blobs, announcer, clock, database, self.records, self.storing)
+        self.holding = Holding(blobs)
+        self.storing = Storing(blobs, self.holding, self.running, budget.give)
+        self.ending = Ending(store, blobs, announcer, clock, database, self.records, self.refusing, self.holding)
 
     async def receive(self, sending: Sending, body: Body) -> Receipt:
         """Stores a request's bytes; the last of a file's requests ends its upload.
 
         Raises a `Problem` for whatever the client can mend, `Invalid`, `Broken` and `Unavailable`.
         """
-        known, pieces = await asyncio.gather(self._known(sending), self._pieces(sending))
+        known, pieces = await asyncio.gather(self._earlier(sending), self._pieces(sending))
         if sending.total == 0 and known is None:
-            raise await self.records.refuse(sending, b"")
+            raise await self.refusing.refuse(sending, b"")
         if sending.offers:
             upload = await self.known.offered(sending, body, known)
             return Receipt(upload, Span(0, upload.total), True, self.running.of(upload.id))
@@ -86,7 +83,7 @@ class Intake:
         else:
             self.limits.check_size(sending.named, sending.total or body.at_least)
             chunk = LARGEST_CHUNK if span is None else chunk_size(span, sending.total or 0)
-        async with aclosing(await self._feed(sending, body, chunk)) as feed:
+        async with aclosing(await feed_of(sending, body, chunk, self.limits, self.budget)) as feed:
             if known is None:
                 return await self._begin(sending, feed, chunk, body.limit)
             if sending.upload is None and known.state == "receiving":
@@ -97,7 +94,7 @@ class Intake:
     async def _pieces(self, sending: Sending) -> tuple[Span, ...]:
         """The pieces of chunks that are not whole yet. Asked for before it is known that there is such an upload."""
         id = sending.upload or (ids_of(sending)[0] if sending.key is not None else None)
-        return await self.storing.pieces(id) if id is not None and sending.span is not None else ()
+        return await self.holding.pieces(id) if id is not None and sending.span is not None else ()
 
     async def find(self, session: Session, id: str) -> Upload:
         """An upload of this session, or 404."""
@@ -108,7 +105,7 @@ class Intake:
 
     # Beginning and going on
 
-    async def _known(self, sending: Sending) -> Upload | None:
+    async def _earlier(self, sending: Sending) -> Upload | None:
         """The upload that a request goes on with, or repeats the beginning of; None for a new one."""
         if sending.upload is not None:
             upload = await self.find(sending.session, sending.upload)
@@ -146,30 +143,9 @@ class Intake:
                 raise Invalid(f"The {name} is said to be {claim}, but {upload.name} arrived whole with {found}.")
         return upload
 
-    async def _feed(self, sending: Sending, body: Body, chunk: int) -> Feed:
-        """The body's blocks. A range is read before the first is stored wherever only its end tells if it is right."""
-        span = sending.span
-        if span is None:
-            counted = Counted(body, partial(self.limits.check_size, sending.name or "The file"))
-            return Feed(cut(counted, 0, None, chunk, self.budget), self.budget)
-        large = span.stop - span.start > PROVEN_RANGE
-        if large and sending.range_claims:
-            raise Invalid(f"Ranges with a digest of their own may be at most {PROVEN_RANGE} bytes long.")
-        if large and not body.may_hold(span.stop - span.start):
-            raise Invalid(f"The body is {await body.count()} bytes long, but its range {span.stop - span.start}.")
-        if large or (body.length is not None and not sending.range_claims):
-            return Feed(cut(body, span.start, span.stop, chunk, self.budget), self.budget)
-        feed = await Feed.proven(body, span, chunk, self.budget)
-        try:
-            await _prove(sending, feed)
-        except BaseException:
-            await feed.aclose()
-            raise
-        return feed
-
     async def _begin(self, sending: Sending, feed: Feed, chunk: int, limit: int | None) -> Receipt:
         await self._look_into(sending, await feed.peek())
-        upload = await self.records.create(sending, chunk, limit) or await self._known(sending)
+        upload = await self.records.create(sending, chunk, limit) or await self._earlier(sending)
         if upload is None or upload.chunk != chunk:
             raise Problem(409, f"{sending.named} is beginning to be sent with this Idempotency-Key.", "Try again.")
         try:
@@ -177,16 +153,16 @@ class Intake:
         except (Broken, Invalid, Problem, Unavailable) as error:
             # Without an Idempotency-Key the client, which was never told the id, can't go on with it.
             if sending.key is None:
-                await self.records.abandon(upload, error)
+                await self.refusing.abandon(upload, error)
             raise
 
     async def _look_into(self, sending: Sending, first: Block | None) -> None:
         """Refuses a file by how it begins."""
         if first is None:
-            raise await self.records.refuse(sending, b"")
+            raise await self.refusing.refuse(sending, b"")
         whole = first.last and (sending.span is None or sending.span.stop == sending.total)
-        if (whole or len(first.data) >= SNIFFABLE) and sniff(first.data, sending.named) is None:
-            raise await self.records.refuse(sending, first.data)
+        if (whole or len(first.data) >= HEAD_BYTES) and sniff(first.data, sending.named) is None:
+            raise await self.refusing.refuse(sending, first.data)
 
     async def _take(
         self, upload: Upload, sending: Sending, feed: Feed, pieces: Sequence[Span], *, created: bool
@@ -231,17 +207,3 @@ class Intake:
         spans = await self.ending.held(upload)
         if spans and spans[-1].stop > total:
             raise conflict(upload, Span(total, spans[-1].stop))
-
-
-async def _prove(sending: Sending, feed: Feed) -> None:
-    if not sending.range_claims:
-        return
-    digests = Digests()
-    for data in feed.ready():
-        digests = await digests.after(data)
-    for name, claim in sending.range_claims.items():
-        found = getattr(digests, name)
-        if found != claim:
-            raise Problem(
-                422, f"The range's {name} is {found}, but the request says {claim}.", "Send this range again."
-            )

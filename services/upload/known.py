@@ -14,7 +14,8 @@ from shared.blobs.seal import seal
 from shared.clock import Clock
 from shared.http.problems import Problem
 from shared.store import Store
-from shared.store.documents import Upload, Version
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Version
 
 
 @dataclass

@@ -8,7 +8,7 @@ from shared.clock import Clock
 from shared.http.problems import Problem
 from shared.quota import stored_by
 from shared.store import Greater, Store
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 GIB = 2**30
 # An upload that got nothing for so long is not under way, though it may still be gone on with.

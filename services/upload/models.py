@@ -6,7 +6,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from shared.events import StageName
 from shared.names import visible
-from shared.store.documents import State, UploadState
+from shared.store.documents.uploads import UploadState
+from shared.store.documents.versions import State
 
 Moment = Annotated[
     str, Field(description="UTC, RFC 3339 with milliseconds and Z", json_schema_extra={"format": "date-time"})
@@ -79,6 +80,9 @@ class ImageObject(Body):
     id: Id
     session: Id
     name: str
+    folder: Annotated[
+        str | None, Field(description="Where the sender of an upload had the file, inside the folder that was sent")
+    ]
     state: State
     viewable: bool
     stages: StagesObject

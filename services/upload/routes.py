@@ -46,7 +46,8 @@ TUS_HEADERS = {
     "Tus-Resumable": "`1.0.0`, the version of the protocol.",
     "Upload-Length": "The file's length in bytes.",
     "Upload-Defer-Length": "`1`: the length comes with a later request.",
-    "Upload-Metadata": "`filename BASE64,session BASE64`, and as claims of the whole file `sha256` and `md5`.",
+    "Upload-Metadata": "`filename BASE64,session BASE64`, as claims of the whole file `sha256` and `md5`, "
+    "and `folder`, where the file lies inside the folder that is sent, by which files of one name are told apart.",
     "Upload-Concat": "`partial` for a part of a file; `final;` and the addresses of its parts for the file.",
     "Upload-Offset": "Where the request's bytes belong: the upload's present offset.",
     "Upload-Checksum": "`md5 BASE64`, `sha1 BASE64` or `sha256 BASE64` of the request's bytes.",

@@ -4,10 +4,12 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from services.upload.core import DigestName, Span
+from services.upload.core.digests import DigestName
+from services.upload.core.spans import Span
 from services.upload.digests import Digests
 from shared.http.problems import Problem
-from shared.store.documents import Session, Tus, Upload
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Tus, Upload
 
 _KEYED = uuid.UUID("0f3a6f0e-7a4f-4c57-93ff-52f6ad6fb3c1")
 
@@ -23,6 +25,7 @@ class Sending:
     session: Session
     account: str
     name: str | None
+    folder: str | None = None
     upload: str | None = None
     key: str | None = None
     span: Span | None = None

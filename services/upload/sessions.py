@@ -6,11 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
-from services.upload.core import after, cursor
+from services.upload.core.cursors import after, cursor
 from services.upload.gateway import gateway_of, image_of, json_of, limit_of, principal_of, session_of
 from services.upload.models import NewSession
 from shared.store import Greater, In, Store
-from shared.store.documents import Image, Session, Version, VersionId
+from shared.store.documents.images import Image, Session
+from shared.store.documents.versions import Version, VersionId
 from shared.store.view import image_object, moment
 
 

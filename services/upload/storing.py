@@ -5,17 +5,16 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from services.upload.core import Span, covering, expected_offset, held_until, joined, on_grid
+from services.upload.conflicts import conflict, gap
+from services.upload.core.spans import Span, expected_offset, held_until, joined, on_grid
 from services.upload.digests import Digests, Running
 from services.upload.feed import Block
+from services.upload.holding import Held, Holding
 from shared.blobs import Blobs
-from shared.blobs.pieces import tail_of
 from shared.errors import ChunkConflict
-from shared.http.problems import Problem
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 # Enough that the journal, which all of them wait for, is written in large pieces.
 AT_ONCE = 8
@@ -43,33 +42,6 @@ class Stored:
         return new
 
 
-class Held(NamedTuple):
-    """What an upload holds: its chunks, the pieces of a chunk that is not whole yet, and all of it as joined spans."""
-
-    chunks: frozenset[int]
-    pieces: tuple[Span, ...]
-    spans: list[Span]
-
-
-def conflict(upload: Upload, span: Span) -> Problem:
-    """409: other bytes than the stored ones."""
-    return Problem(
-        409,
-        f"Bytes {span.start}-{span.stop - 1} of {upload.name} were sent before, with other contents.",
-        "Start again with a new upload: the file has changed since this one began.",
-    )
-
-
-def gap(upload: Upload, start: int, expected: int) -> Problem:
-    """409: a range that can only be stored in order came too early."""
-    return Problem(
-        409,
-        f"This range of {upload.name} can only be stored in order: byte {expected} is expected next, not {start}.",
-        f"Go on from byte {expected}, or send ranges whose length has a divisor from 256 KiB to 4 MiB.",
-        extra={"expected": expected},
-    )
-
-
 def in_any_order(upload: Upload, span: Span, pieces: Sequence[Span]) -> bool:
     """Whether the range consists of whole chunks of which none of these pieces is stored, so that no order matters."""
     if not on_grid(span, upload.chunk, upload.total):
@@ -82,16 +54,11 @@ class Storing:
     """Writes blocks to the file store, and gives their bytes back to the budget."""
 
     blobs: Blobs
+    holding: Holding
     running: Running
     release: Callable[[int], None]
     _locks: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
     _writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES))
-
-    async def held(self, upload: Upload) -> Held:
-        """What is stored of an upload, from the index."""
-        chunks, pieces = await asyncio.gather(self.blobs.chunks(upload.id), self.pieces(upload.id))
-        spans = [Span(chunk.n * upload.chunk, chunk.n * upload.chunk + chunk.length) for chunk in chunks]
-        return Held(frozenset(chunk.n for chunk in chunks), pieces, joined([*spans, *pieces]))
 
     async def whole_chunks(
         self, upload: Upload, blocks: AsyncIterator[Block], stored: Stored, settled: Callable[[], Awaitable[None]]
@@ -166,7 +133,7 @@ class Storing:
         """Stores blocks that need not be whole chunks, each after everything before it. Raises `gap`'s problem."""
         lock = self._locks.setdefault(upload.id, asyncio.Lock())
         async with lock:
-            held = await self.held(upload)
+            held = await self.holding.held(upload)
             async for block in blocks:
                 try:
                     known = min(held_until(held.spans, block.span.start), block.span.stop)
@@ -193,51 +160,9 @@ class Storing:
                 self.release(block.span.stop - block.span.start)
 
     async def _compare(self, upload: Upload, held: Held, span: Span, data: bytes) -> None:
-        known = await self._read(upload, held, span)
+        known = await self.holding.read(upload, held, span)
         if known != data[: span.stop - span.start]:
             raise conflict(upload, span)
-
-    async def _read(self, upload: Upload, held: Held, span: Span) -> bytes:
-        """Stored bytes of one chunk, whether it is whole yet or in pieces."""
-        if span.start // upload.chunk in held.chunks:
-            return await self.blobs.read(upload.id, span.start, span.stop - span.start)
-        tail, parts = tail_of(upload.id), []
-        for piece, part in covering(held.pieces, span):
-            offset = piece.start * upload.chunk + part.start - piece.start
-            parts.append(await self.blobs.read(tail, offset, part.stop - part.start))
-        return b"".join(parts)
-
-    async def begun(self, upload: Upload, span: Span) -> bytes:
-        """Stored bytes of the chunk that is not whole yet: its beginning."""
-        pieces = await self.pieces(upload.id) if span.start < span.stop else ()
-        data = await self._read(upload, Held(frozenset(), pieces, []), span)
-        if len(data) != span.stop - span.start:
-            raise RuntimeError(f"Of bytes {span.start}-{span.stop - 1} of {upload.id} only {len(data)} are stored.")
-        return data
-
-    async def begin(self, upload: Upload, start: int, data: bytes) -> None:
-        """Keeps bytes of a chunk that is not whole yet. Some of them may be there already."""
-        tail = await self._tail(upload)
-        while data:
-            try:
-                await self.blobs.put_chunk(tail, start, data)
-                return
-            except ChunkConflict:
-                # Somebody who was not heard of again stored another number of bytes from the same place on.
-                length = next((piece.stop - start for piece in await self.pieces(upload.id) if piece.start == start), 0)
-            known = await self.blobs.read(tail, start * upload.chunk, min(length, len(data)))
-            if known != data[: len(known)]:
-                raise conflict(upload, Span(start, start + len(known)))
-            start, data = start + len(known), data[len(known) :]
-
-    async def pieces(self, upload: str) -> tuple[Span, ...]:
-        """What the upload of this id holds of chunks that are not whole yet."""
-        return tuple(Span(piece.n, piece.n + piece.length) for piece in await self.blobs.chunks(tail_of(upload)))
-
-    async def _tail(self, upload: Upload) -> str:
-        tail = tail_of(upload.id)
-        await self.blobs.create(tail, name=upload.name, chunk=upload.chunk, refs=())
-        return tail
 
     async def _append(self, upload: Upload, held: Held, start: int, block: Block, stored: Stored) -> Held:
         n = start // upload.chunk
@@ -246,11 +171,11 @@ class Storing:
         digests = self.running.of(upload.id)
         try:
             if span.stop % upload.chunk == 0 or span.stop == upload.total:
-                before = await self._read(upload, held, Span(n * upload.chunk, start))
+                before = await self.holding.read(upload, held, Span(n * upload.chunk, start))
                 new = await self.blobs.put_chunk(upload.id, n, before + data)
                 held = held._replace(chunks=held.chunks | {n}, spans=joined([*held.spans, span]))
             else:
-                new = await self.blobs.put_chunk(await self._tail(upload), start, data)
+                new = await self.blobs.put_chunk(await self.holding.tail(upload), start, data)
                 held = held._replace(pieces=(*held.pieces, span), spans=joined([*held.spans, span]))
         except ChunkConflict:
             raise conflict(upload, span) from None

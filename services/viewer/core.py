@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from shared.names import visible
-from shared.store.documents import Image, Version
+from shared.store.documents.images import Image
+from shared.store.documents.versions import Version
 from shared.tiles.geometry import Geometry, Position
 
 PINNED = "private, max-age=31536000, immutable"

@@ -7,7 +7,8 @@ from aiohttp import web
 from services.viewer.core import version_number
 from shared.http.problems import Problem
 from shared.store import Store
-from shared.store.documents import Image, Version, VersionId
+from shared.store.documents.images import Image
+from shared.store.documents.versions import Version, VersionId
 
 
 def asked_version(request: web.Request) -> int | None:

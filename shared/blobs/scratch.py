@@ -15,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from io import FileIO
 from pathlib import Path
 
 from shared.blobs.making import PATIENCE_SECONDS, Makings
@@ -56,6 +57,13 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.exists() else None
 
 
+def _write_whole(file: FileIO, piece: bytes) -> None:
+    """A disk takes what it has room for, and only says that it is full when it is asked once more."""
+    left = memoryview(piece)
+    while left:
+        left = left[file.write(left) :]
+
+
 class Scratch:
     """About `limit` bytes of copies under `folder`; the least recently used ones go first, never an open one.
 
@@ -78,14 +86,15 @@ class Scratch:
         """
         folder = self._folder / name
         data = folder / "data"
-        while True:
-            # While it is made, by whomever, it is locked.
-            held = _lock(folder, fcntl.LOCK_SH)
-            if held is not None:
-                if _size(data) == length:
-                    break
-                os.close(held)
-            await self._makings.made(folder.name, partial(self._make, folder, length, download))
+        with self._room():
+            while True:
+                # While it is made, by whomever, it is locked.
+                held = _lock(folder, fcntl.LOCK_SH)
+                if held is not None:
+                    if _size(data) == length:
+                        break
+                    os.close(held)
+                await self._makings.made(folder.name, partial(self._make, folder, length, download))
         try:
             # Not the file system's own clock, whose steps are coarse.
             now = time.time_ns()
@@ -103,19 +112,20 @@ class Scratch:
         """
         folder = self._tree(name)
         data = folder / "data"
-        while True:
-            held = _lock(folder, fcntl.LOCK_SH)
-            if held is not None:
-                try:
-                    whole = await asyncio.to_thread(_size, data) == length
-                except BaseException:
-                    # Given up meanwhile: a lock that stays would keep everybody from filling the folder.
+        with self._room():
+            while True:
+                held = _lock(folder, fcntl.LOCK_SH)
+                if held is not None:
+                    try:
+                        whole = await asyncio.to_thread(_size, data) == length
+                    except BaseException:
+                        # Given up meanwhile: a lock that stays would keep everybody from filling the folder.
+                        os.close(held)
+                        raise
+                    if whole:
+                        break
                     os.close(held)
-                    raise
-                if whole:
-                    break
-                os.close(held)
-            await self._makings.made(folder.name, partial(self._fill, folder, length, fill))
+                await self._makings.made(folder.name, partial(self._fill, folder, length, fill))
         try:
             now = time.time_ns()
             os.utime(data, ns=(now, now))
@@ -133,15 +143,14 @@ class Scratch:
             # Whoever was filling it when it was given up may still be at it: into another one.
             part = folder / f"part-{uuid.uuid4().hex}"
             try:
-                with self._room():
-                    part.mkdir()
-                    await fill(part)
-                    if (filled := await asyncio.to_thread(_size, part)) != length:
-                        raise Reject(
-                            f"The slide's files have {filled:,} bytes, but {length:,} were expected.",
-                            "Upload the slide again.",
-                        )
-                    part.rename(folder / "data")
+                part.mkdir()
+                await fill(part)
+                if (filled := await asyncio.to_thread(_size, part)) != length:
+                    raise Reject(
+                        f"The slide's files have {filled:,} bytes, but {length:,} were expected.",
+                        "Upload the slide again.",
+                    )
+                part.rename(folder / "data")
             finally:
                 await asyncio.to_thread(shutil.rmtree, part, ignore_errors=True)
         finally:
@@ -222,9 +231,10 @@ class Scratch:
 
     async def _write(self, path: Path, pieces: AsyncIterator[bytes]) -> int:
         written = 0
-        with self._room(), path.open("wb", buffering=0) as file:
+        with path.open("wb", buffering=0) as file:
             async for piece in pieces:
-                written += await asyncio.to_thread(file.write, piece)
+                await asyncio.to_thread(_write_whole, file, piece)
+                written += len(piece)
         return written
 
     def _evict(self, coming: int, but: Path) -> None:

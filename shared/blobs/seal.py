@@ -17,9 +17,11 @@ from shared.bus import Bus, Message
 from shared.clock import SKEW, Clock
 from shared.errors import Reject
 from shared.events import Event, FileComplete
-from shared.stages import appear, end_stage, fail
+from shared.stages.failing import fail
+from shared.stages.moving import appear, end_stage
 from shared.store import Greater, In, Less, Store
-from shared.store.documents import Upload, Version, VersionId
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Version, VersionId
 
 # Well within what a relay takes for stale.
 TOUCH = timedelta(seconds=5)

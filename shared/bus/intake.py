@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from shared.bus import Delivery
 from shared.bus.topology import LANES
+from shared.clock import Clock
 from shared.events import Lane
 
 
@@ -92,6 +93,15 @@ class Intake:
         await self._notify()
         for delivery in self.drain():
             await delivery.requeue()
+
+    async def pause(self, clock: Clock, seconds: float) -> None:
+        """Sleeps, but not past a stop."""
+        tasks = [asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(self.stopping.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _notify(self) -> None:
         async with self._changed:

@@ -16,61 +16,38 @@ What becomes of a delivery:
 `Unavailable` is none of these: the delivery is kept, nothing more is taken until the stores and the broker answer
 again, and then the handler runs anew.
 
-No delivery is held for the 30 minutes after which the broker takes it back: it begins within `WAITING_SECONDS` of its
-coming or is deferred, its handler is stopped after `HANDLING_SECONDS` as if it had raised `RetryLater`, and after an
-outage it begins anew.
+Here are the slots, and what waits for them; what is done with a delivery is in `handling`, how it outlasts an outage in
+`outage`, and how long it is held at most in `limits`.
 
 When most of the last messages of several images die of one bug, it is the release that is at fault: then nothing more
 is taken but one message now and then, to see whether it still dies (see `outbreak`).
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
-from shared import deadline
-from shared.bus import Bus, Consumer, Delivery, Environment, Handler, Message
-from shared.bus.crash import CrashPoint
-from shared.bus.envelope import Undecodable, attempt_of, decode, expired, onward, trace_of
+from shared.bus import Bus, Consumer, Delivery, Environment
+from shared.bus.envelope import Undecodable, attempt_of, decode, trace_of
+from shared.bus.handling import Handling
 from shared.bus.intake import Intake
-from shared.bus.outbreak import WINDOW, Outbreak, signature
-from shared.bus.topology import DELAYS, LANES
+from shared.bus.limits import HANDLING_SECONDS, LOOK_SECONDS, WAITING_SECONDS
+from shared.bus.outage import Insisting
+from shared.bus.outbreak import WINDOW, Outbreak
+from shared.bus.topology import LANES
 from shared.clock import Clock
-from shared.errors import Postponed, Reject, RetryLater, Unavailable
-from shared.events import Event
+from shared.errors import Unavailable
 from shared.metrics import Family
 
-FIRST_PROBE_SECONDS = 0.5
-LONGEST_PROBE_SECONDS = 10.0
-WAITING_SECONDS = 180.0
-HANDLING_SECONDS = 24 * 60.0
-# Of a delivery from the moment when it was begun, whatever happens to it.
-HELD_SECONDS = 26 * 60.0
-_LOOK_SECONDS = 30.0
 # While most messages die of one bug. A broker takes back after 30 minutes what a consumer holds.
 FIRST_SIT_OUT_SECONDS = 30.0
 LONGEST_SIT_OUT_SECONDS = 300.0
 
 log = structlog.get_logger()
-
-Log = structlog.typing.FilteringBoundLogger
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A delivery that this service can handle, and what belongs to it."""
-
-    delivery: Delivery
-    event: Event
-    handler: Handler
-    environment: Environment
-    line: Log
 
 
 class Runner:
@@ -95,17 +72,15 @@ class Runner:
     ) -> None:
         self._bus = bus
         self._consumer = consumer
-        self._environments = environments
         self._clock = clock
         self._grace = grace
-        self._patience = patience
         self._waiting = waiting
-        self._handling = handling
         self._intake = Intake()
         self._outbreak = Outbreak()
+        at_work = Handling(bus, consumer, environments, clock, self._outbreak, handling)
+        self._insisting = Insisting(at_work, self._intake, patience, waiting)
         self._messages = Family("slidemill_messages_total", "counter", "Messages that were settled, by outcome.")
         self._seconds = Family("slidemill_message_seconds_total", "counter", "Seconds that they took together.")
-        self._crash = CrashPoint()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consumes until `stop` is set, then ends in order: no more deliveries, the running handlers finish.
@@ -160,7 +135,7 @@ class Runner:
     async def _watch(self) -> None:
         """Puts off what has waited for long because all slots are at long work: others may have a slot for it."""
         while True:
-            await asyncio.sleep(min(_LOOK_SECONDS, self._waiting))
+            await asyncio.sleep(min(LOOK_SECONDS, self._waiting))
             for delivery in self._intake.overdue(self._waiting):
                 try:
                     await self._bus.defer(self._consumer.stage, delivery)
@@ -173,7 +148,7 @@ class Runner:
         pause = FIRST_SIT_OUT_SECONDS
         while self._outbreak.bug is not None:
             log.error("paused", stage=self._consumer.stage, bug=self._outbreak.bug, seconds=pause)
-            await self._pause(pause)
+            await self._intake.pause(self._clock, pause)
             pause = min(pause * 2, LONGEST_SIT_OUT_SECONDS)
             outcome = ""
             while self._outbreak.bug is not None and outcome != "deferred":
@@ -197,7 +172,7 @@ class Runner:
         """
         line = log.bind(stage=self._consumer.stage, **_described(delivery))
         started = self._clock.now()
-        outcome = await self._insist(delivery, line, put_off)
+        outcome = await self._insisting.outcome(delivery, line, put_off=put_off)
         await (delivery.requeue() if outcome == "returned" else delivery.ack())
         seconds = (self._clock.now() - started).total_seconds()
         line.info("message", outcome=outcome, seconds=seconds)
@@ -206,163 +181,6 @@ class Runner:
         # A clock may be set back meanwhile.
         self._seconds.add(max(0.0, seconds), kind)
         return outcome
-
-    async def _insist(self, delivery: Delivery, line: Log, put_off: bool) -> str:
-        """The outcome, as soon as everything that it needs can be reached."""
-        since: datetime | None = None
-        pause = FIRST_PROBE_SECONDS
-        begun = time.monotonic()
-        defer = False
-        while True:
-            try:
-                return await (self._defer(delivery) if defer else self._attempt(delivery, line, put_off))
-            except Unavailable as error:
-                since = since or self._clock.now()
-                line.warning("waiting", error=str(error))
-                back = await self._until_back(since, pause, begun + HELD_SECONDS)
-                # Its handler would not have all the time that it may take.
-                defer = time.monotonic() - begun > self._waiting
-                if not back:
-                    if self._intake.stopping.is_set():
-                        return "returned"
-                    await delivery.requeue()
-                    minutes = (self._clock.now() - since).total_seconds() / 60
-                    raise Unavailable(f"Gave up after {minutes:.0f} minutes. {error}") from error
-                pause = min(pause * 2, LONGEST_PROBE_SECONDS)
-
-    async def _until_back(self, since: datetime, pause: float, end: float) -> bool:
-        """Waits, and takes nothing more, until the bus and the stores answer; False if stopped or out of patience."""
-
-        def patient() -> bool:
-            return self._clock.now() - since < self._patience and time.monotonic() < end
-
-        async with self._intake.held():
-            while not self._intake.stopping.is_set() and patient():
-                await self._pause(pause)
-                pause = min(pause * 2, LONGEST_PROBE_SECONDS)
-                try:
-                    await self._bus.ready()
-                    for environment in self._environments.values():
-                        await environment.store.ping()
-                except Unavailable as error:
-                    log.warning("still waiting", stage=self._consumer.stage, error=str(error))
-                else:
-                    return not self._intake.stopping.is_set()
-            return False
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleeps, but not past a stop."""
-        tasks = [
-            asyncio.ensure_future(self._clock.sleep(seconds)),
-            asyncio.ensure_future(self._intake.stopping.wait()),
-        ]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    async def _attempt(self, delivery: Delivery, line: Log, put_off: bool) -> str:
-        """Does once whatever the delivery calls for; raises `Unavailable` where that could not be done."""
-        try:
-            event = decode(delivery.headers, delivery.body)
-        except Undecodable as error:
-            return await self._bury(delivery, "undecodable", str(error), line)
-        handler = self._consumer.handlers.get(type(event))
-        if handler is None:
-            return await self._bury(delivery, "undecodable", f"No handler here takes {event.type}.", line)
-        environment = self._environments.get(event.database)
-        if environment is None:
-            return await self._bury(delivery, "unserved", f"The database {event.database} is not served here.", line)
-        if expired(delivery.headers, self._clock.now()):
-            return "expired"
-        if put_off and self._outbreak.concerns(event.type):
-            return await self._defer(delivery)
-        return await self._handle(_Case(delivery, event, handler, environment, line))
-
-    async def _handle(self, case: _Case) -> str:
-        stores = case.environment
-        try:
-            with deadline.within(self._handling):
-                async with asyncio.timeout(self._handling) as limit:
-                    produced = await case.handler(
-                        case.event, store=stores.store, blobs=stores.blobs, tiles=stores.tiles
-                    )
-        except Unavailable:
-            raise
-        except Postponed as error:
-            case.line.info("postponed", why=str(error))
-            await self._bus.defer(self._consumer.stage, case.delivery, soon=True)
-            return "postponed"
-        except Reject as error:
-            self._record(case, None)
-            detail = " ".join(filter(None, (error.reason, error.remedy, error.heard)))
-            return await self._give_up(case, "reject", error.reason, error.remedy, detail)
-        except RetryLater as error:
-            self._record(case, None)
-            return await self._again(case, str(error))
-        except Exception as error:
-            if isinstance(error, TimeoutError) and limit.expired():
-                self._record(case, None)
-                return await self._again(
-                    case, f"{_in_words(case.event)} took longer than {self._handling / 60:g} minutes"
-                )
-            case.line.exception("bug in a handler")
-            self._record(case, signature(error))
-            if self._outbreak.concerns(case.event.type):
-                return await self._defer(case.delivery)
-            return await self._again(case, f"{type(error).__name__}: {error}")
-        self._record(case, None)
-        await self._publish(case, produced)
-        return "handled"
-
-    def _record(self, case: _Case, bug: str | None) -> None:
-        self._outbreak.record(case.event.type, case.event.correlation, bug)
-
-    async def _defer(self, delivery: Delivery) -> str:
-        await self._bus.defer(self._consumer.stage, delivery)
-        return "deferred"
-
-    async def _again(self, case: _Case, detail: str) -> str:
-        retries = attempt_of(case.delivery.headers)
-        if retries < len(DELAYS):
-            case.line.warning("comes again", error=detail)
-            await self._bus.retry(self._consumer.stage, case.delivery, retries + 1)
-            return "retried"
-        reason = f"It did not work in {retries + 1} tries ({detail[:300]})."
-        remedy = "Retry it; if it fails again, ask the operator to look at the dead letters and the log."
-        return await self._give_up(case, "retries", reason, remedy, detail)
-
-    async def _give_up(self, case: _Case, cause: str, reason: str, remedy: str, detail: str) -> str:
-        """Lets the service record the failure, and keeps the message among the dead letters."""
-        try:
-            facts = await self._consumer.failed(case.event, reason, remedy, store=case.environment.store)
-        except Unavailable:
-            raise
-        except Exception:
-            case.line.exception("bug in recording a failure")
-            facts = []
-        await self._publish(case, facts)
-        await self._bus.dead_letter(self._consumer.stage, case.delivery, cause, detail)
-        return "rejected" if cause == "reject" else "given up"
-
-    async def _publish(self, case: _Case, produced: Sequence[Event]) -> None:
-        self._crash.passes("before-publish")
-        headers = onward(case.delivery.headers)
-        caused = [one if one.cause else one.model_copy(update={"cause": case.event.id}) for one in produced]
-        await self._bus.publish([Message(one, headers) for one in caused])
-        self._crash.passes("after-publish")
-
-    async def _bury(self, delivery: Delivery, cause: str, detail: str, line: Log) -> str:
-        line.error("dead letter", cause=cause, detail=detail)
-        await self._bus.dead_letter(self._consumer.stage, delivery, cause, detail)
-        return cause
-
-
-def _in_words(event: Event) -> str:
-    """What a handler was at."""
-    block = getattr(event, "block", None)
-    return event.type if block is None else f"{event.type} of block {block}"
 
 
 def _described(delivery: Delivery) -> dict[str, Any]:

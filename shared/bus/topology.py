@@ -96,7 +96,12 @@ def dead_exchange(prefix: str) -> str:
 
 def delay_name(prefix: str, attempt: int) -> str:
     """The exchange, and the queue, in which a message waits before its retry number `attempt`, from 1."""
-    return f"{prefix}.delay.{list(DELAYS)[attempt - 1]}"
+    return delay_names(prefix)[attempt - 1]
+
+
+def delay_names(prefix: str) -> list[str]:
+    """Those of every delay, the shortest first."""
+    return [f"{prefix}.delay.{name}" for name in DELAYS]
 
 
 def stage_queue(prefix: str, stage: str, lane: Lane) -> str:
@@ -142,7 +147,7 @@ def exchanges(prefix: str) -> list[Exchange]:
         Exchange(events_exchange(prefix), "topic"),
         Exchange(stages_exchange(prefix), "direct"),
         Exchange(dead_exchange(prefix), "direct"),
-        *(Exchange(delay_name(prefix, attempt), "fanout") for attempt in range(1, len(DELAYS) + 1)),
+        *(Exchange(name, "fanout") for name in delay_names(prefix)),
     ]
 
 
@@ -161,18 +166,18 @@ def shared_queues(prefix: str) -> list[Queue]:
         journal,
         *(
             Queue(
-                delay_name(prefix, attempt),
+                name,
                 {
                     "x-queue-type": "quorum",
-                    "x-message-ttl": delay_seconds(attempt) * 1000,
+                    "x-message-ttl": seconds * 1000,
                     "x-dead-letter-exchange": stages_exchange(prefix),
                     "x-dead-letter-strategy": "at-least-once",
                     "x-overflow": "reject-publish",
                     "x-max-length": MOST_MESSAGES,
                 },
-                (Binding(delay_name(prefix, attempt), ""),),
+                (Binding(name, ""),),
             )
-            for attempt in range(1, len(DELAYS) + 1)
+            for name, seconds in zip(delay_names(prefix), DELAYS.values(), strict=True)
         ),
     ]
 

@@ -15,7 +15,7 @@ from shared.clock import Clock
 from shared.http.problems import Handler, Problem
 from shared.remembered import Remembered
 from shared.store import Store
-from shared.store.documents import Account, Token
+from shared.store.documents.accounts import Account, Token
 
 COOKIE = "slidemill"
 PRINCIPAL: web.RequestKey[Principal | None] = web.RequestKey("principal", Principal)

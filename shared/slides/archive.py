@@ -9,7 +9,6 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, NamedTuple
 
@@ -17,7 +16,7 @@ from shared.errors import Reject
 from shared.slides import companions, deflate64
 from shared.slides.companions import Slide
 from shared.slides.deflate64 import Inflated
-from shared.slides.series import dicom_file
+from shared.slides.series import SERIES_BYTES, DicomFile, in_series
 from shared.slides.sniff import HEAD_BYTES, Kind, sniff
 from shared.slides.zip_entries import check_directory, checked
 
@@ -107,13 +106,12 @@ def _inside(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], na
     kinds: dict[str, Kind] = {}
     series: dict[str, str] = {}
     for entry, info in entries.items():
-        kind = None if entry in taken else sniff(_start(archive, info, HEAD_BYTES), entry)
-        if kind == "dicom":
-            found = dicom_file(partial(_start, archive, info))
-            if found is None or not found.is_of_slide:
+        kind, dicom = (None, None) if entry in taken else _begun(archive, info)
+        if dicom is not None:
+            if not dicom.is_of_slide:
                 continue
-            if found.series is not None:
-                series[entry] = found.series
+            if dicom.series is not None:
+                series[entry] = dicom.series
         if kind is not None and kind != "zip":
             kinds[entry] = kind
     slides = of_indexes + companions.group(kinds, {}, series)
@@ -173,6 +171,14 @@ def _place(source: BinaryIO, info: zipfile.ZipInfo) -> tuple[int, int] | None:
     header = source.read(_LOCAL_HEADER_BYTES)
     named, extra = struct.unpack_from("<2H", header, _LOCAL_HEADER_BYTES - 4)
     return info.header_offset + len(header) + named + extra, info.file_size
+
+
+def _begun(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[Kind | None, DicomFile | None]:
+    """What an entry is by how it starts; and of DICOM, what it is in its series."""
+    with _opened(archive, info) as source:
+        head = source.read(HEAD_BYTES)
+        kind = sniff(head, info.filename)
+        return kind, in_series(head + source.read(SERIES_BYTES - len(head))) if kind == "dicom" else None
 
 
 def _start(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from shared.slides.directories import Directory
 
-Coding = Literal["jpeg2000", "none", "lzw", "deflate", "packbits", "zstd"]
+Coding = Literal["jpeg2000", "jpeg2000-ycbcr", "none", "lzw", "deflate", "packbits", "zstd"]
 
 _JPEG, _WEBP = 7, 50001
 _COMPRESSIONS = {
@@ -20,6 +20,7 @@ _COMPRESSIONS = {
     32946: "with Deflate",
     32909: "with PixarLog",
     33003: "as JPEG 2000",
+    33004: "as JPEG 2000",
     33005: "as JPEG 2000",
     34661: "as JBIG",
     34676: "with SGILog",
@@ -43,6 +44,8 @@ _LOSSLESS: dict[int, Coding] = {
     32946: "deflate",
     50000: "zstd",
 }
+_APERIO_YCBCR = 33003
+_JPEG2000 = (_APERIO_YCBCR, 33005)
 _DIFFERENCES = 2
 # Of others libtiff, and so all that show the picture elsewhere, pays no heed to the tag.
 _OF_DIFFERENCES = (5, 8, 32946, 50000)
@@ -166,6 +169,18 @@ def lossless(page: Directory, tile_width: int, tile_height: int) -> Coding | Non
     if not plain or odd_tiles(page, tile_width, tile_height) is not None:
         return None
     return _LOSSLESS.get(page.number(259, 1))
+
+
+def jpeg2000(page: Directory, aperio: bool, tile_width: int, tile_height: int) -> Coding | None:
+    """In which colours tiles are stored as JPEG 2000, where our shapes fit; else None.
+
+    By Aperio the compression tells (OpenSlide's notes), by others, such as Bio-Formats, the photometric tag.
+    """
+    compression = page.number(259, 1)
+    if compression not in _JPEG2000 or odd_tiles(page, tile_width, tile_height) is not None:
+        return None
+    ycbcr = compression == _APERIO_YCBCR if aperio else page.number(262) == _YCBCR
+    return "jpeg2000-ycbcr" if ycbcr else "jpeg2000"
 
 
 def keeps_differences(page: Directory) -> bool:

@@ -33,8 +33,10 @@ _TOTAL_ROWS = 0x00480007
 _COLUMNS = 0x00280011
 _ROWS = 0x00280010
 _PARTS = 0x00209163
+_TYPE = 0x00080008
 _PHOTOMETRIC = 0x00280004
 _BITS = 0x00280100
+_PLANAR = 0x00280006
 _SAMPLES = 0x00280002
 _FOCAL_PLANES = 0x00480303
 _OPTICAL_PATHS = 0x00480302
@@ -56,10 +58,11 @@ _PROFILE = 0x00282000
 _OBJECTIVE = 0x00480112
 
 _JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+_NOT_COMPRESSED = "1.2.840.10008.1.2.1"
 _SYNTAXES = {
-    "1.2.840.10008.1.2": "not compressed",
-    "1.2.840.10008.1.2.1": "not compressed",
-    "1.2.840.10008.1.2.4.51": "compressed as JPEG with more than 8 bits",
+    "1.2.840.10008.1.2": "not compressed and described in implicit coding",
+    _NOT_COMPRESSED: "not compressed",
+    "1.2.840.10008.1.2.4.51": "compressed as extended JPEG",
     "1.2.840.10008.1.2.4.57": "compressed as lossless JPEG",
     "1.2.840.10008.1.2.4.70": "compressed as lossless JPEG",
     "1.2.840.10008.1.2.4.80": "compressed as JPEG-LS",
@@ -67,10 +70,21 @@ _SYNTAXES = {
     "1.2.840.10008.1.2.4.90": "compressed as JPEG 2000",
     "1.2.840.10008.1.2.4.91": "compressed as JPEG 2000",
     "1.2.840.10008.1.2.4.201": "compressed as High-Throughput JPEG 2000",
+    "1.2.840.10008.1.2.4.202": "compressed as High-Throughput JPEG 2000",
     "1.2.840.10008.1.2.4.203": "compressed as High-Throughput JPEG 2000",
     "1.2.840.10008.1.2.5": "compressed by run lengths",
 }
 _ADOBE_TRANSFORM = {"RGB": 0, "YBR_FULL": 1, "YBR_FULL_422": 1, "YBR_PARTIAL_420": 1}
+# What is copied, or read by OpenSlide, and in which colours.
+_READ = {
+    _JPEG_BASELINE: tuple(_ADOBE_TRANSFORM),
+    _NOT_COMPRESSED: ("RGB",),
+    "1.2.840.10008.1.2.4.90": ("RGB", "YBR_RCT", "YBR_ICT"),
+    "1.2.840.10008.1.2.4.91": ("RGB", "YBR_RCT", "YBR_ICT"),
+}
+_COLOURS = {"MONOCHROME1": "grey", "MONOCHROME2": "grey", "PALETTE COLOR": "a palette", "": "something unnamed"}
+# Pictures of a slide that are no level of it: DICOM's words, and ours.
+_ASSOCIATED = {"LABEL": "label", "OVERVIEW": "overview", "THUMBNAIL": "thumbnail"}
 _PEEK_BYTES = 2**16
 
 _NAMED = {
@@ -90,6 +104,7 @@ class DicomSlide:
     `offsets` and `lengths` are where each tile's JPEG data lie, row by row, length 0 where there is no tile; they are
     empty, and `reason` a clause that says why, where tiles can't be copied as they are. `adobe_transform` is what a
     JPEG decoder must take the components for (0 RGB, 1 YCbCr). `properties` is as in `shared.slides.tiff.TiffSlide`.
+    `associated` is "label", "overview" or "thumbnail" where it is that and no level.
     """
 
     width: int
@@ -104,12 +119,18 @@ class DicomSlide:
     barcode: str | None
     scanned: str | None
     properties: Mapping[str, str]
+    associated: str | None
+
+
+class NoLevel(Reject):
+    """The file is DICOM, and no picture of a slide."""
 
 
 def describe(source: BinaryIO, length: int, name: str) -> DicomSlide:
     """Looks at a DICOM file of `length` bytes, called `name`.
 
-    Raises `Reject` where it is truncated or damaged, or holds no slide, or one of the parts of a level.
+    Raises `Reject` where it is truncated or damaged, holds one of the parts of a level, or several planes or channels,
+    or pixels that nobody here reads; `NoLevel` where it holds no slide.
     """
     reader = Reader(source, length)
     try:
@@ -126,12 +147,21 @@ def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:
     width, height = number(data, _TOTAL_COLUMNS), number(data, _TOTAL_ROWS)
     cols, rows = number(data, _COLUMNS), number(data, _ROWS)
     if not (width and height and cols and rows):
-        raise Reject(f"{name} is a DICOM file, but holds no slide.", "Upload the slide's VOLUME instances.")
+        raise NoLevel(f"{name} is a DICOM file, but holds no slide.", "Upload the slide's VOLUME instances.")
     if number(data, _PARTS) > 1:
         raise Reject(
             f"{name} is one of {number(data, _PARTS)} files that together hold one level of a slide.",
             "Export the slide with one file for each level, or as SVS or tiled TIFF, and upload that.",
         )
+    associated = next((ours for word, ours in _ASSOCIATED.items() if word in text(data, _TYPE).split("\\")), None)
+    if associated is None:
+        _refuse_several(data, -(-width // cols) * -(-height // rows), name)
+        if said := _undecodable(header):
+            raise Reject(
+                f"{name} can't be read: {said}.",
+                "Export it from the scanner's software in colour of 8 bits, as SVS, as tiled TIFF, or as DICOM with "
+                "JPEG or JPEG 2000, and upload that.",
+            )
     reason = _unlike_ours(header, cols, rows)
     offsets: Sequence[int] = ()
     lengths: Sequence[int] = ()
@@ -157,14 +187,56 @@ def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:
         barcode=details.barcode,
         scanned=details.scanned,
         properties=details.properties,
+        associated=associated,
     )
+
+
+def _refuse_several(data: Dataset, tiles: int, name: str) -> None:
+    """Of several pictures of the same glass OpenSlide would show the first."""
+    held = ""
+    if (planes := number(data, _FOCAL_PLANES, 1)) > 1:
+        held = f"{planes} focal planes"
+    elif (paths := number(data, _OPTICAL_PATHS, 1)) > 1:
+        held = f"{paths} optical paths, as of fluorescence"
+    elif number(data, FRAMES, 1) > tiles or len(set(corners := _corners(data))) < len(corners):
+        held = "several pictures of one place"
+    if held:
+        raise Reject(
+            f"{name} holds {held}, of which only one could be shown.",
+            "Export the one to be seen as a slide of its own, and upload that.",
+        )
+
+
+def _corners(data: Dataset) -> list[tuple[int, int]]:
+    """Column and row of each frame's first pixel, from 0; empty where the header does not tell."""
+    places = (item(group, _PLACE) for group in data.get(_PER_FRAME, []))
+    return [(number(place, _COLUMN) - 1, number(place, _ROW) - 1) for place in places if _COLUMN in place]
+
+
+def _undecodable(header: Header) -> str | None:
+    """Why neither can its frames be copied nor does OpenSlide read them, or None."""
+    data = header.dataset
+    colours = text(data, _PHOTOMETRIC)
+    if header.syntax not in _READ:
+        return f"its frames are {_coded(header)}"
+    if number(data, _BITS) != 8:
+        return f"its samples have {number(data, _BITS)} bits"
+    if number(data, _SAMPLES) != 3 or colours not in _READ[header.syntax]:
+        return f"its colours are stored as {_COLOURS.get(colours, colours)}"
+    if header.syntax == _NOT_COMPRESSED and number(data, _PLANAR):
+        return "its colour channels are stored apart from each other"
+    return None
+
+
+def _coded(header: Header) -> str:
+    return _SYNTAXES.get(header.syntax, f"coded by {header.syntax}")
 
 
 def _unlike_ours(header: Header, cols: int, rows: int) -> str | None:
     """Why what the header says rules out copying, or None."""
     data = header.dataset
     if header.syntax != _JPEG_BASELINE:
-        return f"its frames are {_SYNTAXES.get(header.syntax, f'coded by {header.syntax}')}, not as baseline JPEG"
+        return f"its frames are {_coded(header)}, not as baseline JPEG"
     if cols != rows:
         return f"its frames of {cols} x {rows} pixels are not square"
     if cols % 2 or not 128 <= cols <= 1024:
@@ -173,11 +245,7 @@ def _unlike_ours(header: Header, cols: int, rows: int) -> str | None:
         return f"its samples have {number(data, _BITS)} bits, not 8"
     colours = text(data, _PHOTOMETRIC)
     if number(data, _SAMPLES) != 3 or colours not in _ADOBE_TRANSFORM:
-        return f"its colours are stored as {colours or 'something unnamed'}, neither as RGB nor as YCbCr"
-    if number(data, _FOCAL_PLANES, 1) > 1:
-        return "it has several focal planes"
-    if number(data, _OPTICAL_PATHS, 1) > 1:
-        return "it has several optical paths"
+        return f"its colours are stored as {_COLOURS.get(colours, colours)}, neither as RGB nor as YCbCr"
     return None
 
 
@@ -189,18 +257,14 @@ def _places(data: Dataset, width: int, height: int, tile: int) -> tuple[list[int
         if count != cols * rows:
             return [], f"it has {count:,} frames for {cols * rows:,} tiles"
         return list(range(count)), None
-    groups = data.get(_PER_FRAME, [])
-    if len(groups) != count:
-        raise Damaged(f"its header tells the place of {len(groups):,} of its {count:,} frames")
+    corners = _corners(data)
+    if len(corners) != count:
+        raise Damaged(f"its header tells the place of {len(corners):,} of its {count:,} frames")
     places = []
-    for group in groups:
-        place = item(group, _PLACE)
-        x, y = number(place, _COLUMN) - 1, number(place, _ROW) - 1
+    for x, y in corners:
         if x % tile or y % tile or not (0 <= x < width and 0 <= y < height):
             return [], "its frames do not lie on one grid"
         places.append(y // tile * cols + x // tile)
-    if len(set(places)) < len(places):
-        return [], "several of its frames lie at one place"
     return places, None
 
 

@@ -31,9 +31,11 @@ def dicom_file(start: Callable[[int], bytes]) -> DicomFile | None:
 
     Of other files no more is read than tells that.
     """
-    if sniff(start(HEAD_BYTES)) != "dicom":
-        return None
-    head = start(SERIES_BYTES)
+    return in_series(start(SERIES_BYTES)) if sniff(start(HEAD_BYTES)) == "dicom" else None
+
+
+def in_series(head: bytes) -> DicomFile:
+    """What a file is in its series that starts with `head`, its first SERIES_BYTES, and is DICOM."""
     dataset: Dataset = {}
     reader = Reader(io.BytesIO(head), len(head))
     try:

@@ -18,10 +18,23 @@ FORMATS = (
 HEAD_BYTES = 512
 
 _ONE_OF_THESE = f"Send one of these formats: {FORMATS}."
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")
-_DICOM_PREAMBLE = 128
-# The first entry, or the end of a zip without any.
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+# How each kind begins: places and the bytes that stand there. DICOM is before TIFF: a DICOM file's preamble may be the
+# beginning of a TIFF file with the same pixels. A zip begins with its first entry, or with its end if it has none.
+SIGNATURES: tuple[tuple[Kind, dict[int, bytes]], ...] = (
+    ("dicom", {128: b"DICM"}),
+    ("tiff", {0: b"II*\0"}),
+    ("tiff", {0: b"MM\0*"}),
+    ("tiff", {0: b"II+\0\x08\0\0\0"}),
+    ("tiff", {0: b"MM\0+\0\x08\0\0"}),
+    ("png", {0: b"\x89PNG\r\n\x1a\n"}),
+    ("jpeg", {0: b"\xff\xd8\xff"}),
+    ("webp", {0: b"RIFF", 8: b"WEBP"}),
+    ("czi", {0: b"ZISRAWFILE"}),
+    ("zip", {0: b"PK\x03\x04"}),
+    ("zip", {0: b"PK\x05\x06"}),
+)
+# By these names such a file is only the preview of a slide.
+_PREVIEWS: dict[Kind, str] = {"tiff": ".vsi", "jpeg": ".mrxs"}
 _ARCHIVES = (b"Rar!", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b")
 # What people take for slides or pictures that we read. Each tells itself by its first bytes.
 _OTHERS = {
@@ -44,9 +57,9 @@ _OTHERS = {
     "a Sakura slide": rb"SQLite format 3",
     "a Philips iSyntax slide": rb"<DataObject ObjectType=\"DPUfsImport\"",
 }
-_DISC = "dicomdir"
+DISC = "dicomdir"
 # Of slides and pictures, read or not.
-_PICTURE_ENDINGS = tuple(
+PICTURE_ENDINGS = tuple(
     (
         ".svs .tif .tiff .btf .tf2 .tf8 .ndpi .scn .bif .mrxs .vms .vmu .vsi .czi .svslide .isyntax .i2syntax .qptiff "
         ".sdpc .kfb .mds .mdsx .dcm .dicom .dic .ima .lif .lsm .oir .nd2 .zvi .avif .bmp .exr .gif .heic .heif .j2c "
@@ -66,31 +79,20 @@ def sniff(head: bytes, name: str = "") -> Kind | None:
     The name only matters where the bytes tell half: an MRXS file starts as the JPEG preview that it also is, a VSI file
     as a TIFF of its preview.
     """
-    # Before TIFF: a DICOM file's preamble may be the beginning of a TIFF file with the same pixels.
-    if head[_DICOM_PREAMBLE : _DICOM_PREAMBLE + 4] == b"DICM":
-        return "dicom"
-    if head.startswith(_TIFF):
-        # That of an Olympus slide is only its preview.
-        return None if name.lower().endswith(".vsi") else "tiff"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return None if name.lower().endswith(".mrxs") else "jpeg"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "webp"
-    if head.startswith(b"ZISRAWFILE"):
-        return "czi"
-    if head.startswith(_ZIP):
-        return "zip"
+    for kind, signature in SIGNATURES:
+        if all(head.startswith(what, at) for at, what in signature.items()):
+            preview = _PREVIEWS.get(kind)
+            return None if preview is not None and name.lower().endswith(preview) else kind
     return None
 
 
 def is_picture(head: bytes, name: str) -> bool:
     """Whether somebody may have meant a file for a slide: by its content or, where that is damaged or another format's,
-    by its name. Office documents are zips too, and the directory of a disc is DICOM."""
-    if name.casefold() == _DISC:
+    by its name. Office documents are zips too, and the directory of a disc is DICOM. The page decides the same
+    (`services/upload/web/src/model/pictures.ts`) from the lists here, which `docs/generate.py` hands to it."""
+    if name.casefold() == DISC:
         return False
-    if name.lower().endswith(_PICTURE_ENDINGS):
+    if name.lower().endswith(PICTURE_ENDINGS):
         return True
     return sniff(head, name) not in (None, "zip")
 

@@ -14,9 +14,11 @@ from shared.errors import Reject
 from shared.slides import coding, tiff_tiles, vendors, ventana
 from shared.slides.damage import Damaged, told
 from shared.slides.directories import Directory, read_directories
+from shared.slides.jpeg import read_header
 
 _ICC = 34675
 _MASK = 4
+_JPEG, _SEPARATED, _YCCK = 7, 5, 2
 # Those of cameras and printers take up to 4 MB; a profile is held in memory.
 _MOST_PROFILE_BYTES = 16 * 2**20
 
@@ -107,9 +109,13 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
     packed = (
         None
         if vendors.not_copyable(pages, vendor)
-        else tiff_tiles.coding_of(source, page, offsets, lengths, tile_width, tile_height)
+        else tiff_tiles.coding_of(source, page, offsets, lengths, tile_width, tile_height, vendor == "aperio")
     )
-    if packed is None and vendor in vendors.NO_MAKER and (clause := coding.undecodable(page)):
+    if (
+        packed is None
+        and vendor in vendors.NO_MAKER
+        and (clause := coding.undecodable(page) or _odd_inks(source, page))
+    ):
         raise Reject(
             f"{name} can't be read: {clause}.",
             "Export it as TIFF with 8 or 16 bits of grey or colour, compressed with LZW, Deflate or JPEG.",
@@ -159,6 +165,19 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         properties=details.properties,
         associated=associated,
     )
+
+
+def _odd_inks(source: BinaryIO, page: Directory) -> str | None:
+    """Why the inks of a JPEG would be taken for others, or None. libtiff does not turn YCCK into them (T.872)."""
+    if (page.number(259), page.number(262)) != (_JPEG, _SEPARATED):
+        return None
+    source.seek(page.number(324) or page.number(273))
+    try:
+        header = read_header(source.read(tiff_tiles.PEEK_BYTES))
+    except ValueError:
+        # That of a damaged tile is told by who reads it.
+        return None
+    return "its inks are stored as YCCK in JPEG" if header.adobe_transform == _YCCK else None
 
 
 def _profile(page: Directory) -> tuple[int, int] | None:

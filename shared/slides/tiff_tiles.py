@@ -8,11 +8,10 @@ from shared.slides import coding
 from shared.slides.damage import Damaged, Truncated
 from shared.slides.directories import Directory
 from shared.slides.jpeg import Assembler, read_header
-from shared.slides.jpeg2000 import MOST_HEADER_BYTES, is_plain
+from shared.slides.jpeg2000 import HEADER_BYTES, channels
 
-_APERIO_RGB = 33005
 # A JPEG header is shorter; the rest of a tile is not looked at.
-_PEEK_BYTES = 2**16
+PEEK_BYTES = 2**16
 
 
 def places(
@@ -65,17 +64,15 @@ def coding_of(
     lengths: Sequence[int],
     tile_width: int,
     tile_height: int,
+    aperio: bool,
 ) -> coding.Coding | None:
     """How each tile can be decoded by itself, if a few of them are what all are taken for."""
-    if page.number(259, 1) == _APERIO_RGB and coding.odd_tiles(page, tile_width, tile_height) is None:
-        found: coding.Coding | None = "jpeg2000"
-    else:
-        found = coding.lossless(page, tile_width, tile_height)
+    found = coding.jpeg2000(page, aperio, tile_width, tile_height) or coding.lossless(page, tile_width, tile_height)
     if found is None or not any(lengths):
         return None
-    for index, data in _starts(source, offsets, lengths, MOST_HEADER_BYTES):
-        if found == "jpeg2000":
-            fits = is_plain(data, tile_width)
+    for index, data in _starts(source, offsets, lengths, HEADER_BYTES):
+        if found in ("jpeg2000", "jpeg2000-ycbcr"):
+            fits = channels(data, tile_width) in (("whole",) if found == "jpeg2000" else ("whole", "halved"))
         else:
             fits = coding.begins_as(found, data, lengths[index], 3 * tile_width * tile_height)
         if not fits:
@@ -94,7 +91,7 @@ def peek(
 ) -> tuple[str | None, str | None]:
     """Looks at the headers of a few tiles: (chroma subsampling, None), or (None, why they can't be copied)."""
     subsampling = None
-    for index, data in _starts(source, offsets, lengths, _PEEK_BYTES):
+    for index, data in _starts(source, offsets, lengths, PEEK_BYTES):
         try:
             Assembler(tables, adobe_transform, tile)(data)
             header = read_header(data)

@@ -18,6 +18,7 @@ _UNIT_MICROMETRES = {2: 25400.0, 3: 10000.0}
 _PHILIPS_BYTES = 8 * 2**20
 _XML_BYTES = 2**20
 _LABEL, _MACRO = 1, 9
+_REDUCED, _MASK = 1, 4
 _RAW_CAMERA = 50706
 # No maker's own files, so that OpenSlide is not asked to read them.
 NO_MAKER = ("generic-tiff", "ome-tiff")
@@ -104,8 +105,17 @@ def not_copyable(pages: Sequence[Directory], vendor: str) -> str | None:
 
 def not_one_picture(pages: Sequence[Directory], base: Directory, vendor: str) -> tuple[str, str] | None:
     """A clause that says why one page does not show the whole slide, and a remedy; None where it does."""
-    if vendor in NO_MAKER and (said := _not_the_largest(pages, base)):
-        return said
+    if vendor not in NO_MAKER:
+        return None
+    return (
+        _not_the_largest(pages, base)
+        or _one_of_channels(pages, base, vendor)
+        or _one_of_several([page for page in pages if page.index not in associated(pages, vendor).values()], base)
+    )
+
+
+def _one_of_channels(pages: Sequence[Directory], base: Directory, vendor: str) -> tuple[str, str] | None:
+    """As `not_one_picture`: which channels or planes the file says that it holds besides."""
     text = pages[0].text(_DESCRIPTION, _XML_BYTES)
     if vendor == "ome-tiff":
         stated = max(map(_attributes, re.findall(r"<Pixels\b[^>]*>", text)), key=_area, default={})
@@ -127,6 +137,22 @@ def not_one_picture(pages: Sequence[Directory], base: Directory, vendor: str) ->
             "Export the one to be seen as a file of its own, and upload that.",
         )
     return None
+
+
+def _one_of_several(pages: Sequence[Directory], base: Directory) -> tuple[str, str] | None:
+    """As `not_one_picture`: planes, channels or scanned areas of which nothing is said. Levels are far smaller."""
+    area = base.number(256) * base.number(257)
+    pictures = sum(
+        3 * page.number(256) * page.number(257) > 2 * area and not page.number(254) & (_REDUCED | _MASK)
+        for page in pages
+        if page is not base
+    )
+    if not pictures:
+        return None
+    return (
+        f"holds {pictures + 1} pictures of about the same size, of which only one could be shown",
+        "Export the one to be seen as a file of its own, and upload that.",
+    )
 
 
 def _not_the_largest(pages: Sequence[Directory], base: Directory) -> tuple[str, str] | None:

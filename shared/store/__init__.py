@@ -5,28 +5,14 @@ when the store can't be reached. Paths are dotted (`stages.dice.done`), `_id` an
 A condition is a plain value (equality) or one of `In`, `Less`, `Greater`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from shared.store.documents import (
-    Account,
-    Audit,
-    Block,
-    Deployment,
-    Document,
-    Image,
-    Session,
-    SignIn,
-    Thumbnail,
-    Tick,
-    Token,
-    Tombstone,
-    Upload,
-    Version,
-)
-from shared.store.entries import Entry
-from shared.store.folders import FolderStore, Report
+from shared.store import schema
+from shared.store.documents import Document
+from shared.store.schema import Kind
 
 D = TypeVar("D", bound=Document)
 
@@ -127,34 +113,43 @@ class Collection(Protocol[D]):
         ...
 
 
-class Store(Protocol):
+class Makes(Protocol):
+    """Makes the collection of a kind of document."""
+
+    def __call__(self, kind: Kind[D], /) -> Collection[D]:
+        """For the kinds of `schema`."""
+        ...
+
+
+class Store(ABC):
     """Every collection of one database."""
 
-    accounts: Collection[Account]
-    tokens: Collection[Token]
-    signins: Collection[SignIn]
-    sessions: Collection[Session]
-    uploads: Collection[Upload]
-    images: Collection[Image]
-    versions: Collection[Version]
-    blocks: Collection[Block]
-    audits: Collection[Audit]
-    thumbnails: Collection[Thumbnail]
-    ticks: Collection[Tick]
-    tombstones: Collection[Tombstone]
-    deployments: Collection[Deployment]
-    stores: Collection[FolderStore]
-    reports: Collection[Report]
-    entries: Collection[Entry]
+    def __init__(self, make: Makes) -> None:
+        self.accounts = make(schema.ACCOUNTS)
+        self.tokens = make(schema.TOKENS)
+        self.signins = make(schema.SIGNINS)
+        self.sessions = make(schema.SESSIONS)
+        self.uploads = make(schema.UPLOADS)
+        self.images = make(schema.IMAGES)
+        self.versions = make(schema.VERSIONS)
+        self.blocks = make(schema.BLOCKS)
+        self.audits = make(schema.AUDITS)
+        self.thumbnails = make(schema.THUMBNAILS)
+        self.ticks = make(schema.TICKS)
+        self.tombstones = make(schema.TOMBSTONES)
+        self.deployments = make(schema.DEPLOYMENTS)
+        self.stores = make(schema.STORES)
+        self.reports = make(schema.REPORTS)
+        self.entries = make(schema.ENTRIES)
 
+    @abstractmethod
     async def prepare(self) -> None:
         """Makes collections and indexes (idempotent). Called once at the start of every service."""
-        ...
 
+    @abstractmethod
     async def free_bytes(self) -> int | None:
         """How much more the database can take: what is free on its disk and in its files; None if it does not say."""
-        ...
 
+    @abstractmethod
     async def ping(self) -> None:
         """Raises `Unavailable` unless the primary answers."""
-        ...

@@ -6,24 +6,18 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from shared.store.documents import (
-    Account,
-    Audit,
-    Block,
-    Deployment,
-    Document,
-    Image,
-    Session,
-    SignIn,
-    Thumbnail,
-    Tick,
-    Token,
-    Tombstone,
-    Upload,
-    Version,
-)
-from shared.store.entries import Entry
-from shared.store.folders import FolderStore, Report
+from shared.store.documents import Document
+from shared.store.documents.accounts import Account, SignIn, Token
+from shared.store.documents.audits import Audit
+from shared.store.documents.blocks import Block
+from shared.store.documents.deployments import Deployment
+from shared.store.documents.entries import Entry
+from shared.store.documents.folders import FolderStore, Report
+from shared.store.documents.images import Image, Session, Thumbnail
+from shared.store.documents.ticks import Tick
+from shared.store.documents.tombstones import Tombstone
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Version
 
 D = TypeVar("D", bound=Document)
 

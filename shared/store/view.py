@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.events import StageName
-from shared.store.documents import Image, Stage, State, Version
+from shared.store.documents.images import Image
+from shared.store.documents.versions import Stage, State, Version
 
 STAGE_OF: dict[State, StageName] = {
     "uploading": "upload",
@@ -49,6 +50,7 @@ def image_object(image: Image, version: Version | None) -> dict[str, Any]:
         "id": image.id,
         "session": image.session,
         "name": image.name,
+        "folder": image.folder,
         "state": version.state if version else "uploading",
         "viewable": image.current > 0,
         "stages": stages,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from shared.errors import Reject
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.squares import ROOT, Made, folded_levels
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from shared.store.documents import Block, BlockId, VersionId
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.versions import VersionId
 from shared.tiles.geometry import Geometry, Position, Rect
 
 FOLDED_SIDE = 4096

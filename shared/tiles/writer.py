@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from types import TracebackType
 
-from shared.store.documents import Block
+from shared.store.documents.blocks import Block
 from shared.tiles import Tile, Tiles
 from shared.tiles.keys import tile_key
 from shared.tiles.squares import ROOT, Made

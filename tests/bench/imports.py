@@ -30,7 +30,7 @@ from shared.clock import SystemClock
 from shared.events import ImportFile, ScanStore, SyncTick
 from shared.mongo import connect
 from shared.settings import Settings
-from shared.store.folders import FolderStore
+from shared.store.documents.folders import FolderStore
 from shared.store.mongo import MongoStore
 from shared.tiles.memory import MemoryTiles
 from tests.bench.gateway import DATABASE, MIB, File, empty

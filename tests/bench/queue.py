@@ -31,9 +31,12 @@ from shared.bus.rabbit import RabbitBus
 from shared.clock import SystemClock
 from shared.mongo import connect
 from shared.service import deployment_claim
-from shared.stages import STAGE_OF_STATE, appear
+from shared.stages.moving import appear
+from shared.stages.states import STAGE_OF_STATE
 from shared.store import In
-from shared.store.documents import Session, Upload, Version
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Version
 from shared.store.mongo import MongoStore
 from tests.bench.smalls import SmallSlides
 from tests.bench.watch import Watch

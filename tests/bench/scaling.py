@@ -23,12 +23,12 @@ from deploy.local.layout import DATABASE
 from services.dicer.folding import Turns
 from services.dicer.handler import Dicer
 from services.pyramid.handler import Pyramid
-from shared import stages
 from shared.blobs.memory import MemoryBlobs
 from shared.clock import SystemClock
 from shared.decoding import Decoders
 from shared.events import BaseDiced, DiceBlock, Event, FileComplete, FoldBlock, PyramidBuilt
-from shared.store.documents import VersionId
+from shared.stages.facts import announcement
+from shared.store.documents.versions import VersionId
 from shared.store.memory import MemoryStore
 from shared.tiles.memory import MemoryTiles
 from tests.bench.__main__ import ROOT, moment, run_once, seconds_between, slidemill, tile_bytes, warm
@@ -151,7 +151,7 @@ async def _blocks(slide: Path) -> tuple[int, int]:
 
 async def _first(store: MemoryStore) -> Event:
     version = await store.versions.get(VersionId(image=IMAGE, n=1))
-    event = None if version is None else stages.announcement(version, DATABASE)
+    event = None if version is None else announcement(version, DATABASE)
     if event is None:
         raise RuntimeError("the version was stored without its file")
     return event

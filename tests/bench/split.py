@@ -18,7 +18,8 @@ from services.dicer.folding import Turns
 from services.pyramid import core as fold_core
 from shared.blobs import Blobs
 from shared.decoding import Decoders
-from shared.store.documents import Version, VersionId, Wish
+from shared.store.documents.uploads import Wish
+from shared.store.documents.versions import Version, VersionId
 from shared.tiles import Tile, Tiles, pixels
 from shared.tiles.geometry import Position
 from shared.tiles.keys import split_key

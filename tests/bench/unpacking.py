@@ -27,7 +27,7 @@ from shared.decoding import Decoders
 from shared.errors import Postponed
 from shared.mongo import connect
 from shared.slides import deflate64
-from shared.store.documents import Version, VersionId
+from shared.store.documents.versions import Version, VersionId
 from shared.unpacking import unpacked
 from tests.slides.mirax import write_mirax
 from tests.slides.zips import write_deflate64

@@ -1,7 +1,6 @@
 """MongoDB dies with 200 images queued: they wait, and that is all that happens to them."""
 
 import asyncio
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +20,17 @@ from shared.clock import SystemClock
 from shared.events import Event, FileComplete
 from shared.mongo import connect
 from shared.store import Store
-from shared.store.documents import Session
+from shared.store.documents.images import Session
 from shared.store.mongo import MongoStore
 from shared.tiles import Tiles
 from shared.tiles.memory import MemoryTiles
 from tests.brokers import own_prefix
+from tests.events import NOW, file_complete, image_id
 
 pytestmark = pytest.mark.broker
 
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
 IMAGES = 200
 PATIENCE = 60.0
-
-
-def file_complete(number: int) -> FileComplete:
-    return FileComplete(
-        database="slidemill",
-        time=NOW,
-        image=f"{number:032x}",
-        version=1,
-        file="f" * 32,
-        session="5" * 32,
-        name="a.svs",
-        length=7,
-        md5="0" * 32,
-        sha256="0" * 64,
-    )
 
 
 async def handle(event: FileComplete, *, store: Store, blobs: Blobs, tiles: Tiles) -> list[Event]:
@@ -80,7 +64,7 @@ async def test_a_dead_mongodb_costs_the_backlog_nothing(rabbitmq: RabbitMQ, tmp_
             running = asyncio.create_task(runner.run(stop))
 
             await asyncio.to_thread(server.kill)
-            await bus.publish([Message(file_complete(number)) for number in range(IMAGES)])
+            await bus.publish([Message(file_complete(image=image_id(number))) for number in range(IMAGES)])
             async with asyncio.timeout(PATIENCE):
                 # What the runner has taken stays with it, the rest in the queue.
                 while await bus.depth("dicer") != IMAGES - 4:

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,38 +28,12 @@ from shared.events import BaseDiced, DiceBlock, Event, FileComplete
 from shared.store import Store
 from shared.store.memory import MemoryStore
 from shared.tiles import Tiles
-from shared.tiles.geometry import Geometry
 from shared.tiles.memory import MemoryTiles
+from tests.events import IMAGE, base_diced, dice_block, file_complete
 
 pytestmark = pytest.mark.broker
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
-IMAGE = "ab" * 16
 PATIENCE = 60.0
-
-
-def dice_block(block: int) -> DiceBlock:
-    return DiceBlock(database="slidemill", time=NOW, image=IMAGE, version=1, block=block)
-
-
-def base_diced(version: int) -> BaseDiced:
-    geometry = Geometry(width=10, height=10, tile=256)
-    return BaseDiced(database="slidemill", time=NOW, image=IMAGE, version=version, geometry=geometry, base="copied")
-
-
-def file_complete() -> FileComplete:
-    return FileComplete(
-        database="slidemill",
-        time=NOW,
-        image=IMAGE,
-        version=1,
-        file="f" * 32,
-        session="5" * 32,
-        name="a.svs",
-        length=7,
-        md5="0" * 32,
-        sha256="0" * 64,
-    )
 
 
 @dataclass

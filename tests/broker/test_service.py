@@ -7,7 +7,6 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +24,11 @@ from shared.mongo import connect
 from shared.service import deployment_claim
 from shared.store.mongo import MongoStore
 from tests.brokers import remove_topology
+from tests.events import file_complete
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
 PATIENCE = 40.0
-
-
-def file_complete(version: int = 1) -> FileComplete:
-    return FileComplete(
-        database="unused",
-        time=NOW,
-        image="ab" * 16,
-        version=version,
-        file="f" * 32,
-        session="5" * 32,
-        name="a.svs",
-        length=7,
-        md5="0" * 32,
-        sha256="0" * 64,
-    )
 
 
 @dataclass
@@ -134,7 +118,7 @@ class Deployment:
 
     async def publish(self, *versions: int) -> None:
         bus = await self.bus()
-        events = [file_complete(version).model_copy(update={"database": self.database}) for version in versions]
+        events = [file_complete(version, database=self.database) for version in versions]
         await bus.publish([Message(event) for event in events])
         await bus.close()
 

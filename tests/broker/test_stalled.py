@@ -14,8 +14,8 @@ from shared.blobs.gridfs import GridFSBlobs
 from shared.bus import Message
 from shared.clock import SystemClock
 from shared.mongo import connect
-from shared.stages import announcement
-from shared.store.documents import Version, VersionId
+from shared.stages.facts import announcement
+from shared.store.documents.versions import Version, VersionId
 from shared.store.mongo import MongoStore
 from shared.tiles.mongo import MongoTiles
 from tests.broker.test_service import PATIENCE, Deployment

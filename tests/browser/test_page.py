@@ -160,6 +160,31 @@ def test_keys_zoom_in_and_the_scale_follows(open_page: Open, case: Case) -> None
     expect(page.get_by_test_id("scale-bar")).to_have_text(scale)
 
 
+def test_tiles_that_were_lost_come_again_and_a_slide_that_is_deleted_is_no_longer_shown(
+    open_page: Open, mill: RunningStack, slide: Path, behind: Watched
+) -> None:
+    image = mill.upload(slide, session="Deleted while it is looked at")[slide.name]
+    page = open_page()
+    page.goto(f"/images/{image['id']}")
+    expect_a_slide(page)
+    lost = page.get_by_text("Parts of the slide did not come. Trying again.")
+
+    page.route("**/image_files/**", lambda route: route.abort())
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    expect(lost).to_be_visible()
+    page.unroute("**/image_files/**")
+    expect(lost).to_have_count(0)
+
+    mill.request("DELETE", f"/images/{image['id']}")
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such slide")
+
+    assert all("ailed to load" in complaint for complaint in behind.complaints), behind.complaints
+    behind.complaints.clear()
+
+
 def test_a_text_file_is_refused_in_words_and_holds_nothing_up(
     open_page: Open, case: Case, slide: Path, tmp_path: Path, behind: Watched
 ) -> None:

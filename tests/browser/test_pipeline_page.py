@@ -16,7 +16,7 @@ from deploy.local.layout import DATABASE
 from shared.clock import SystemClock
 from shared.http.identity import fingerprint
 from shared.mongo import connect
-from shared.store.documents import Account, SignIn
+from shared.store.documents.accounts import Account, SignIn
 from shared.store.mongo import MongoStore
 from tests.browser.conftest import PATIENCE_MS, Case, Open, Watched, picture
 from tests.browser.test_page import PHONE, brightness, row_of, sideways

@@ -99,16 +99,25 @@ def test_a_folder_of_many_files_goes_up_whole(
 ) -> None:
     folder = tmp_path / "run 12"
     for n in range(12):
-        file = folder / f"case {n % 3}" / f"slide {n:02}.png"
+        file = folder / f"case {n % 3}" / f"slide {n // 3}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40 + n, 30), (200, 120, 150)).save(file)
     (folder / "case 0" / "Thumbs.db").write_bytes(b"litter")
+    (folder / "case 1" / "scan.txt").write_text("Scanned on a Monday.")
+    (folder / "case 2" / "scan.txt").write_text("Scanned on a Tuesday.")
+    (folder / "plan.pdf").write_bytes(b"%PDF-1.4")
     page = open_page(viewport=PHONE, has_touch=True)
     session = opened_session(page, "Run 12")
     slow_line(page, 4000)
 
     page.get_by_test_id("folder-input").set_input_files(folder)
     expect(page.get_by_test_id("batch")).to_contain_text("of 12 files")
+    left_out = page.get_by_test_id("left-out")
+    expect(left_out).to_contain_text("3 files were left out, being no slides: scan.txt, plan.pdf")
+    left_out.locator("summary").click()
+    expect(left_out.get_by_text("run 12/case 2/scan.txt")).to_be_visible()
+    left_out.get_by_role("button", name="Dismiss what was left out").click()
+    expect(left_out).to_have_count(0)
     expect(page.get_by_text(re.compile(r"\d+ more files waiting"))).to_be_visible()
     page.get_by_test_id("pause-all").click()
     expect(page.get_by_test_id("batch")).to_contain_text("paused")
@@ -118,9 +127,25 @@ def test_a_folder_of_many_files_goes_up_whole(
 
     expect(page.locator("[data-testid=image-row][data-state=ready]")).to_have_count(12)
     expect(page.get_by_test_id("batch")).to_have_count(0)
-    assert {image["name"] for image in images_of(mill, session)} == {f"slide {n:02}.png" for n in range(12)}
+    sent = {(image["folder"], image["name"]) for image in images_of(mill, session)}
+    assert sent == {(f"run 12/case {n % 3}", f"slide {n // 3}.png") for n in range(12)}
     # A creation that the pause broke off is repeated with its key.
     assert len({request.headers["idempotency-key"] for request in tus(behind.requests, "POST")}) == 12
+    page.reload()
+    folders = row_of(page, "slide 2.png").get_by_test_id("image-folder")
+    assert sorted(folders.evaluate_all("all => all.map(({title}) => title)")) == [f"run 12/case {n}" for n in range(3)]
+    expect(page.get_by_role("link", name="Open run 12/case 1/slide 2.png")).to_be_visible()
+
+
+def test_a_folder_without_slides_makes_no_session(open_page: Open, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Nothing to see.")
+    page = open_page()
+    page.goto("/")
+
+    page.get_by_test_id("folder-input").set_input_files(tmp_path)
+
+    expect(page.get_by_test_id("toast")).to_contain_text("There is no slide in it, only notes.txt.")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sessions")
 
 
 LONG = "Institut_Kantonsspital_2026-11-25_S26-0417-A1-HE-Scanner3-Objective40x-Rescan-final-v3.png"

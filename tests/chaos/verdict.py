@@ -14,7 +14,7 @@ from shared.bus.letters import Letter
 from shared.bus.rabbit import RabbitBus, RabbitDeadLetters
 from shared.mongo import connect
 from shared.store import In
-from shared.store.documents import VersionId
+from shared.store.documents.versions import VersionId
 from shared.store.mongo import MongoStore
 from shared.tiles.keys import split_key, version_range
 from shared.tiles.mongo import MongoTiles

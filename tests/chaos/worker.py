@@ -17,6 +17,7 @@ from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.bus import Consumer, Delivery, Environment
 from shared.bus.rabbit import RabbitBus
+from shared.bus.rabbit.publishing import Outgoing, Publisher, Publishing
 from shared.bus.runner import Runner
 from shared.clock import SystemClock
 from shared.events import BaseDiced, DiceBlock, Event, Lane
@@ -57,8 +58,14 @@ class _Settled:
 class NoConfirms(RabbitBus):
     """Takes what is written to the socket for published."""
 
-    async def _confirm(self, publishing: Any, one: Any, seconds: float) -> None:
-        sent = asyncio.ensure_future(super()._confirm(publishing, one, seconds))
+    def __init__(self, url: str, prefix: str) -> None:
+        super().__init__(url, prefix)
+        self._publisher = _Unconfirmed(self._publishing)
+
+
+class _Unconfirmed(Publisher):
+    async def publish_one(self, publishing: Publishing, one: Outgoing, seconds: float) -> None:
+        sent = asyncio.ensure_future(super().publish_one(publishing, one, seconds))
         # Long enough to be written, and nobody asks what became of it.
         await asyncio.wait([sent], timeout=0.005)
         sent.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -23,8 +23,8 @@ from shared.bus.rabbit import RabbitBus
 from shared.clock import SystemClock
 from shared.mongo import connect
 from shared.service import deployment_claim
-from shared.stages import announcement
-from shared.store.documents import VersionId
+from shared.stages.facts import announcement
+from shared.store.documents.versions import VersionId
 from shared.store.mongo import MongoStore
 from shared.tiles.keys import level_range
 from shared.tiles.mongo import MongoTiles

@@ -1,12 +1,17 @@
-"""Each contract suite runs twice: on memory and on a real MongoDB."""
+"""Each contract suite runs twice: on memory, and on a real MongoDB or RabbitMQ."""
 
+import asyncio
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
 import pytest
 from pymongo import MongoClient
 
+from deploy.local.rabbitmq import RabbitMQ
+from shared.bus.rabbit import apply
 from shared.mongo import connect
+from tests.brokers import remove_topology
 
 DATABASE = "contract"
 
@@ -44,3 +49,27 @@ async def emptied(mongod: str, plain_client: MongoClient[dict[str, Any]]) -> Asy
 def real(kind: str, request: pytest.FixtureRequest) -> Real | None:
     """None on memory."""
     return request.getfixturevalue("emptied") if kind == "mongodb" else None
+
+
+class Broker(NamedTuple):
+    """A real broker, and a prefix on it for the tests of one module."""
+
+    server: RabbitMQ
+    prefix: str
+
+
+@pytest.fixture(scope="module")
+def prefix(rabbitmq: RabbitMQ) -> Iterator[str]:
+    """Made once, since that takes longer than most tests."""
+    prefix = f"t{uuid.uuid4().hex[:8]}"
+    asyncio.run(apply(rabbitmq.amqp, prefix, "ours"))
+    yield prefix
+    asyncio.run(remove_topology(rabbitmq.amqp, prefix))
+
+
+@pytest.fixture(params=["memory", pytest.param("rabbit", marks=pytest.mark.broker)])
+def broker(request: pytest.FixtureRequest) -> Broker | None:
+    """None on memory."""
+    if request.param == "memory":
+        return None
+    return Broker(request.getfixturevalue("rabbitmq"), request.getfixturevalue("prefix"))

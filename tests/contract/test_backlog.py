@@ -9,9 +9,9 @@ from shared.bus import Message
 from shared.bus.memory import MemoryBroker, MemoryBus
 from shared.clock import ManualClock
 from shared.repair import give_up, reissue
-from shared.stages import announcement
+from shared.stages.facts import announcement
 from shared.store import Store
-from shared.store.documents import Version, VersionId
+from shared.store.documents.versions import Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
 from tests.contract.conftest import Real

@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
 import aio_pika
@@ -19,41 +19,11 @@ from shared.bus.memory import MemoryBroker, MemoryBus
 from shared.bus.rabbit import RabbitBus, apply
 from shared.clock import ManualClock
 from shared.errors import Unavailable
-from shared.events import BaseDiced, DiceBlock, Event, FileComplete, ImageFailed, Lane, PyramidBuilt, SyncTick
-from shared.tiles.geometry import Geometry
+from shared.events import Event, ImageFailed, Lane, SyncTick
 from tests.brokers import remove_topology
+from tests.events import IMAGE, NOW, base_diced, dice_block, file_complete, pyramid_built
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
-IMAGE = "0123456789abcdef" * 2
 PATIENCE = 30.0
-
-
-def file_complete(version: int = 1) -> FileComplete:
-    return FileComplete(
-        database="slidemill",
-        time=NOW,
-        image=IMAGE,
-        version=version,
-        file="f" * 32,
-        session="5" * 32,
-        name="Niere ä.svs",
-        length=7,
-        md5="0" * 32,
-        sha256="0" * 64,
-    )
-
-
-def dice_block(block: int = 0, lane: Lane = "bulk") -> DiceBlock:
-    return DiceBlock(database="slidemill", time=NOW, image=IMAGE, version=1, block=block, lane=lane)
-
-
-def base_diced() -> BaseDiced:
-    geometry = Geometry(width=10, height=10, tile=256)
-    return BaseDiced(database="slidemill", time=NOW, image=IMAGE, version=1, geometry=geometry, base="copied")
-
-
-def pyramid_built() -> PyramidBuilt:
-    return PyramidBuilt(database="slidemill", time=NOW, image=IMAGE, version=1, levels=1, stored=1, sparse=0)
 
 
 class Inbox:

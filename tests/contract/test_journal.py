@@ -1,8 +1,6 @@
 """The journal is read whole and in order, from any moment on; on memory and on RabbitMQ alike."""
 
-import asyncio
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import aio_pika
@@ -13,38 +11,22 @@ from shared.bus import Bus, Message
 from shared.bus import topology as table
 from shared.bus.journal import Entry, Journal
 from shared.bus.memory import MemoryBroker, MemoryBus, MemoryJournal
-from shared.bus.rabbit import RabbitBus, RabbitJournal, apply
+from shared.bus.rabbit import RabbitBus, RabbitJournal
 from shared.events import ImageReady
-from tests.brokers import remove_topology
+from tests.contract.conftest import Broker
 
 
 def ready(version: int) -> ImageReady:
     return ImageReady(database="slidemill", time=datetime(2026, 1, 2, tzinfo=UTC), image="ab" * 16, version=version)
 
 
-@pytest.fixture(scope="module")
-def prefix(rabbitmq: RabbitMQ) -> Iterator[str]:
-    prefix = f"t{uuid.uuid4().hex[:8]}"
-    asyncio.run(apply(rabbitmq.amqp, prefix, "ours"))
-    yield prefix
-    asyncio.run(remove_topology(rabbitmq.amqp, prefix))
-
-
-@pytest.fixture(params=["memory", pytest.param("rabbit", marks=pytest.mark.broker)])
-def real(request: pytest.FixtureRequest) -> tuple[RabbitMQ, str] | None:
-    """None on memory."""
-    if request.param == "memory":
-        return None
-    return request.getfixturevalue("rabbitmq"), request.getfixturevalue("prefix")
-
-
 @pytest.fixture
-async def place(real: tuple[RabbitMQ, str] | None) -> AsyncIterator[tuple[Bus, Journal]]:
-    if real is None:
-        broker = MemoryBroker()
-        yield MemoryBus(broker), MemoryJournal(broker)
+async def place(broker: Broker | None) -> AsyncIterator[tuple[Bus, Journal]]:
+    if broker is None:
+        memory = MemoryBroker()
+        yield MemoryBus(memory), MemoryJournal(memory)
         return
-    server, prefix = real
+    server, prefix = broker
     bus = RabbitBus(server.amqp, prefix)
     await bus.connect()
     yield bus, RabbitJournal(server.amqp, prefix)

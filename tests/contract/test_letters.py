@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import aio_pika
@@ -21,34 +20,25 @@ from shared.bus.envelope import CAUSE, DEATH, DETAIL, REPLAY, REPLAY_REASON, REP
 from shared.bus.envelope import dead as died
 from shared.bus.letters import DeadLetters, Letter
 from shared.bus.memory import MemoryBroker, MemoryBus, MemoryDeadLetters
-from shared.bus.rabbit import RabbitBus, RabbitDeadLetters, apply
+from shared.bus.rabbit import RabbitBus, RabbitDeadLetters
 from shared.clock import ManualClock
 from shared.dead import Selection
 from shared.errors import Unavailable
 from shared.events import DiceBlock, FileComplete
-from shared.store.documents import Failure, Image, Stage, Stages, Version, VersionId
+from shared.store.documents.images import Image
+from shared.store.documents.versions import Failure, Stage, Stages, Version, VersionId
 from shared.store.memory import MemoryStore
-from tests.brokers import remove_topology
+from tests import events
+from tests.contract.conftest import Broker
 from tests.contract.test_bus import Inbox
+from tests.events import NOW, dice_block, image_id
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 PATIENCE = 30.0
 EVERYTHING = Selection(everything=True)
 
 
 def file_complete(number: int = 1) -> FileComplete:
-    return FileComplete(
-        database="slidemill",
-        time=NOW,
-        image=f"{number:032x}",
-        version=1,
-        file="f" * 32,
-        session="5" * 32,
-        name=f"Niere {number}.svs",
-        length=7,
-        md5="0" * 32,
-        sha256="0" * 64,
-    )
+    return events.file_complete(image=image_id(number), name=f"Niere {number}.svs")
 
 
 @dataclass
@@ -99,7 +89,7 @@ class Place:
         return await inbox.first(count)
 
     async def put_version(self, number: int = 1, *, state: str = "failed", latest: int = 1) -> VersionId:
-        id = VersionId(image=f"{number:032x}", n=1)
+        id = VersionId(image=image_id(number), n=1)
         await self.store.images.insert(Image(id=id.image, session="5" * 32, name="a.svs", latest=latest, created=NOW))
         await self.store.versions.insert(
             Version(
@@ -120,15 +110,6 @@ class Place:
         return id
 
 
-@pytest.fixture(scope="module")
-def prefix(rabbitmq: RabbitMQ) -> Iterator[str]:
-    """Made once, since that takes longer than most tests; each test leaves its queues empty."""
-    prefix = f"t{uuid.uuid4().hex[:8]}"
-    asyncio.run(apply(rabbitmq.amqp, prefix, "ours"))
-    yield prefix
-    asyncio.run(remove_topology(rabbitmq.amqp, prefix))
-
-
 async def empty_queues(server: RabbitMQ, prefix: str) -> None:
     async with await aio_pika.connect(server.amqp) as connection:
         channel = await connection.channel()
@@ -137,21 +118,13 @@ async def empty_queues(server: RabbitMQ, prefix: str) -> None:
                 await (await channel.get_queue(queue.name, ensure=False)).purge()
 
 
-@pytest.fixture(params=["memory", pytest.param("rabbit", marks=pytest.mark.broker)])
-def real(request: pytest.FixtureRequest) -> tuple[RabbitMQ, str] | None:
-    """None on memory."""
-    if request.param == "memory":
-        return None
-    return request.getfixturevalue("rabbitmq"), request.getfixturevalue("prefix")
-
-
 @pytest.fixture
-async def place(real: tuple[RabbitMQ, str] | None) -> AsyncIterator[Place]:
-    if real is None:
-        broker = MemoryBroker(ManualClock(NOW))
-        yield Place(MemoryDeadLetters(broker), MemoryBus(broker))
+async def place(broker: Broker | None) -> AsyncIterator[Place]:
+    if broker is None:
+        memory = MemoryBroker(ManualClock(NOW))
+        yield Place(MemoryDeadLetters(memory), MemoryBus(memory))
         return
-    server, prefix = real
+    server, prefix = broker
     bus = RabbitBus(server.amqp, prefix)
     await bus.connect()
     yield Place(RabbitDeadLetters(server.amqp, prefix, bus), bus)
@@ -226,7 +199,7 @@ async def test_one_letter_or_one_group_leaves_the_others_where_they_are(place: P
 async def test_an_image_that_had_failed_truly_goes_on(place: Place) -> None:
     """Its other blocks' messages are gone: the fact is sent from which all open work follows, once."""
     id = await place.put_version()
-    await place.bury(DiceBlock(database="slidemill", time=NOW, image=id.image, version=1, block=7))
+    await place.bury(dice_block(7, image=id.image))
 
     assert await place.retry() == 1
 
@@ -241,7 +214,7 @@ async def test_an_image_that_had_failed_truly_goes_on(place: Place) -> None:
 @pytest.mark.parametrize(("state", "latest"), [("ready", 1), ("dicing", 1), ("failed", 2)])
 async def test_what_has_not_failed_or_is_superseded_keeps_its_state(place: Place, state: str, latest: int) -> None:
     id = await place.put_version(state=state, latest=latest)
-    event = DiceBlock(database="slidemill", time=NOW, image=id.image, version=1, block=7)
+    event = dice_block(7, image=id.image)
     await place.bury(event)
     before = await place.store.versions.get(id)
 
@@ -356,7 +329,7 @@ async def test_what_the_broker_itself_gave_up_says_so(rabbitmq: RabbitMQ, prefix
     bus = RabbitBus(rabbitmq.amqp, prefix)
     await bus.connect()
     place = Place(RabbitDeadLetters(rabbitmq.amqp, prefix, bus), bus)
-    event = DiceBlock(database="slidemill", time=NOW, image="ab" * 16, version=1, block=7)
+    event = dice_block(7)
 
     await give_back(bus, table.DELIVERY_LIMIT + 1, event)
     letters: list[Letter] = []

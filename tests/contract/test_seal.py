@@ -19,7 +19,8 @@ from shared.errors import Unavailable
 from shared.events import Event, FileComplete, ImageFailed
 from shared.removal import hide_image
 from shared.store import Store
-from shared.store.documents import Upload, Version, VersionId
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
 from tests.contract.conftest import Real

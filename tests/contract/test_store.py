@@ -16,27 +16,16 @@ from shared.bus.memory import MemoryBus
 from shared.clock import ManualClock
 from shared.errors import Unavailable
 from shared.mongo import connect
-from shared.repair import give_up, reissue
-from shared.stages import MOST_REISSUES, STAGE_OF_STATE
+from shared.repair import MOST_REISSUES, give_up, reissue
+from shared.stages.states import STAGE_OF_STATE
 from shared.store import Change, Greater, In, Less, Store
-from shared.store.documents import (
-    Account,
-    Block,
-    BlockId,
-    Failure,
-    Recipe,
-    Session,
-    SignIn,
-    Source,
-    Stage,
-    Stages,
-    Tick,
-    Upload,
-    Version,
-    VersionId,
-    Wish,
-)
-from shared.store.entries import Entry, EntryId
+from shared.store.documents.accounts import Account, SignIn
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.entries import Entry, EntryId
+from shared.store.documents.images import Session
+from shared.store.documents.ticks import Tick
+from shared.store.documents.uploads import Upload, Wish
+from shared.store.documents.versions import Failure, Recipe, Source, Stage, Stages, Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
 from shared.tiles import Tile

@@ -12,9 +12,12 @@ from shared.blobs.gridfs import GridFSBlobs
 from shared.blobs.memory import MemoryBlobs
 from shared.clock import ManualClock
 from shared.removal import KEPT, UNDER_WAY, hide_image, remove, sweep
-from shared.stages import appear
+from shared.stages.moving import appear
 from shared.store import Store
-from shared.store.documents import Block, BlockId, Image, Thumbnail, Upload, Version, VersionId
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.images import Image, Thumbnail
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.store.mongo import MongoStore
 from shared.superseded import remove_superseded

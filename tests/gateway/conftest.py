@@ -26,7 +26,8 @@ from shared.errors import Unavailable
 from shared.events import Event
 from shared.http.identity import ensure_admin, fingerprint
 from shared.store import Store
-from shared.store.documents import Account, Token, Upload
+from shared.store.documents.accounts import Account, Token
+from shared.store.documents.uploads import Upload
 from shared.store.memory import MemoryStore
 from shared.tiles import Tiles
 from shared.tiles.memory import MemoryTiles

@@ -17,8 +17,9 @@ from shared.bus.letters import HeldLetter
 from shared.bus.memory import MemoryDeadLetters
 from shared.errors import Unavailable
 from shared.events import FileComplete
-from shared.stages import announcement, fail
-from shared.store.documents import Version, VersionId
+from shared.stages.facts import announcement
+from shared.stages.failing import fail
+from shared.store.documents.versions import Version, VersionId
 from tests.gateway.conftest import ANNA, MIB, Served, slide
 
 API = "/api/v1"

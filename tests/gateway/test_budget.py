@@ -10,9 +10,10 @@ from services.upload.body import Body
 from services.upload.budget import Budget
 from services.upload.digests import Running
 from services.upload.feed import Feed, cut
+from services.upload.holding import Holding
 from services.upload.storing import Stored, Storing
 from shared.blobs.memory import MemoryBlobs
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 
 async def test_bytes_are_given_out_in_the_order_of_asking() -> None:
@@ -69,7 +70,7 @@ class Sent(Body):
 async def test_requests_that_fill_the_budget_together_do_not_wait_for_each_other(tmp_path: Path) -> None:
     budget = Budget(4000)
     blobs = MemoryBlobs(tmp_path)
-    storing = Storing(blobs, Running(), budget.give)
+    storing = Storing(blobs, Holding(blobs), Running(), budget.give)
     now = datetime(2026, 1, 2, tzinfo=UTC)
     data = bytes(9500)
 

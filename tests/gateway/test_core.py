@@ -7,16 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.upload import core
-from services.upload.core import ContentRange, Invalid, Span
+from services.upload.core import Invalid
+from services.upload.core.chunks import IN_ORDER_CHUNK, LARGEST_CHUNK, SMALLEST_CHUNK, chunk_size, largest_divisor
+from services.upload.core.cursors import after, cursor
+from services.upload.core.digests import digest_field, digest_hex
+from services.upload.core.disposition import header_filename, part_filename
+from services.upload.core.ranges import ContentRange, content_range
+from services.upload.core.spans import Span, covering, expected_offset, joined, stored_bytes
 
 MIB = 1024 * 1024
 
 
 def test_a_range_header_becomes_offsets_with_an_exclusive_end() -> None:
-    assert core.content_range("bytes 0-499/1234") == ContentRange(Span(0, 500), 1234)
-    assert core.content_range("bytes */0") == ContentRange(Span(0, 0), 0)
-    assert core.content_range("bytes */7") == ContentRange(Span(0, 0), 7)
+    assert content_range("bytes 0-499/1234") == ContentRange(Span(0, 500), 1234)
+    assert content_range("bytes */0") == ContentRange(Span(0, 0), 0)
+    assert content_range("bytes */7") == ContentRange(Span(0, 0), 7)
 
 
 @pytest.mark.parametrize(
@@ -24,23 +29,23 @@ def test_a_range_header_becomes_offsets_with_an_exclusive_end() -> None:
 )
 def test_a_wrong_range_header_is_refused_and_quoted(header: str) -> None:
     with pytest.raises(Invalid) as refused:
-        core.content_range(header)
+        content_range(header)
 
     assert f"'{header}'" in str(refused.value)
 
 
 @given(st.integers(min_value=1, max_value=1 << 40))
 def test_the_chunk_size_is_the_largest_divisor_within_its_bounds(length: int) -> None:
-    size = core.largest_divisor(length)
+    size = largest_divisor(length)
 
     if size is None:
         # Cheaper than trying them all: a divisor in the bounds would have a partner length / divisor.
-        partners = range(max(1, -(-length // core.LARGEST_CHUNK)), min(length // core.SMALLEST_CHUNK, 100_000) + 1)
+        partners = range(max(1, -(-length // LARGEST_CHUNK)), min(length // SMALLEST_CHUNK, 100_000) + 1)
         assert not any(length % count == 0 for count in partners)
     else:
         assert length % size == 0
-        assert core.SMALLEST_CHUNK <= size <= core.LARGEST_CHUNK
-        first = -(-length // core.LARGEST_CHUNK)
+        assert SMALLEST_CHUNK <= size <= LARGEST_CHUNK
+        first = -(-length // LARGEST_CHUNK)
         assert not any(length % count == 0 for count in range(first, min(length // size, first + 100_000)))
 
 
@@ -57,17 +62,17 @@ def test_the_chunk_size_is_the_largest_divisor_within_its_bounds(length: int) ->
     ],
 )
 def test_known_first_ranges_give_known_chunk_sizes(length: int, size: int | None) -> None:
-    assert core.largest_divisor(length) == size
+    assert largest_divisor(length) == size
 
 
 def test_a_first_range_that_is_the_whole_file_sets_no_pattern() -> None:
-    assert core.chunk_size(Span(0, 1000), 1000) == core.LARGEST_CHUNK
-    assert core.chunk_size(Span(0, 1000), 9000) == core.IN_ORDER_CHUNK
+    assert chunk_size(Span(0, 1000), 1000) == LARGEST_CHUNK
+    assert chunk_size(Span(0, 1000), 9000) == IN_ORDER_CHUNK
 
 
 @given(st.lists(st.builds(lambda start, length: Span(start, start + length), st.integers(0, 20), st.integers(1, 9))))
 def test_pieces_cover_a_span_up_to_its_first_gap_the_later_ones_first(pieces: list[Span]) -> None:
-    parts = core.covering(pieces, Span(3, 19))
+    parts = covering(pieces, Span(3, 19))
 
     def newest(byte: int) -> int | None:
         return max((piece.start for piece in pieces if byte in range(*piece)), default=None)
@@ -79,27 +84,27 @@ def test_pieces_cover_a_span_up_to_its_first_gap_the_later_ones_first(pieces: li
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda pair: Span(min(pair), max(pair)))))
 def test_joined_spans_hold_the_same_bytes_once_and_apart(spans: list[Span]) -> None:
-    joined = core.joined(spans)
+    together = joined(spans)
 
     held = {byte for span in spans for byte in range(span.start, span.stop)}
-    assert {byte for span in joined for byte in range(span.start, span.stop)} == held
-    assert core.stored_bytes(joined) == len(held)
-    assert all(left.stop < right.start for left, right in itertools.pairwise(joined))
-    assert core.expected_offset(joined) == next(byte for byte in range(62) if byte not in held)
+    assert {byte for span in together for byte in range(span.start, span.stop)} == held
+    assert stored_bytes(together) == len(held)
+    assert all(left.stop < right.start for left, right in itertools.pairwise(together))
+    assert expected_offset(together) == next(byte for byte in range(62) if byte not in held)
 
 
 def test_digests_are_taken_in_hex_and_in_base64() -> None:
     empty = "d41d8cd98f00b204e9800998ecf8427e"
 
-    assert core.digest_hex("md5", empty.upper()) == empty
-    assert core.digest_hex("md5", "1B2M2Y8AsgTpgAmY7PhCfg==") == empty
-    assert core.digest_field("sha-512=:AAAA:, md5=:1B2M2Y8AsgTpgAmY7PhCfg==:") == {"md5": empty}
+    assert digest_hex("md5", empty.upper()) == empty
+    assert digest_hex("md5", "1B2M2Y8AsgTpgAmY7PhCfg==") == empty
+    assert digest_field("sha-512=:AAAA:, md5=:1B2M2Y8AsgTpgAmY7PhCfg==:") == {"md5": empty}
 
 
 @pytest.mark.parametrize("value", ["", "abc", "zz" * 16, "AAAA"])
 def test_what_is_no_digest_is_refused(value: str) -> None:
     with pytest.raises(Invalid):
-        core.digest_hex("md5", value)
+        digest_hex("md5", value)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ def test_what_is_no_digest_is_refused(value: str) -> None:
     ],
 )
 def test_a_parts_file_name_comes_as_the_browser_wrote_it(header: str, name: str | None) -> None:
-    assert core.part_filename(header) == name
+    assert part_filename(header) == name
 
 
 @pytest.mark.parametrize(
@@ -126,16 +131,16 @@ def test_a_parts_file_name_comes_as_the_browser_wrote_it(header: str, name: str 
     ],
 )
 def test_a_requests_own_file_name_is_percent_decoded(header: str, name: str) -> None:
-    assert core.header_filename(header) == name
+    assert header_filename(header) == name
 
 
 def test_a_cursor_leads_back_to_where_it_was_made() -> None:
     moment = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 
-    assert core.after(core.cursor(moment, "ab" * 16)) == (moment, "ab" * 16)
+    assert after(cursor(moment, "ab" * 16)) == (moment, "ab" * 16)
 
 
 @pytest.mark.parametrize("made_up", ["x", "AAAA", "WyJ4IiwgMV0", "é", "WyIyMDI2LTAxLTAyIiwgImEiXQ", "W1tb" * 1500])
 def test_a_made_up_cursor_is_refused(made_up: str) -> None:
     with pytest.raises(Invalid):
-        core.after(made_up)
+        after(made_up)

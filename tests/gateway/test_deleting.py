@@ -8,8 +8,9 @@ from typing import Any
 from shared.blobs.memory import MemoryBlobs
 from shared.blobs.pieces import tail_of
 from shared.removal import KEPT, hide_image, hide_session
-from shared.stages import appear
-from shared.store.documents import Block, BlockId, Thumbnail
+from shared.stages.moving import appear
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.images import Thumbnail
 from shared.store.memory import MemoryStore
 from shared.tiles import Tile
 from shared.tiles.geometry import Position, Rect

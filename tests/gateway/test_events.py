@@ -9,7 +9,7 @@ import aiohttp
 
 from services.upload.models import ImageProgress
 from services.upload.watching import Watching
-from shared.store.documents import VersionId
+from shared.store.documents.versions import VersionId
 from shared.store.memory import MemoryStore
 from tests.gateway.conftest import ADMIN, MIB, Served, slide
 

@@ -19,7 +19,7 @@ import pymongo
 import pytest
 
 from services.sync.expiry import expire
-from services.upload.core import Span, joined
+from services.upload.core.spans import Span, joined
 from shared.blobs.gridfs import GridFSBlobs
 from shared.blobs.seal import relay
 from shared.bus.memory import MemoryBus

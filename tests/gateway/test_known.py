@@ -10,7 +10,7 @@ import pytest
 from services.upload.relay import STALE
 from shared.blobs.pieces import tail_of
 from shared.events import FileComplete
-from shared.store.documents import VersionId
+from shared.store.documents.versions import VersionId
 from tests.gateway.conftest import ANNA, MIB, Answer, Served, look_after, md5, sha256, slide
 
 DATA = slide(2 * MIB)

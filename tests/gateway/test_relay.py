@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from shared.events import FileComplete
-from shared.stages import appear
-from shared.store.documents import Upload, VersionId
+from shared.stages.moving import appear
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import VersionId
 from tests.gateway.conftest import MIB, Served, look_after, md5, slide
 
 

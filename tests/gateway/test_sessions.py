@@ -3,7 +3,8 @@
 import pytest
 
 from services.upload.models import ImageObject, ImagePage, ProblemObject, SessionObject
-from shared.store.documents import Image, Session, Version, VersionId
+from shared.store.documents.images import Image, Session
+from shared.store.documents.versions import Version, VersionId
 from tests.gateway.conftest import ADMIN, ANNA, MIB, Served, slide
 
 

@@ -10,8 +10,8 @@ import pytest
 from services.upload.stores.models import ReportPage, StoreObject, StorePage, TickObject, TickPage
 from shared.bus.envelope import decode
 from shared.events import SyncTick
-from shared.store.documents import Tick, newest_first
-from shared.store.folders import FolderStore, Report, report_id
+from shared.store.documents.folders import FolderStore, Report, report_id
+from shared.store.documents.ticks import Tick, newest_first
 from tests.gateway.conftest import ANNA, Served
 
 STORE = {"name": "Scanner 1", "root": "/data/scanner/"}
@@ -39,10 +39,11 @@ async def put_report(gateway: Served, tick: SyncTick, **fields: Any) -> None:
 
 
 async def test_a_store_is_added_found_paused_resumed_and_removed(gateway: Served) -> None:
-    made = await add(gateway, include=["*.svs"], quality=90)
+    made = await add(gateway, include=["*.svs"], quality=90, subsampling="444")
 
     assert (made["root"], made["include"], made["exclude"]) == ("/data/scanner", ["*.svs"], [])
-    assert (made["state"], made["quality"], made["session"], made["last"]) == ("active", 90, None, None)
+    assert (made["state"], made["quality"], made["subsampling"]) == ("active", 90, "444")
+    assert (made["session"], made["last"]) == (None, None)
     StoreObject.model_validate(made)
     listed = await gateway.ask("GET", "/api/v1/stores")
     assert listed.json == {"items": [made], "next": None}
@@ -67,6 +68,7 @@ async def test_a_store_is_added_found_paused_resumed_and_removed(gateway: Served
         {"name": "", "root": "/data"},
         {"name": "a", "root": "/data", "kind": "s3"},
         {"name": "a", "root": "/data", "quality": 101},
+        {"name": "a", "root": "/data", "subsampling": "422"},
         {"name": "a", "root": "/data", "include": [""]},
         {"name": "a"},
     ],

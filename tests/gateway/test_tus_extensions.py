@@ -12,7 +12,7 @@ import pytest
 
 from services.sync.expiry import expire
 from services.upload.app import BYTES_IN_FLIGHT
-from services.upload.intake import PROVEN_RANGE
+from services.upload.proving import PROVEN_RANGE
 from shared.blobs.pieces import tail_of
 from shared.blobs.seal import IDLE
 from shared.clock import ManualClock

@@ -148,7 +148,7 @@ class Uploads(RuleBasedStateMachine):
         border = (upload.stored // upload.chunk + 1) * upload.chunk
         data = self.data[upload.stored : min(upload.stored + length, border, len(self.data)) - 1]
         if data:
-            self.run(self.gateways[0].gateway.intake.storing.begin(upload, upload.stored, data))
+            self.run(self.gateways[0].gateway.intake.holding.begin(upload, upload.stored, data))
             self.sent = max(self.sent, upload.stored + len(data))
 
     def teardown(self) -> None:

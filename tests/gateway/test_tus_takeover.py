@@ -169,7 +169,7 @@ async def test_a_piece_that_a_dead_gateway_did_not_note_is_made_use_of(gateway: 
     place = await begin(gateway, session, len(data))
     await patch(gateway, place, 0, data[:1000])
     # Stored, but its gateway died before it could say so.
-    await gateway.gateway.intake.storing.begin(await gateway.upload(id_of(place)), 1000, data[1000 : 1000 + first])
+    await gateway.gateway.intake.holding.begin(await gateway.upload(id_of(place)), 1000, data[1000 : 1000 + first])
 
     without_head = await patch(gateway, place, 1000, data[1000:201_000])
     offset = await offset_of(gateway, place)
@@ -186,7 +186,7 @@ async def test_other_bytes_than_a_dead_gateway_stored_are_refused(gateway: Serve
     data = slide(MIB)
     place = await begin(gateway, session, len(data))
     await patch(gateway, place, 0, data[:1000])
-    await gateway.gateway.intake.storing.begin(await gateway.upload(id_of(place)), 1000, b"another file's bytes")
+    await gateway.gateway.intake.holding.begin(await gateway.upload(id_of(place)), 1000, b"another file's bytes")
 
     answer = await patch(gateway, place, 1000, data[1000:2000])
 

@@ -19,7 +19,7 @@ async def test_a_file_sent_in_steps_is_stored_verified_and_announced(gateway: Se
     session = await gateway.session()
     data = slide(2 * MIB + MIB // 2)
 
-    made = await create(gateway, session, len(data))
+    made = await create(gateway, session, len(data), said={"folder": "run 12/case 1"})
     place = made.headers["Location"]
     nothing = await gateway.images(session)
     first = await patch(gateway, place, 0, data[:MIB])
@@ -38,7 +38,7 @@ async def test_a_file_sent_in_steps_is_stored_verified_and_announced(gateway: Se
     assert (event.length, event.md5, event.sha256) == (len(data), md5(data), sha256(data))
     assert md5(await gateway.blobs.read(id_of(place), 0, len(data))) == md5(data)
     (image,) = await gateway.images(session)
-    assert (image["state"], image["sha256"]) == ("dicing", sha256(data))
+    assert (image["state"], image["sha256"], image["folder"]) == ("dicing", sha256(data), "run 12/case 1")
 
 
 @pytest.mark.parametrize("step", [7, 100_000, 1_500_000, 4_194_319], ids=str)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from services.sync.expiry import expire
-from services.upload.core import Span, joined, on_grid
+from services.upload.core.spans import Span, joined, on_grid
 from shared.blobs.memory import MemoryBlobs
 from shared.blobs.pieces import tail_of
 from shared.events import FileComplete

@@ -12,7 +12,7 @@ from services.upload.app import BYTES_IN_FLIGHT
 from shared.blobs.memory import MemoryBlobs
 from shared.errors import Unavailable
 from shared.events import FileComplete, ImageFailed
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 from shared.store.memory import MemoryStore
 from tests.gateway.conftest import ANNA, MIB, Form, Served, content_range, md5, serve, sha256, slide
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from services.upload.models import ImageObject, ImageProgress
-from shared.store.documents import Failure, Image, Recipe, Source, Stage, Stages, State, Version, VersionId
+from shared.store.documents.images import Image
+from shared.store.documents.versions import Failure, Recipe, Source, Stage, Stages, State, Version, VersionId
 from shared.store.view import image_object, moment, progress_object
 from shared.tiles.geometry import Geometry
 

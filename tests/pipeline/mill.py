@@ -17,7 +17,6 @@ from typing import Any
 from services.dicer.folding import Turns
 from services.dicer.handler import Dicer
 from services.pyramid.handler import Pyramid
-from shared import stages
 from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.clock import ManualClock
@@ -34,8 +33,10 @@ from shared.events import (
     ImageReady,
     PyramidBuilt,
 )
+from shared.stages.facts import announcement
 from shared.store import Store
-from shared.store.documents import Image, Session, Version, VersionId
+from shared.store.documents.images import Image, Session
+from shared.store.documents.versions import Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.tiles.keys import version_range
 from shared.tiles.memory import MemoryTiles
@@ -125,7 +126,7 @@ class Mill:
 
     async def announce(self, image: str) -> None:
         """Publishes the fact that the version's next step waits for, as an upload, a relay or a replay does."""
-        event = stages.announcement(await self.version(image), DATABASE)
+        event = announcement(await self.version(image), DATABASE)
         assert event is not None
         self.publish([event])
 

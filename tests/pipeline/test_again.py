@@ -1,13 +1,13 @@
 """Doing things again: the whole journal twice, a further version, the finishing in place."""
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared import replay, stages
+from shared import replay
 from shared.audit import Audited
 from shared.bus.envelope import REPLAY, REPLAY_REASON, REPLAYED_BY, decode
 from shared.bus.journal import Wanted
@@ -16,9 +16,13 @@ from shared.decoding import Decoders
 from shared.events import DiceBlock, Event, FileComplete, FoldBlock, ImageFailed, ImageReady
 from shared.replay import Replay
 from shared.reprocess import CannotReprocess, finish_again, renew
-from shared.store.documents import VersionId, Wish
+from shared.stages.facts import announcement
+from shared.stages.failing import fail
+from shared.store.documents.uploads import Wish
+from shared.store.documents.versions import VersionId
 from shared.superseded import remove_superseded
 from shared.tiles.keys import version_range
+from tests.events import file_complete
 from tests.pipeline.mill import DATABASE, Mill
 from tests.slides import plain
 from tests.slides.aperio import write_svs
@@ -99,9 +103,7 @@ async def test_failed_images_go_on_when_that_is_asked_for(decoders: Decoders, sl
     mill = Mill(decoders, tmp_path)
     image = await mill.upload(slide)
     version = await mill.version(image)
-    failed = await stages.fail(
-        mill.store, version.id, "dice", "It broke.", "Mend it.", database=DATABASE, clock=mill.clock
-    )
+    failed = await fail(mill.store, version.id, "dice", "It broke.", "Mend it.", database=DATABASE, clock=mill.clock)
     await mill.run()
     mill.journal += failed
     wanted = Wanted(types=frozenset({ImageFailed.type}))
@@ -129,18 +131,7 @@ async def test_failed_images_go_on_when_that_is_asked_for(decoders: Decoders, sl
     ],
 )
 def test_every_selector_narrows(wanted: Callable[[FileComplete], Wanted], count: int) -> None:
-    event = FileComplete(
-        database=DATABASE,
-        time=datetime(2026, 1, 2, tzinfo=UTC),
-        image="a" * 32,
-        version=1,
-        file="f" * 32,
-        session="5" * 32,
-        name="a.svs",
-        length=7,
-        md5="0" * 32,
-        sha256="0" * 64,
-    )
+    event = file_complete(database=DATABASE)
 
     assert wanted(event).takes(event) == bool(count)
 
@@ -160,7 +151,7 @@ async def test_an_image_is_processed_anew_beside_the_version_that_people_see(
     with pytest.raises(CannotReprocess, match="being processed already"):
         await renew(mill.store, mill.blobs, image, mill.clock)
 
-    event = stages.announcement(version, DATABASE)
+    event = announcement(version, DATABASE)
     assert event is not None
     mill.publish([event])
     await mill.run()
@@ -189,7 +180,7 @@ async def test_an_old_version_goes_once_the_new_one_is_seen_and_late_work_on_it_
         return await remove_superseded(mill.store, mill.blobs, mill.tiles, grace=hour, limit=9, clock=mill.clock)
 
     version = await renew(mill.store, mill.blobs, image, mill.clock)
-    event = stages.announcement(version, DATABASE)
+    event = announcement(version, DATABASE)
     assert event is not None
     mill.publish([event])
     mill.clock.advance(7200)
@@ -222,7 +213,7 @@ async def test_another_quality_is_another_version_and_stays_wished_for(decoders:
     made = []
     for wish in (Wish(quality=97, subsampling="444"), Wish(subsampling="420"), None):
         version = await renew(mill.store, mill.blobs, image, mill.clock, wish)
-        event = stages.announcement(version, DATABASE)
+        event = announcement(version, DATABASE)
         assert event is not None
         mill.publish([event])
         await mill.run()
@@ -264,7 +255,7 @@ async def test_finishing_again_makes_the_small_pictures_anew_in_place(
         await mill.store.thumbnails.update(f"{image}:1:{kind}", set={"data": b"spoiled"})
 
     version = await finish_again(mill.store, image, mill.clock)
-    event = stages.announcement(version, DATABASE)
+    event = announcement(version, DATABASE)
     assert event is not None
     mill.publish([event])
     await mill.run()

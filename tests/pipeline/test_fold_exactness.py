@@ -14,7 +14,7 @@ import pyvips
 import simplejpeg
 
 from services.pyramid.core import plan
-from shared.store.documents import Recipe, Version, VersionId
+from shared.store.documents.versions import Recipe, Version, VersionId
 from shared.tiles import pixels
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.pixels import Half, halve

@@ -17,7 +17,7 @@ from PIL import Image
 
 from shared.decoding import Decoders
 from shared.events import BaseDiced, FoldBlock
-from shared.store.documents import Block
+from shared.store.documents.blocks import Block
 from shared.tiles.geometry import Position, Rect
 from shared.tiles.keys import tile_key
 from shared.tiles.pixels import halve

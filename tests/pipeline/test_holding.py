@@ -12,13 +12,14 @@ import pytest
 import pytest_asyncio
 import pyvips
 
+from services.pyramid.finishing import ROOM_PATIENCE
 from shared import deadline
 from shared.blobs.making import PLACES
 from shared.blobs.memory import MemoryBlobs
 from shared.decoding import Decoders
-from shared.errors import DecoderDied, Postponed, Reject
-from shared.stages import work_on_block
-from shared.store.documents import Block, BlockId
+from shared.errors import DecoderDied, Postponed, Reject, RetryLater
+from shared.stages.blocks import work_on_block
+from shared.store.documents.blocks import Block, BlockId
 from shared.tiles.geometry import Rect
 from tests.pipeline.mill import Mill
 from tests.slides.mirax import write_mirax
@@ -64,6 +65,47 @@ def zipped(folder: Path) -> Path:
         for file in sorted(folder.rglob("*")):
             made.write(file, file.relative_to(folder))
     return folder.with_suffix(".zip")
+
+
+class FullBlobs(MemoryBlobs):
+    """The disk of the scratch folder has no room for the zips of these."""
+
+    full: frozenset[str] = frozenset()
+
+    @asynccontextmanager
+    async def unpacked(self, file: str, length: int, fill: Callable[[Path], Awaitable[None]]) -> AsyncIterator[Path]:
+        if file in self.full:
+            raise RetryLater("The disk is full.")
+        async with super().unpacked(file, length, fill) as folder:
+            yield folder
+
+
+async def test_a_label_waits_for_room_to_unpack_its_zip_but_no_slide_is_lost_for_it(
+    decoders: Decoders, tmp_path: Path
+) -> None:
+    (tmp_path / "slide").mkdir()
+    zip = zipped(tmp_path / "slide")
+    mill = Mill(decoders, tmp_path / "scratch")
+    mill.blobs = blobs = FullBlobs(tmp_path / "scratch")
+    images = [await mill.upload(zip), await mill.upload(zip)]
+
+    async def states() -> list[str]:
+        return [(await mill.version(image)).state for image in images]
+
+    while await states() != ["finishing", "finishing"]:
+        await mill.deliver_together()
+    blobs.full = frozenset(images)
+    await mill.deliver_together()
+    assert await states() == ["finishing", "finishing"]
+    blobs.full = frozenset(images[1:])
+    await mill.deliver_together()
+    assert await states() == ["ready", "finishing"]
+    mill.clock.advance(ROOM_PATIENCE.total_seconds())
+    await mill.deliver_together()
+
+    assert await states() == ["ready", "ready"]
+    kept = {picture.id async for picture in mill.store.thumbnails.each({})}
+    assert kept == {f"{images[0]}:1:{kind}" for kind in ("thumbnail", "label", "macro")} | {f"{images[1]}:1:thumbnail"}
 
 
 async def test_a_picture_is_ready_while_more_zips_are_unpacked_than_there_are_decoders(
@@ -126,3 +168,16 @@ async def test_the_second_try_of_a_block_that_took_long_gets_a_delivery_of_its_o
     for error in (Postponed, Reject):
         with deadline.within(10), pytest.raises(error, match=r"the decoder took longer than 1200 s"):
             await work_on_block(mill.store, id, dying, by="dicer", clock=mill.clock)
+
+
+async def test_a_block_that_somebody_else_got_done_meanwhile_fails_nothing(decoders: Decoders, tmp_path: Path) -> None:
+    mill = Mill(decoders, tmp_path / "scratch")
+    id = BlockId(image="ab" * 16, version=1, stage="dice", n=0)
+    rect = Rect(level=0, top=0, left=0, bottom=1, right=1)
+    await mill.store.blocks.insert(Block(id=id, rect=rect, tiles=1, issued=mill.clock.now(), deaths=1))
+
+    async def overtaken(block: Block) -> dict[str, object]:
+        await mill.store.blocks.update(id, set={"done": True})
+        raise DecoderDied("the decoder took longer than 120 s")
+
+    assert not await work_on_block(mill.store, id, overtaken, by="dicer", clock=mill.clock)

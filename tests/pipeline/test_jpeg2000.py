@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -25,10 +26,23 @@ async def decoders() -> AsyncIterator[Decoders]:
         yield pool
 
 
-@pytest.mark.parametrize("tile", [240, 256])
-async def test_each_tile_holds_what_openslide_reads_there(decoders: Decoders, tmp_path: Path, tile: int) -> None:
+KINDS: dict[str, dict[str, Any]] = {
+    "RGB": {"tile": 240},
+    "RGB, tiles of 256": {},
+    "YCbCr": {"tile": 240, "ycbcr": True},
+    "YCbCr, any values": {"ycbcr": True, "wild": True},
+    "YCbCr, chroma halved across": {"tile": 240, "ycbcr": True, "steps": (2, 1)},
+    "YCbCr, chroma halved across, any values": {"ycbcr": True, "steps": (2, 1), "wild": True},
+    "YCbCr, chroma halved down": {"ycbcr": True, "steps": (1, 2)},
+    "YCbCr, chroma halved both ways": {"ycbcr": True, "steps": (2, 2)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_each_tile_holds_what_openslide_reads_there(decoders: Decoders, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "slide.svs"
-    write_jpeg2000_svs(path, 1300, 1100, tile=tile)
+    write_jpeg2000_svs(path, 700, 530, **KINDS[kind])
+    tile = KINDS[kind].get("tile", 256)
     mill = Mill(decoders, tmp_path / "scratch")
     image = await mill.upload(path)
     await mill.run()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shared import stages
 from shared.decoding import Decoders
 from shared.events import BaseDiced, DiceBlock, Event, FoldBlock, ImageFailed, ImageReady, PyramidBuilt
+from shared.stages.failing import fail, revive
 from shared.store import Where
 from tests.crashing import Fuse
 from tests.pipeline.mill import DATABASE, Mill
@@ -160,11 +160,11 @@ async def test_a_failed_image_goes_on_where_it_failed_when_it_is_revived(
     mill = Mill(decoders, tmp_path)
     image = await mill.upload(small_slide)
     version = await mill.version(image)
-    await stages.fail(mill.store, version.id, "dice", "It broke.", "Mend it.", database=DATABASE, clock=mill.clock)
+    await fail(mill.store, version.id, "dice", "It broke.", "Mend it.", database=DATABASE, clock=mill.clock)
     await mill.run()
     assert (await mill.version(image)).state == "failed"
 
-    revived = await stages.revive(mill.store, await mill.version(image), mill.clock)
+    revived = await revive(mill.store, await mill.version(image), mill.clock)
     await mill.announce(image)
     await mill.run()
 

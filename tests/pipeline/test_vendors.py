@@ -11,13 +11,12 @@ import pytest_asyncio
 
 from services.dicer import headers, pixels
 from shared.decoding import Decoders
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Position, Rect
 from tests.pipeline.mill import Mill
 from tests.pipeline.viewing import decoded, seen, shown_by_openslide
 from tests.slides import huron, vendors, zeiss
 from tests.slides.dicom import write_dicom
-from tests.slides.jpeg2000 import write_jpeg2000_svs
 from tests.slides.ndpi import MACRO, write_ndpi
 from tests.slides.ome import write_ome
 
@@ -58,6 +57,19 @@ SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
         "dicom",
         "encoded",
     ),
+    "dicom-not-compressed": (
+        partial(write_dicom, width=700, height=530, coding="none"),
+        ".dcm",
+        "dicom",
+        "encoded",
+    ),
+    "dicom-arithmetic": (
+        partial(write_dicom, width=256, height=128, tile=128, coding="arithmetic"),
+        ".dcm",
+        "dicom",
+        "encoded",
+    ),
+    "aperio-planes": (vendors.write_aperio_planes, ".svs", "aperio", "copied"),
     "trestle": (vendors.write_trestle, ".tif", "trestle", "copied"),
     "trestle-overlapping": (partial(vendors.write_trestle, overlap=16), ".tif", "trestle", "encoded"),
     "huron": (huron.write_huron, ".tif", "huron", "copied"),
@@ -70,18 +82,6 @@ SLIDES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     "sparse-not-compressed": (partial(vendors.write_sparse, compression=None), ".tif", "generic-tiff", "encoded"),
     "ome": (write_ome, ".ome.tiff", "generic-tiff", "copied"),
     "ome-deflate": (partial(write_ome, compression="zlib"), ".ome.tiff", "generic-tiff", "encoded"),
-    "aperio-jpeg2000-ycbcr": (
-        partial(write_jpeg2000_svs, width=700, height=530, ycbcr=True),
-        ".svs",
-        "aperio",
-        "encoded",
-    ),
-    "aperio-jpeg2000-halved-chroma": (
-        partial(write_jpeg2000_svs, width=700, height=530, ycbcr=True, halved=True),
-        ".svs",
-        "aperio",
-        "encoded",
-    ),
     "ventana": (vendors.write_ventana, ".bif", "ventana", "copied"),
     "ventana-areas": (partial(vendors.write_ventana, areas=AREAS), ".bif", "ventana", "copied"),
     "ventana-areas-off-the-grid": (partial(vendors.write_ventana, areas=OFF_GRID), ".bif", "ventana", "encoded"),
@@ -227,6 +227,11 @@ async def test_a_slides_label_and_macro_are_shown(
             partial(vendors.write_imagej, shape=(1, 4)),
             "slide.tif",
             "slide.tif holds 4 planes or moments, of which only one could be shown.",
+        ),
+        (
+            vendors.write_pages,
+            "slide.tif",
+            "slide.tif holds 2 pictures of about the same size, of which only one could be shown.",
         ),
         (
             # libjpeg looks at the blocks below for this chroma, where OpenSlide hands it one span between markers.

@@ -87,6 +87,7 @@ async def shown(mill: Mill, image: str) -> np.ndarray:
         ("slide.mrxs", write_mirax, deflate64.METHOD, "mirax", JOINED),
         ("slide.mrxs", partial(write_mirax, form="PNG"), zipfile.ZIP_STORED, "mirax", JOINED),
         ("slide.mrxs", partial(write_mirax, form="BMP24"), zipfile.ZIP_STORED, "mirax", JOINED),
+        ("slide.mrxs", partial(write_mirax, filters=2), zipfile.ZIP_STORED, "mirax", JOINED),
         ("slide.mrxs", partial(write_mirax, filters=3), zipfile.ZIP_STORED, "mirax", JOINED),
         ("slide.vms", write_vms, zipfile.ZIP_STORED, "hamamatsu", JOINED),
         ("slide.vmu", write_vmu, zipfile.ZIP_DEFLATED, "hamamatsu", JOINED),
@@ -106,6 +107,7 @@ async def shown(mill: Mill, image: str) -> np.ndarray:
         "mirax by deflate64",
         "mirax of png",
         "mirax of bmp",
+        "mirax of two filters",
         "mirax of three filters",
         "vms",
         "vmu",
@@ -325,6 +327,22 @@ async def test_fluorescence_of_which_not_all_could_be_shown_is_refused(decoders:
     said = await failure(decoders, tmp_path, zipped(folder, tmp_path / "slide.zip"))
 
     assert said == ("slide.zip/slides/slide.mrxs holds 5 channels of fluorescence, of which only 3 could be shown.")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+async def test_a_series_of_several_channels_is_refused(decoders: Decoders, tmp_path: Path, compression: int) -> None:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    write_series(folder / "a.dcm")
+    data = pydicom.dcmread(folder / "b.dcm")
+    data.NumberOfOpticalPaths = 2
+    data.save_as(folder / "b.dcm", enforce_file_format=True)
+
+    said = await failure(decoders, tmp_path, zipped(folder, tmp_path / "slide.zip", compression))
+
+    assert said == (
+        "slide.zip/slides/b.dcm holds 2 optical paths, as of fluorescence, of which only one could be shown."
+    )
 
 
 async def test_more_than_may_be_unpacked_is_refused(decoders: Decoders, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from services.viewer.routes import viewer
 from shared.http.identity import fingerprint
-from shared.store.documents import Account, Token
+from shared.store.documents.accounts import Account, Token
 from shared.tiles.geometry import Geometry, Position, Rect
 from tests.pipeline.mill import Mill
 

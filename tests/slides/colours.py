@@ -17,6 +17,7 @@ import tifffile
 from PIL import Image
 
 from deploy.local.tissue import Pixels
+from tests.slides import arithmetic
 from tests.slides.jpeg2000 import write_jpeg2000_svs
 from tests.slides.plain import HEIGHT, WIDTH, picture
 
@@ -111,6 +112,12 @@ def _jpeg_tiff(upright: Pixels, path: Path) -> None:
         assert stored.pages[0].aspage().compression == 7
 
 
+def _later_jfif(upright: Pixels, path: Path) -> None:
+    """Of which decoders warn, and which they read."""
+    Image.fromarray(upright).save(path, quality=95)
+    path.write_bytes(path.read_bytes().replace(b"JFIF\0\1", b"JFIF\0\3", 1))
+
+
 def _black_and_white(upright: Pixels, path: Path) -> Pixels:
     """As facsimile machines write it."""
     page = _grey(upright) > 200
@@ -198,6 +205,90 @@ def _cmyk_tiff(upright: Pixels, path: Path) -> Pixels:
     return _seen_inks(inks)
 
 
+def _inks_in_jpeg(inks: Pixels, stored_as: str, **options: Any) -> bytes:
+    return bytes(
+        imagecodecs.jpeg8_encode(
+            inks, level=95, colorspace="CMYK", outcolorspace=stored_as, subsampling="444", **options
+        )
+    )
+
+
+def _ycck_jpeg(upright: Pixels, path: Path) -> Pixels:
+    """As Adobe writes it: inverted, of colours that no profile tells."""
+    inks = _inks(upright)
+    path.write_bytes(_inks_in_jpeg(255 - inks.numpy(), "YCCK"))
+    with Image.open(path) as stored:
+        assert (stored.mode, stored.info["adobe_transform"]) == ("CMYK", 2)
+    return _seen_inks(inks)
+
+
+def _inks_in_jpeg_tiff(upright: Pixels, path: Path, stored_as: str = "CMYK") -> Pixels:
+    inks = _inks(upright)
+    profile = (34675, 7, None, inks.get("icc-profile-data"), True)
+    pixels = np.pad(inks.numpy(), ((0, -HEIGHT % 256), (0, -WIDTH % 256), (0, 0)))
+    tiles = (
+        _inks_in_jpeg(np.ascontiguousarray(pixels[y : y + 256, x : x + 256]), stored_as)
+        for y in range(0, HEIGHT, 256)
+        for x in range(0, WIDTH, 256)
+    )
+    tifffile.imwrite(
+        path,
+        tiles,
+        shape=(HEIGHT, WIDTH, 4),
+        dtype=np.uint8,
+        tile=(256, 256),
+        photometric="separated",
+        compression="jpeg",
+        extratags=[profile],
+        metadata=None,
+    )
+    return _seen_inks(inks)
+
+
+def _arithmetic(upright: Pixels, path: Path) -> Pixels:
+    path.write_bytes(arithmetic.CODED)
+    return arithmetic.shown()
+
+
+def _arithmetic_tiff(upright: Pixels, path: Path) -> Pixels:
+    side = arithmetic.SIDE
+    tifffile.imwrite(
+        path,
+        iter([arithmetic.CODED]),
+        shape=(side, side, 3),
+        dtype=np.uint8,
+        tile=(side, side),
+        photometric="ycbcr",
+        subsampling=(1, 1),
+        compression="jpeg",
+        metadata=None,
+    )
+    return arithmetic.shown()
+
+
+def _by_vips(upright: Pixels, path: Path, **options: Any) -> None:
+    image: Any = pyvips.Image.new_from_array(upright).copy(interpretation="srgb", xres=2000, yres=2000)
+    image.tiffsave(str(path), tile=True, tile_width=256, tile_height=256, pyramid=True, **options)
+
+
+def _ome(upright: Pixels, path: Path, **options: Any) -> None:
+    """As Bio-Formats and QuPath write it, smaller levels within the largest."""
+    sizes = f'SizeX="{WIDTH}" SizeY="{HEIGHT}" SizeZ="1" SizeC="3" SizeT="1"'
+    said = (
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" {sizes}>'
+        '<Channel ID="Channel:0:0" SamplesPerPixel="3"/><TiffData/></Pixels></Image></OME>'
+    )
+    order, apart = options.pop("byteorder", "<"), options.get("planarconfig") == "separate"
+    options = {"photometric": "rgb", "tile": (256, 256), "metadata": None, **options}
+    with tifffile.TiffWriter(path, bigtiff=True, byteorder=order) as writer:
+        for level in range(2):
+            pixels = upright[:: 1 + level, :: 1 + level]
+            stored = np.ascontiguousarray(pixels.transpose(2, 0, 1) if apart else pixels)
+            more: dict[str, Any] = {"subfiletype": 1} if level else {"subifds": 1, "description": said.encode()}
+            writer.write(stored, **options, **more)
+
+
 def _cmyk_jpeg(upright: Pixels, path: Path) -> Pixels:
     inks = _inks(upright)
     inks.jpegsave(str(path), Q=95)
@@ -267,8 +358,21 @@ WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     "JPEG": (".jpg", lambda upright, path: Image.fromarray(upright).save(path, quality=95)),
     "JPEG, grey": (".jpg", _grey_picture),
     "JPEG, CMYK": (".jpg", _cmyk_jpeg),
+    "JPEG, YCCK": (".jpg", _ycck_jpeg),
+    "JPEG, arithmetic": (".jpg", _arithmetic),
     "JPEG, turned by EXIF": (".jpg", _turned_jpeg),
     "JPEG, progressive": (".jpg", lambda upright, path: Image.fromarray(upright).save(path, progressive=True)),
+    "JPEG, broken profile": (
+        ".jpg",
+        lambda upright, path: Image.fromarray(upright).save(path, quality=95, icc_profile=b"no profile at all" * 20),
+    ),
+    "JPEG, profile of other colours": (
+        ".jpg",
+        lambda upright, path: Image.fromarray(upright).save(
+            path, quality=95, icc_profile=_inks(upright).get("icc-profile-data")
+        ),
+    ),
+    "JPEG, JFIF of another version": (".jpg", _later_jfif),
     "PNG": (".png", lambda upright, path: Image.fromarray(upright).save(path)),
     "PNG, grey": (".png", _grey_picture),
     "PNG, palette": (".png", _palette),
@@ -346,7 +450,21 @@ WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     ),
     "TIFF, alpha of 16 bits": (".tif", _clear_deep_tiff),
     "TIFF, CMYK": (".tif", _cmyk_tiff),
+    "TIFF, CMYK in JPEG": (".tif", _inks_in_jpeg_tiff),
+    "TIFF, arithmetic JPEG": (".tif", _arithmetic_tiff),
     "TIFF, Display P3": (".tif", _wide),
+    "TIFF by libvips, JPEG": (".tif", partial(_by_vips, compression="jpeg", Q=95, subifd=True, properties=True)),
+    "TIFF by libvips, WebP": (".tif", partial(_by_vips, compression="webp", Q=95)),
+    "TIFF by libvips, Deflate": (
+        ".tif",
+        partial(_by_vips, compression="deflate", predictor="horizontal", subifd=True, properties=True),
+    ),
+    "OME-TIFF, LZW, big-endian": (
+        ".ome.tif",
+        partial(_ome, compression="lzw", predictor=True, byteorder=">"),
+    ),
+    "OME-TIFF, channels apart": (".ome.tif", partial(_ome, compression="lzw", planarconfig="separate")),
+    "OME-TIFF, JPEG 2000": (".ome.tif", partial(_ome, compression=33003)),
     "SVS, JPEG 2000": (".svs", _jpeg2000),
     "SVS, JPEG 2000, Display P3": (".svs", _wide_jpeg2000),
     "SVS, JPEG 2000, broken profile": (".svs", _broken_profile),
@@ -371,6 +489,10 @@ def _old_jpeg(upright: Pixels, path: Path) -> None:
     _jpeg_tiff(upright, path)
     with tifffile.TiffFile(path, mode="r+") as file:
         file.pages[0].aspage().tags["Compression"].overwrite(6)
+
+
+def _ycck_tiff(upright: Pixels, path: Path) -> None:
+    _inks_in_jpeg_tiff(upright, path, "YCCK")
 
 
 # Writer of each kind of TIFF that is not read, and the clause that says why.
@@ -414,6 +536,10 @@ REFUSED: dict[str, tuple[Callable[[Pixels, Path], None], str]] = {
     "12 bits": (
         lambda upright, path: _retagged(upright, path, "BitsPerSample", (12, 12, 12)),
         "its channels have 12 bits",
+    ),
+    "YCCK": (
+        _ycck_tiff,
+        "its inks are stored as YCCK in JPEG",
     ),
     "CIE Lab": (partial(_refused, photometric="cielab"), "its colours are stored as CIE Lab"),
 }

@@ -9,9 +9,18 @@ import numpy as np
 import simplejpeg
 from pydicom import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, encapsulate_extended
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage, generate_uid
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    VLWholeSlideMicroscopyImageStorage,
+    generate_uid,
+)
 
 from deploy.local.tissue import Pixels, Tissue
+from tests.slides import arithmetic
+
+_SYNTAXES = {"jpeg2000": JPEG2000Lossless, "none": ExplicitVRLittleEndian}
 
 
 def write_dicom(
@@ -22,26 +31,32 @@ def write_dicom(
     tile: int = 256,
     organization: Literal["TILED_FULL", "TILED_SPARSE"] = "TILED_FULL",
     colours: Literal["YBR_FULL_422", "RGB"] = "YBR_FULL_422",
-    coding: Literal["jpeg", "jpeg2000"] = "jpeg",
+    coding: Literal["jpeg", "arithmetic", "jpeg2000", "none"] = "jpeg",
     offsets: Literal["basic", "extended", "none"] = "basic",
     fragments: int = 1,
     sparse: Collection[tuple[int, int]] = (),
 ) -> None:
-    """Draws and writes a slide of `width` x `height` pixels; `sparse` lists (row, col) of tiles to leave out."""
+    """Draws and writes a slide of `width` x `height` pixels; `sparse` lists (row, col) of tiles to leave out.
+
+    What is coded as arithmetic JPEG shows another picture in tiles of its side.
+    """
     tissue = Tissue(width, height, 7)
     cols, rows = -(-width // tile), -(-height // tile)
     kept = [(row, col) for row in range(rows) for col in range(cols) if (row, col) not in sparse]
     frames = [_encode(_draw(tissue, row, col, tile), coding, colours) for row, col in kept]
-    data = _header(width, height, tile, len(frames), colours if coding == "jpeg" else "YBR_RCT")
+    data = _header(width, height, tile, len(frames), {"jpeg2000": "YBR_RCT", "none": "RGB"}.get(coding, colours))
+    data.file_meta.TransferSyntaxUID = _SYNTAXES.get(coding, JPEGBaseline8Bit)
     data.DimensionOrganizationType = organization
     if organization == "TILED_SPARSE":
         data.PerFrameFunctionalGroupsSequence = [_place(row * tile, col * tile) for row, col in kept]
-    if offsets == "extended":
+    if coding == "none":
+        data.PixelData = b"".join(frames)
+    elif offsets == "extended":
         data.PixelData, data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths = encapsulate_extended(frames)
     else:
         data.PixelData = encapsulate(frames, fragments_per_frame=fragments, has_bot=offsets == "basic")
     data["PixelData"].VR = "OB"
-    data["PixelData"].is_undefined_length = True
+    data["PixelData"].is_undefined_length = coding != "none"
     data.save_as(path, enforce_file_format=True)
 
 
@@ -51,6 +66,10 @@ def _draw(tissue: Tissue, row: int, col: int, tile: int) -> Pixels:
 
 
 def _encode(pixels: Pixels, coding: str, colours: str) -> bytes:
+    if coding == "none":
+        return pixels.tobytes()
+    if coding == "arithmetic":
+        return arithmetic.CODED
     if coding == "jpeg2000":
         return bytes(imagecodecs.jpeg2k_encode(pixels, reversible=True, codecformat="j2k"))
     if colours == "RGB":
@@ -72,7 +91,6 @@ def _place(top: int, left: int) -> Dataset:
 def _header(width: int, height: int, tile: int, frames: int, colours: str) -> Dataset:
     data = Dataset()
     data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = JPEG2000Lossless if colours == "YBR_RCT" else JPEGBaseline8Bit
     data.SOPClassUID = VLWholeSlideMicroscopyImageStorage
     data.SOPInstanceUID = generate_uid()
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID

@@ -1,4 +1,4 @@
-"""Writes an Aperio-like SVS whose tiles are JPEG 2000 of RGB pixels (TIFF compression 33005)."""
+"""Writes an Aperio-like SVS whose tiles are JPEG 2000 of RGB or YCbCr pixels (TIFF compression 33005, 33003)."""
 
 import struct
 from collections.abc import Iterator
@@ -30,11 +30,13 @@ def write_jpeg2000_svs(
     profile: str | None = None,
     broken: bool = False,
     ycbcr: bool = False,
-    halved: bool = False,
+    steps: tuple[int, int] = (1, 1),
+    wild: bool = False,
 ) -> None:
     """Draws and writes one level of `width` x `height` pixels and a thumbnail; stored as YCbCr or RGB.
 
-    With `halved` the two chroma channels of YCbCr have half as many pixels each way.
+    `steps` are how many pixels across and down share one of the two chroma channels of YCbCr. With `wild` the tiles in
+    YCbCr hold any values, also such as make no colour.
     `profile` is one of those that libvips knows by name: the pixels are then stored in its colours. `broken` puts
     nonsense in the place of a profile.
     """
@@ -43,7 +45,7 @@ def write_jpeg2000_svs(
     if profile is not None:
         embedded = _in_colours_of(profile, tissue.glass(1, 1)).get("icc-profile-data")
     cols, rows = -(-width // tile), -(-height // tile)
-    coded = _halved if halved else partial(_coded, ycbcr=ycbcr)
+    coded = partial(_halved, steps=steps, wild=wild) if steps != (1, 1) else partial(_coded, ycbcr=ycbcr, wild=wild)
     glass = coded(tissue.glass(tile, tile))
 
     def tiles() -> Iterator[bytes]:
@@ -88,9 +90,15 @@ def _in_colours_of(profile: str, pixels: Pixels) -> Any:
     return image.icc_transform(profile, input_profile="srgb", intent="relative")
 
 
-def _coded(pixels: Pixels, ycbcr: bool) -> bytes:
+def _ycbcr(pixels: Pixels, wild: bool) -> Pixels:
+    if wild:
+        return np.random.default_rng(5).integers(0, 256, pixels.shape, np.uint8)
+    return np.asarray(Image.fromarray(pixels).convert("YCbCr"))
+
+
+def _coded(pixels: Pixels, ycbcr: bool, wild: bool) -> bytes:
     if ycbcr:
-        pixels = np.asarray(Image.fromarray(pixels).convert("YCbCr"))
+        pixels = _ycbcr(pixels, wild)
     return bytes(
         imagecodecs.jpeg2k_encode(
             np.ascontiguousarray(pixels), level=_LEVEL, reversible=False, mct=False, codecformat="j2k", numthreads=1
@@ -107,21 +115,23 @@ class _Channel(NamedTuple):
     packets: bytes
 
 
-def _halved(pixels: Pixels) -> bytes:
+def _halved(pixels: Pixels, steps: tuple[int, int], wild: bool) -> bytes:
     """One codestream of whole luma and halved chroma, which no encoder at hand writes.
 
     Each channel is coded by itself. In the order of ITU-T T.800 that goes channel by channel (CPRL, A.6.1), packets of
     one precinct a resolution simply follow each other, as those of a codestream of one channel do.
     """
-    luma, blue, red = (np.asarray(plane, np.uint8) for plane in Image.fromarray(pixels).convert("YCbCr").split())
+    luma, blue, red = np.ascontiguousarray(_ycbcr(pixels, wild).transpose(2, 0, 1))
     height, width = luma.shape
+    across, down = steps
     small = [
-        plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3)).round().astype(np.uint8) for plane in (blue, red)
+        plane.reshape(height // down, down, width // across, across).mean((1, 3)).round().astype(np.uint8)
+        for plane in (blue, red)
     ]
     channels = [_channel(plane) for plane in (luma, *small)]
     assert len({channel.coding[5:] for channel in channels}) == 1
     assert len({channel.quantisation for channel in channels}) == 1
-    size = channels[0].size[:34] + struct.pack(">H9B", 3, 7, 1, 1, 7, 2, 2, 7, 2, 2)
+    size = channels[0].size[:34] + struct.pack(">H9B", 3, 7, 1, 1, 7, *steps, 7, *steps)
     coding = channels[0].coding[:1] + struct.pack(">BHB", _CPRL, 1, 0) + channels[0].coding[5:]
     packets = b"".join(channel.packets for channel in channels)
     head = b"\xff\x4f" + _segment(0x51, size) + _segment(0x52, coding) + _segment(0x5C, channels[0].quantisation)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -122,6 +122,27 @@ def write_philips(path: Path, sparse: Collection[int] = ()) -> None:
                 subfiletype=n and 1,
                 metadata=None,
             )
+
+
+def write_aperio_planes(path: Path) -> None:
+    """Aperio SVS of three focal planes: each is a tiled page of full resolution, behind the first lies a thumbnail."""
+    planes = [glass(), glass()[::-1], glass()[:, ::-1]]
+    said = f"Aperio Image Library v12.0.15 \r\n{WIDTH}x{HEIGHT} [0,0 {WIDTH}x{HEIGHT}] ({TILE}x{TILE}) JPEG/RGB Q=90"
+    tiled = {"tile": (TILE, TILE), "compression": "jpeg", "compressionargs": {"level": 90}}
+    with tifffile.TiffWriter(path) as writer:
+        for n, pixels in enumerate((planes[0], glass(64, 64), *planes[1:])):
+            description = f"{said}|AppMag = 20|MPP = 0.5|OffsetZ = {n}"
+            options: dict[str, Any] = {"rowsperstrip": 64} if n == 1 else tiled
+            writer.write(
+                np.ascontiguousarray(pixels), photometric="rgb", description=description, metadata=None, **options
+            )
+
+
+def write_pages(path: Path) -> None:
+    """Two pictures that nothing is said of, one a little smaller than the other."""
+    with tifffile.TiffWriter(path) as writer:
+        for pixels in (glass(), glass(WIDTH - 40, HEIGHT - 20)):
+            writer.write(pixels, photometric="rgb", tile=(TILE, TILE), compression="zlib", metadata=None)
 
 
 def write_imagej(path: Path, shape: tuple[int, int]) -> None:

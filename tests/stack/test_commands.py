@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from services.ops.__main__ import main, parser, workers
+from services.ops.__main__ import main, parser
 from services.ops.errors import CommandFailed
 from services.ops.gathering import gather
+from services.ops.stack_commands import workers
 
 
 def test_workers_are_counted_by_service() -> None:

@@ -33,8 +33,9 @@ def test_a_folder_is_added_looked_at_paused_and_removed(data: Path, tmp_path: Pa
     missing = slidemill(data, "store", "add", "x", "--root", str(tmp_path / "nothing"))
     assert (missing.returncode, len(missing.stderr.strip().splitlines())) == (1, 1)
 
-    added = slidemill(data, "store", "add", "Scanner 1", "--root", str(tmp_path), "--exclude", "old/*", "--json")
-    assert json.loads(added.stdout)["root"] == str(tmp_path)
+    asked = ("--root", str(tmp_path), "--exclude", "old/*", "--quality", "92", "--subsampling", "444")
+    added = json.loads(slidemill(data, "store", "add", "Scanner 1", *asked, "--json").stdout)
+    assert (added["root"], added["quality"], added["subsampling"]) == (str(tmp_path), 92, "444")
     told = json.loads(slidemill(data, "tick", "--store", "Scanner 1", "--json").stdout)
 
     assert (told["state"], told["due"], told["report"]["failed"]) == ("done", told["tick"], 0)

@@ -13,7 +13,9 @@ from shared.bus.envelope import decode
 from shared.bus.memory import MemoryBroker, MemoryBus
 from shared.clock import ManualClock
 from shared.events import Event
-from shared.store.documents import Image, Session, Upload, Version, VersionId
+from shared.store.documents.images import Image, Session
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.tiles.geometry import Geometry
 from shared.tiles.memory import MemoryTiles

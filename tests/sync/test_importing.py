@@ -10,7 +10,7 @@ import pytest
 
 from services.sync.copying import PIECE
 from services.sync.importing import ImportHandler
-from services.sync.taking import Bounds
+from services.sync.room import Bounds
 from services.upload.app import make_gateway
 from services.upload.relay import Relay
 from shared.blobs.memory import MemoryBlobs
@@ -244,7 +244,7 @@ async def test_an_import_that_stopped_with_its_store_is_given_up_after_a_day_and
 ) -> None:
     watch.put("a.svs", CONTENT)
     (event,) = await _import_events(watch)
-    monkeypatch.setattr("services.sync.copying.TURN", timedelta(0))
+    monkeypatch.setattr("services.sync.turns.TURN", timedelta(0))
     while not await house.store.uploads.find({"state": "importing"}):
         (event,) = await watch.handlers[ImportFile](event, **watch._ports)
     await house.store.stores.update(STORE, set={"state": "paused"})

@@ -20,8 +20,8 @@ from deploy.local.ports import free_port
 from shared.bus.rabbit import RabbitBus
 from shared.clock import SystemClock
 from shared.service import deployment_claim
-from shared.store.entries import EntryId
-from shared.store.folders import FolderStore
+from shared.store.documents.entries import EntryId
+from shared.store.documents.folders import FolderStore
 from shared.store.mongo import MongoStore
 from tests.sync.place import Place, until
 from tests.sync.watching import OWNER, STORE, slide

@@ -17,7 +17,7 @@ from services.sync.timer import due_tick, keep_ticking
 from shared.bus import Message
 from shared.bus.memory import MemoryBus
 from shared.events import SyncTick
-from shared.store.documents import Tick
+from shared.store.documents.ticks import Tick
 from tests.sync.conftest import NOW, House
 from tests.sync.watching import STORE, Watch, slide
 

@@ -12,8 +12,9 @@ from shared.bus.rabbit import RabbitBus, apply
 from shared.clock import SystemClock
 from shared.http.identity import ensure_admin
 from shared.service import deployment_claim
-from shared.store.documents import Image, Session, Version, VersionId
-from shared.store.folders import FolderStore
+from shared.store.documents.folders import FolderStore
+from shared.store.documents.images import Image, Session
+from shared.store.documents.versions import Version, VersionId
 from shared.tiles import Tile
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import tile_key

@@ -7,7 +7,8 @@ from shared.blobs import Blobs
 from shared.blobs.pieces import tail_of
 from shared.removal import KEPT, UNDER_WAY, hide_image, hide_session, remove, sweep
 from shared.store import Store
-from shared.store.documents import Block, BlockId, Thumbnail
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.images import Thumbnail
 from shared.tiles import Tile, Tiles
 from shared.tiles.geometry import Position, Rect
 from shared.tiles.keys import image_range, tile_key

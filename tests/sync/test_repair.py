@@ -10,9 +10,8 @@ from shared.bus import Message
 from shared.bus.memory import MemoryBus
 from shared.errors import Unavailable
 from shared.events import BaseDiced, FileComplete, ImageFailed, Lane, PyramidBuilt
-from shared.repair import give_up, patience, reissue
-from shared.stages import MOST_REISSUES
-from shared.store.documents import VersionId
+from shared.repair import MOST_REISSUES, give_up, patience, reissue
+from shared.store.documents.versions import VersionId
 from tests.sync.conftest import House, image_id
 
 SINCE = timedelta(minutes=1)

@@ -15,8 +15,8 @@ from shared.bus import Message
 from shared.bus.memory import MemoryBus
 from shared.errors import Unavailable
 from shared.events import FileComplete, ImageFailed, SyncTick
-from shared.stages import MOST_REISSUES
-from shared.store.documents import Tick
+from shared.repair import MOST_REISSUES
+from shared.store.documents.ticks import Tick
 from tests.sync.conftest import NOW, House, image_id
 
 HOUR = timedelta(hours=1)

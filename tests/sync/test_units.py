@@ -5,11 +5,13 @@ import os
 import zipfile
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from services.sync.copying import PIECE
 from shared.events import Event, FileComplete
+from shared.store import Store
 from tests.crashing import Crash, Fuse, Fused
 from tests.sync.conftest import House
 from tests.sync.watching import STORE, Watch, dicom, mirax, slide, touch
@@ -239,7 +241,7 @@ async def test_whoever_dies_over_a_slide_of_several_files_is_followed_by_one_who
     root.mkdir()
     ports = {"blobs": Fused(house.blobs, fuse), "tiles": house.tiles}
     watch = Watch(root, house.store, {"blobs": house.blobs, "tiles": house.tiles}, house.bus, house.clock)
-    dying = Watch(root, Fused(house.store, fuse), ports, Fused(house.bus, fuse), house.clock)
+    dying = Watch(root, cast(Store, Fused(house.store, fuse)), ports, Fused(house.bus, fuse), house.clock)
     await watch.add()
     put(watch, mirax("a.mrxs", "a"))
     await watch.tick()

@@ -5,6 +5,7 @@ import os
 import socket
 import uuid
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,6 +15,8 @@ from shared.blobs.gridfs import GridFSBlobs
 from shared.errors import RetryLater
 from shared.events import Event, FileComplete, ImageFailed, ImportFile, ScanStore
 from shared.mongo import connect
+from shared.store import Store
+from shared.store.documents.uploads import Wish
 from shared.store.mongo import MongoStore
 from tests.crashing import Crash, Fuse, Fused
 from tests.sync.conftest import House
@@ -37,6 +40,16 @@ async def test_one_tick_takes_in_what_was_copied_before(watch: Watch, house: Hou
     version = await watch.version(images["12/a.svs"])
     assert slide("a") == await house.blobs.read(version.file, 0, 10_000)
     assert 2 == sum(isinstance(event, FileComplete) for event in house.broker.journal)
+
+
+async def test_what_a_store_wishes_of_its_tiles_is_wished_of_each_image(watch: Watch) -> None:
+    await watch.store.stores.update(STORE, set={"quality": 92, "subsampling": "444"})
+    watch.put("a.svs", slide("a"))
+
+    await watch.tick()
+
+    version = await watch.version((await watch.images())["a.svs"])
+    assert version.wish == Wish(quality=92, subsampling="444")
 
 
 async def test_a_file_that_still_grows_waits_and_holds_no_other_up(watch: Watch) -> None:
@@ -515,7 +528,7 @@ async def test_whoever_dies_anywhere_is_followed_by_one_who_ends_it(house: House
     fuse = Fuse()
     ports = {"blobs": Fused(house.blobs, fuse), "tiles": house.tiles}
     watch = Watch(root, house.store, {"blobs": house.blobs, "tiles": house.tiles}, house.bus, house.clock)
-    dying = Watch(root, Fused(house.store, fuse), ports, Fused(house.bus, fuse), house.clock)
+    dying = Watch(root, cast(Store, Fused(house.store, fuse)), ports, Fused(house.bus, fuse), house.clock)
     await watch.add()
     watch.put("a.svs", slide("a"))
     watch.put("old/b.svs", slide("b"))

@@ -16,9 +16,10 @@ from services.sync.settling import announce
 from shared.bus.envelope import decode
 from shared.events import Event, ImportFile, ScanStore, SyncTick
 from shared.store import Store
-from shared.store.documents import Image, Version, VersionId
-from shared.store.entries import Entry, EntryId
-from shared.store.folders import FolderStore, Report, report_id
+from shared.store.documents.entries import Entry, EntryId
+from shared.store.documents.folders import FolderStore, Report, report_id
+from shared.store.documents.images import Image
+from shared.store.documents.versions import Version, VersionId
 
 STORE, OWNER = "f" * 32, "a" * 32
 TIFF = b"II*\0"

@@ -1,5 +1,6 @@
 """What the tests of the decoder children run inside them."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -15,12 +16,16 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from shared.errors import Reject
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Position
 
 
 def add(left: int, right: int) -> int:
     return left + right
+
+
+def find_disk_full() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def process_id() -> int:

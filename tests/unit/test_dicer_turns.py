@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from services.dicer.folding import HELD_BYTES, WIDE_PIXELS, Turns
+from services.dicer.folding import HELD_BYTES, LARGE_PIXELS, Turns
 from shared.errors import Postponed
 
 
@@ -67,33 +67,33 @@ async def test_a_block_that_fails_or_is_cancelled_gives_its_room_back() -> None:
         assert turns.size == HELD_BYTES
 
 
-async def test_wide_pictures_are_read_one_at_a_time_and_one_waits() -> None:
+async def test_large_pictures_are_read_one_at_a_time_and_one_waits() -> None:
     turns, leave, done = Turns(2), asyncio.Event(), []
 
-    async def read(width: int) -> None:
-        async with turns.picture(width):
-            done.append(width)
+    async def read(pixels: int) -> None:
+        async with turns.picture(pixels):
+            done.append(pixels)
             await leave.wait()
 
-    first, second = asyncio.create_task(read(20_000)), asyncio.create_task(read(30_000))
-    small = asyncio.create_task(read(WIDE_PIXELS))
+    first, second = asyncio.create_task(read(20_000_000)), asyncio.create_task(read(30_000_000))
+    small = asyncio.create_task(read(LARGE_PIXELS))
     async with asyncio.timeout(5):
         while len(done) < 2:
             await asyncio.sleep(0)
-    assert sorted(done) == [WIDE_PIXELS, 20_000]
+    assert sorted(done) == [LARGE_PIXELS, 20_000_000]
     with pytest.raises(Postponed):
-        await read(40_000)
+        await read(40_000_000)
     leave.set()
     async with asyncio.timeout(5):
         await asyncio.gather(first, second, small)
-    assert done[-1] == 30_000
+    assert done[-1] == 30_000_000
 
 
-async def test_who_waited_too_long_for_a_wide_picture_comes_again() -> None:
+async def test_who_waited_too_long_for_a_large_picture_comes_again() -> None:
     turns = Turns(2)
-    async with turns.picture(20_000):
+    async with turns.picture(20_000_000):
         with pytest.raises(Postponed):
-            async with turns.picture(30_000, patience=0):
+            async with turns.picture(30_000_000, patience=0):
                 pass
-    async with turns.picture(30_000, patience=0):
+    async with turns.picture(30_000_000, patience=0):
         pass

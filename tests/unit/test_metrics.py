@@ -12,8 +12,8 @@ from shared.bus.memory import MemoryBroker, MemoryBus
 from shared.bus.runner import Runner
 from shared.clock import ManualClock
 from shared.metrics import Family, exposition
-from shared.store.documents import Tick
-from shared.store.folders import FolderStore, Report
+from shared.store.documents.folders import FolderStore, Report
+from shared.store.documents.ticks import Tick
 from shared.store.memory import MemoryStore
 from shared.tiles.memory import MemoryTiles
 

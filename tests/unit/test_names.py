@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.names import LONGEST, display_name, visible
+from shared.names import LONGEST, display_folder, display_name, visible
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,18 @@ def test_whatever_is_given_is_short_and_can_be_seen_and_stored(text: str) -> Non
         assert shown.encode().decode() == shown
         assert display_name(shown) == shown
     assert visible(visible(text)) == visible(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("run 12/case 1", "run 12/case 1"),
+        ("C:\\Scans\\run 12\\", "C:/Scans/run 12"),
+        ("/../run/./\u202ecase", "run/case"),
+        ("", None),
+        ("//.", None),
+        ("a/" + "b" * 300, "b" * 255),
+    ],
+)
+def test_folders_are_shown_without_what_can_not_be_seen(path: str, shown: str | None) -> None:
+    assert display_folder(path) == shown

@@ -14,7 +14,8 @@ from services.pyramid.core import (
     sparse_counts,
     thumbnail_level,
 )
-from shared.store.documents import Block, BlockId, Version, VersionId
+from shared.store.documents.blocks import Block, BlockId
+from shared.store.documents.versions import Version, VersionId
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.sparse import pack, sparse_per_level, unpack
 from shared.tiles.squares import folded_levels, folded_tiles, rounds

@@ -14,50 +14,26 @@ from shared.blobs import Blobs
 from shared.blobs.memory import MemoryBlobs
 from shared.bus import Consumer, Environment, Message
 from shared.bus.envelope import REPLAY, decode, expiring
+from shared.bus.limits import HANDLING_SECONDS, WAITING_SECONDS
 from shared.bus.memory import MemoryBroker, MemoryBus, Stored
-from shared.bus.runner import HANDLING_SECONDS, WAITING_SECONDS, Runner
+from shared.bus.runner import Runner
 from shared.clock import ManualClock
 from shared.errors import Postponed, Reject, RetryLater, Unavailable
 from shared.events import BaseDiced, DiceBlock, Event, FileComplete, ImageFailed, Lane, SyncTick
 from shared.store import Store
 from shared.store.memory import MemoryStore
 from shared.tiles import Tiles
-from shared.tiles.geometry import Geometry
 from shared.tiles.memory import MemoryTiles
+from tests.events import IMAGE, base_diced, dice_block, file_complete, image_id
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
-IMAGE = "ab" * 16
 PATIENCE = 20.0
 
 Answer = Callable[[Any], Awaitable[list[Event]]]
 
 
-def file_complete(version: int = 1, database: str = "slidemill") -> FileComplete:
-    return FileComplete(
-        database=database,
-        time=START,
-        image=IMAGE,
-        version=version,
-        file="f" * 32,
-        session="5" * 32,
-        name="a.svs",
-        length=7,
-        md5="0" * 32,
-        sha256="0" * 64,
-    )
-
-
 def of_image(number: int) -> FileComplete:
-    return file_complete().model_copy(update={"image": f"{number:032x}"})
-
-
-def dice_block(block: int, lane: Lane = "bulk") -> DiceBlock:
-    return DiceBlock(database="slidemill", time=START, image=IMAGE, version=1, block=block, lane=lane)
-
-
-def base_diced() -> BaseDiced:
-    geometry = Geometry(width=10, height=10, tile=256)
-    return BaseDiced(database="slidemill", time=START, image=IMAGE, version=1, geometry=geometry, base="copied")
+    return file_complete(image=image_id(number))
 
 
 class Doctor(MemoryStore):

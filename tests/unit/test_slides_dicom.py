@@ -8,7 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
+from pydicom.uid import (
+    HTJ2K,
+    UID,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
+from services.dicer.headers import find_in_dicom
 from shared.errors import Reject
 from shared.slides.dicom import DicomSlide, describe
 from tests.slides.dicom import write_dicom
@@ -81,9 +96,12 @@ def test_why_frames_can_not_be_copied(files: dict[str, bytes], kind: str, reason
     [
         ({"InConcatenationTotalNumber": 3}, "one of 3 files"),
         ({"TotalPixelMatrixColumns": None}, "holds no slide"),
+        ({"TotalPixelMatrixFocalPlanes": 2}, "holds 2 focal planes, of which only one"),
+        ({"NumberOfOpticalPaths": 2}, "holds 2 optical paths, as of fluorescence, of which only one"),
+        ({"NumberOfFrames": 8}, "holds several pictures of one place"),
     ],
 )
-def test_what_is_no_whole_level_is_refused(files: dict[str, bytes], changes: dict[str, Any], words: str) -> None:
+def test_what_is_not_one_whole_level_is_refused(files: dict[str, bytes], changes: dict[str, Any], words: str) -> None:
     with pytest.raises(Reject, match=words):
         looked_at(_changed(files["basic"], changes))
 
@@ -91,16 +109,60 @@ def test_what_is_no_whole_level_is_refused(files: dict[str, bytes], changes: dic
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"TotalPixelMatrixFocalPlanes": 2}, "focal planes"),
-        ({"NumberOfOpticalPaths": 2}, "optical paths"),
-        ({"Rows": 128}, "not square"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR"),
+        ({"Columns": 128}, "not square"),
         ({"TotalPixelMatrixColumns": 600}, "4 frames for 6 tiles"),
-        ({"BitsAllocated": 16}, "16 bits"),
     ],
 )
 def test_what_copying_would_get_wrong_is_decoded(files: dict[str, bytes], changes: dict[str, Any], words: str) -> None:
     assert words in (looked_at(_changed(files["basic"], changes)).reason or "")
+
+
+def test_frames_at_one_place_are_refused(files: dict[str, bytes]) -> None:
+    places = dcmread(io.BytesIO(files["sparse"])).PerFrameFunctionalGroupsSequence
+    doubled = _changed(files["sparse"], {"PerFrameFunctionalGroupsSequence": [places[0], places[0]]})
+
+    with pytest.raises(Reject, match="holds several pictures of one place"):
+        looked_at(doubled)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "changes", "words"),
+    [
+        (JPEGLSLossless, {}, "its frames are compressed as JPEG-LS"),
+        (JPEGLSNearLossless, {}, "its frames are compressed as JPEG-LS"),
+        (RLELossless, {}, "its frames are compressed by run lengths"),
+        (HTJ2KLossless, {}, "its frames are compressed as High-Throughput JPEG 2000"),
+        (HTJ2KLosslessRPCL, {}, "its frames are compressed as High-Throughput JPEG 2000"),
+        (HTJ2K, {}, "its frames are compressed as High-Throughput JPEG 2000"),
+        (JPEGLossless, {}, "its frames are compressed as lossless JPEG"),
+        (JPEGLosslessSV1, {}, "its frames are compressed as lossless JPEG"),
+        (JPEGExtended12Bit, {}, "its frames are compressed as extended JPEG"),
+        (JPEGBaseline8Bit, {"PhotometricInterpretation": "MONOCHROME1"}, "its colours are stored as grey"),
+        (JPEGBaseline8Bit, {"PhotometricInterpretation": "MONOCHROME2"}, "its colours are stored as grey"),
+        (JPEGBaseline8Bit, {"PhotometricInterpretation": "PALETTE COLOR"}, "its colours are stored as a palette"),
+        (JPEG2000Lossless, {"PhotometricInterpretation": "YBR_FULL"}, "its colours are stored as YBR_FULL"),
+        (JPEGBaseline8Bit, {"BitsAllocated": 16}, "its samples have 16 bits"),
+    ],
+)
+def test_pixels_that_nobody_reads_are_refused_with_the_reason(
+    files: dict[str, bytes], syntax: UID, changes: dict[str, Any], words: str
+) -> None:
+    dataset = dcmread(io.BytesIO(_changed(files["basic"], changes)))
+    dataset.file_meta.TransferSyntaxUID = syntax
+    target = io.BytesIO()
+    dataset.save_as(target, enforce_file_format=True)
+
+    with pytest.raises(Reject, match=f"slide.dcm can't be read: {words}") as told:
+        looked_at(target.getvalue())
+    assert "JPEG 2000, and upload that." in told.value.remedy
+
+
+@pytest.mark.parametrize("kind", ["LABEL", "OVERVIEW", "THUMBNAIL"])
+def test_a_picture_beside_the_slide_is_not_taken_for_it(files: dict[str, bytes], kind: str) -> None:
+    data = _changed(files["basic"], {"ImageType": ["ORIGINAL", "PRIMARY", kind, "NONE"]})
+
+    with pytest.raises(Reject, match=f"slide.dcm is only the {kind.lower()} of a slide"):
+        find_in_dicom(len(data), "slide.dcm", source=io.BytesIO(data))
 
 
 def test_a_file_cut_short_is_refused_wherever_it_ends(files: dict[str, bytes]) -> None:

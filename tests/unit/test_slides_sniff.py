@@ -1,10 +1,11 @@
 """What a file is, told by its first bytes."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from shared.slides.sniff import FORMATS, sniff, unreadable
+from shared.slides.sniff import FORMATS, is_picture, sniff, unreadable
 from tests.slides import plain
 from tests.slides.aperio import write_svs
 
@@ -123,3 +124,15 @@ def test_refusals_say_what_the_file_is_and_what_to_do(head: bytes | None, said: 
     assert reason.startswith("x.svs ")
     assert all(sentence.endswith(".") for sentence in (reason, remedy))
     assert said not in ("no image", "JPEG 2000") or FORMATS in remedy
+
+
+@pytest.mark.parametrize("expected", [True, False])
+def test_of_folders_pictures_are_taken_by_content_or_name(expected: bool) -> None:
+    cases = json.loads((Path(__file__).parent / "pictures.json").read_text())["pictures" if expected else "others"]
+
+    taken = {
+        case["name"]: is_picture(bytes(case.get("zeros", 0)) + bytes.fromhex(case["head"]), case["name"])
+        for case in cases
+    }
+
+    assert taken == {case["name"]: expected for case in cases}

@@ -14,7 +14,9 @@ from services.viewer.routes import viewer
 from shared.blobs.memory import MemoryBlobs
 from shared.clock import ManualClock
 from shared.http.identity import fingerprint
-from shared.store.documents import Account, Failure, Image, Session, Thumbnail, Token, Version, VersionId
+from shared.store.documents.accounts import Account, Token
+from shared.store.documents.images import Image, Session, Thumbnail
+from shared.store.documents.versions import Failure, Version, VersionId
 from shared.store.memory import MemoryStore
 from shared.tiles import Tile
 from shared.tiles.geometry import Geometry, Position

@@ -12,7 +12,7 @@ from aiohttp import ClientPayloadError, ClientResponse
 
 from services.viewer.core import attachment, byte_range
 from shared.errors import Unavailable
-from shared.store.documents import VersionId
+from shared.store.documents.versions import VersionId
 from tests.viewer.conftest import IMAGE, NOW, Site
 
 FILE = "f" * 32

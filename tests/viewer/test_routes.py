@@ -8,7 +8,7 @@ import simplejpeg
 from aiohttp import ClientResponse, ClientSession
 
 from shared.remembered import MOMENT
-from shared.store.documents import VersionId
+from shared.store.documents.versions import VersionId
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.keys import version_range
 from tests.viewer.conftest import IMAGE, Site, picture, shade

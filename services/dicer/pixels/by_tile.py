@@ -11,7 +11,7 @@ from services.dicer.pixels.encoding import encode
 from services.dicer.pixels.jpeg2000 import decode
 from services.dicer.pixels.lossless import unpack
 from shared.slides.coding import Coding
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.pixels import BLANK_BYTES, Half, Pixels, Square, halve
 from shared.tiles.squares import Made
@@ -60,8 +60,8 @@ def cut_by_tile(
 
 
 def _decode(data: memoryview, position: Position, side: int, coding: Coding, differences: bool) -> Pixels:
-    if coding == "jpeg2000":
-        return decode(data, position, side)
+    if coding in ("jpeg2000", "jpeg2000-ycbcr"):
+        return decode(data, position, side, coding == "jpeg2000-ycbcr")
     return unpack(data, position, side, coding, differences)
 
 

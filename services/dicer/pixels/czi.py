@@ -10,7 +10,7 @@ from services.dicer.core import DECODED_TILE, Found, damaged, suffix
 from services.dicer.pixels.folding import cut_square
 from shared.slides.czi import Tile, data_of, describe
 from shared.slides.pixels import decode_czi
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.squares import Made
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import simplejpeg
 
 from services.dicer.core import damaged
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles import pixels as tiles
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.pixels import Pixels

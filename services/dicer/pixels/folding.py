@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from services.dicer.pixels.encoding import crop_tiles, cut_tiles
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Geometry, Position, Rect
 from shared.tiles.pixels import Half, Pixels, Square, fold, halve
 from shared.tiles.squares import Made

@@ -12,7 +12,7 @@ from services.dicer.pixels.folding import quarters
 from services.dicer.pixels.opening import UPRIGHT, as_srgb, open_image, orientation, take_error
 from services.dicer.pixels.rows import Above, Row, RowCutter
 from services.dicer.pixels.wording import unreadable
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.pixels import Pixels, Square, halve
 from shared.tiles.squares import Made
@@ -22,6 +22,8 @@ from shared.tiles.squares import Made
 _STRIP_LINES = 2
 # Two, since every other row makes a row of the level above as well: with one the reader would wait for that.
 _ROWS_AHEAD = 2
+# Of wider ones, whose rows take 25 MB and more each, none: memory counts for more than time.
+_WIDE_PIXELS = 32768
 
 
 def cut_vips(
@@ -72,14 +74,19 @@ def _cut(
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as encoder:
             cutter = RowCutter(geometry, recipe, encoder)
             above = Above(geometry, cutter) if folded else None
-            coming = deque(reader.submit(next, rows, None) for _ in range(_ROWS_AHEAD))
-            while (read := coming.popleft().result()) is not None:
+            ahead = _ROWS_AHEAD if geometry.width <= _WIDE_PIXELS else 0
+            coming = deque(reader.submit(next, rows, None) for _ in range(ahead))
+            while True:
                 coming.append(reader.submit(next, rows, None))
+                if (read := coming.popleft().result()) is None:
+                    break
                 yield from cutter.cut(read)
-                if above is not None:
-                    yield from above.fold(read)
+                upper = () if above is None else above.fold(read)
                 if climb is not None:
                     halves.append(halve(read.pixels, 1))
+                # Not while the rows above and the next one are made.
+                del read
+                yield from upper
         if climb is not None:
             yield from Square(rect, geometry, recipe, quarters(np.concatenate(halves), rect, geometry)).fold(climb)
     except pyvips.Error as error:
@@ -93,11 +100,19 @@ def _rows(image: Any, rect: Rect, geometry: Geometry, lines: int) -> Iterator[Ro
     width = min(rect.right * geometry.tile, geometry.width) - left
     for row in range(rect.top, rect.bottom):
         top = row * geometry.tile
-        pixels = np.empty((min(geometry.tile, geometry.height - top), width, 3), np.uint8)
-        for line in range(0, len(pixels), lines):
-            part = pixels[line : line + lines]
-            part[:] = np.frombuffer(region.fetch(left, top + line, width, len(part)), np.uint8).reshape(part.shape)
-        # A tile of a TIFF file that can't be decoded is painted black, and nothing fails.
-        if (error := take_error()) is not None:
-            raise error
-        yield Row(Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right), pixels)
+        # Held by nobody here while the next one comes.
+        yield Row(
+            Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right),
+            _read(region, left, top, width, min(geometry.tile, geometry.height - top), lines),
+        )
+
+
+def _read(region: Any, left: int, top: int, width: int, height: int, lines: int) -> Pixels:
+    pixels = np.empty((height, width, 3), np.uint8)
+    for line in range(0, height, lines):
+        part = pixels[line : line + lines]
+        part[:] = np.frombuffer(region.fetch(left, top + line, width, len(part)), np.uint8).reshape(part.shape)
+    # A tile of a TIFF file that can't be decoded is painted black, and nothing fails.
+    if (error := take_error()) is not None:
+        raise error
+    return pixels

@@ -14,7 +14,8 @@ from shared.errors import Reject
 from shared.slides.details import of_openslide
 
 MOST_PIXELS = 4 * 10**9
-MOST_INTERLACED_PIXELS = 100 * 10**6
+# Of a picture that has to be in memory as a whole before its first line can be had.
+MOST_HELD_PIXELS = 100 * 10**6
 # A MIRAX slide keeps the first three in the colours of its photographs, which is what OpenSlide shows.
 _MOST_FILTERS = 3
 # Thirty times a large slide's. Of a thin one that is longer, a few bytes of header could make a million blocks.
@@ -96,7 +97,9 @@ def _filters(properties: Mapping[str, str]) -> int:
 
 def _described(image: Any, ending: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
     interlaced = bool(image.get("interlaced")) if image.get_typeof("interlaced") else False
-    _check_pixels(name, image.width, image.height, MOST_INTERLACED_PIXELS if interlaced else MOST_PIXELS)
+    held = interlaced or kind == "webp"
+    _check_pixels(name, image.width, image.height, MOST_HELD_PIXELS if held else MOST_PIXELS)
+    upright = orientation(image) == UPRIGHT
     if orientation(image) >= 5:
         width, height = image.height, image.width
     else:
@@ -111,7 +114,12 @@ def _described(image: Any, ending: str, name: str, kind: str, tiff_page: int | N
         tile=DECODED_TILE,
         # libvips reports 1 pixel per millimetre where the file says nothing of its resolution.
         mpp=round(1e6 / per_metre, 4) if per_metre > 1e5 else None,
-        layout={"page": tiff_page, "folded": not tiled, "piped": kind in PIPED and orientation(image) == UPRIGHT},
+        layout={
+            "page": tiff_page,
+            "folded": not tiled,
+            "piped": kind in PIPED and upright,
+            "held": held or not upright,
+        },
         reason=reason,
     )
 

@@ -11,7 +11,7 @@ from services.dicer.pixels.folding import cut_square
 from services.dicer.pixels.opening import OPAQUE, PROFILE, as_srgb
 from services.dicer.pixels.slides import opened
 from services.dicer.pixels.wording import unreadable
-from shared.store.documents import Recipe
+from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Geometry, Rect
 from shared.tiles.pixels import Pixels
 from shared.tiles.squares import Made

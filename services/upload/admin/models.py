@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from services.upload.models import Body, Id, Moment
-from shared.store.documents import State
+from shared.store.documents.versions import State
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
 StageOfMessages = Literal["dicer", "pyramid", "sync"]

@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 from shared.events import BaseDiced, Event, FileComplete, ImageEvent, ImageFailed, ImageReady, PyramidBuilt, StageName
 from shared.repair import STAGE_IN_WORDS
-from shared.stages import WORKING, announcement
-from shared.store.documents import Audit, Image, State, Version
+from shared.stages.facts import announcement
+from shared.stages.states import WORKING
+from shared.store.documents.audits import Audit
+from shared.store.documents.images import Image
+from shared.store.documents.versions import State, Version
 from shared.store.view import moment
 
 Kind = Literal["fact", "step", "failure", "hand", "now"]

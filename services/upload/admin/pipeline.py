@@ -7,9 +7,10 @@ from services.upload.admin.graveyard import Graveyard
 from shared.bus import Bus, Gauge
 from shared.clock import Clock
 from shared.errors import Unavailable
-from shared.stages import STAGE_OF_STATE
+from shared.stages.states import STAGE_OF_STATE
 from shared.store import In, Store
-from shared.store.documents import Upload, Version
+from shared.store.documents.uploads import Upload
+from shared.store.documents.versions import Version
 from shared.store.view import moment
 
 STAGES = ("upload", "dicer", "pyramid", "sync")

@@ -20,7 +20,8 @@ from shared.events import Event
 from shared.http.problems import Problem, not_found
 from shared.replay import NothingToReplay
 from shared.reprocess import CannotReprocess, finish_again, renew, set_going
-from shared.store.documents import Image, VersionId
+from shared.store.documents.images import Image
+from shared.store.documents.versions import VersionId
 
 JOURNAL_SECONDS = 8.0
 

@@ -5,7 +5,7 @@ import random
 
 from shared.http.problems import Problem
 from shared.store import In, Store
-from shared.store.folders import FolderStore
+from shared.store.documents.folders import FolderStore
 
 KEPT: tuple[str, ...] = ("active", "paused")
 TRIES = 10

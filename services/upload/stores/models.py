@@ -48,6 +48,10 @@ class NewStore(Body):
     quality: Annotated[
         int | None, Field(ge=30, le=100, description="JPEG quality of the tiles; null: what the service is set to.")
     ] = None
+    subsampling: Annotated[
+        Literal["420", "444"] | None,
+        Field(description="Chroma of the tiles, halved both ways or whole; null: what the service is set to."),
+    ] = None
 
 
 class StoreChange(Body):
@@ -102,6 +106,7 @@ class StoreObject(Body):
     include: list[str]
     exclude: list[str]
     quality: int | None
+    subsampling: Literal["420", "444"] | None
     state: Literal["active", "paused"]
     owner: Id
     created: Moment

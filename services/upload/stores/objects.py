@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from shared.store.documents import Tick
-from shared.store.folders import FolderStore, Report
+from shared.store.documents.folders import FolderStore, Report
+from shared.store.documents.ticks import Tick
 from shared.store.view import moment
 
 COUNTS = ("seen", "new", "changed", "moved", "vanished", "back", "imported", "failed", "bytes")
@@ -43,6 +43,7 @@ def store_object(store: FolderStore, last: dict[str, Any] | None) -> dict[str, A
         "include": list(store.include),
         "exclude": list(store.exclude),
         "quality": store.quality,
+        "subsampling": store.subsampling,
         "state": store.state,
         "owner": store.owner,
         "created": moment(store.created),

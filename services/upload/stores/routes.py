@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import web
 
 from services.upload.auditing import audited_run
-from services.upload.core import Invalid, after, cursor
+from services.upload.core import Invalid
+from services.upload.core.cursors import after, cursor
 from services.upload.gateway import gateway_of, json_of, limit_of, principal_of
 from services.upload.stores.claiming import KEPT, claim
 from services.upload.stores.models import NewStore, NewTick, StoreChange
@@ -19,8 +20,8 @@ from shared.errors import Unavailable
 from shared.events import SyncTick
 from shared.http.problems import Problem, not_found
 from shared.store import In, Less, Store
-from shared.store.documents import Tick, newest_first
-from shared.store.folders import FolderStore, Report
+from shared.store.documents.folders import FolderStore, Report
+from shared.store.documents.ticks import Tick, newest_first
 from shared.store.view import moment
 
 PUBLISH_SECONDS = 15.0

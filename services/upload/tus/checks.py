@@ -2,11 +2,12 @@
 
 from email.utils import format_datetime
 
-from services.upload.core import SNIFFABLE, Invalid
+from services.upload.core import Invalid
 from services.upload.tus.core import MEDIA
 from shared.blobs.seal import IDLE
 from shared.http.problems import Problem
-from shared.store.documents import Tus, Upload
+from shared.slides.sniff import HEAD_BYTES
+from shared.store.documents.uploads import Tus, Upload
 
 
 def tus_of(upload: Upload) -> Tus:
@@ -41,7 +42,7 @@ def first_byte(upload: Upload, length: int | None) -> int:
     start = upload.stored - upload.stored % upload.chunk
     stop = start + upload.chunk
     whole = length is None or upload.stored + length >= (min(stop, upload.total) if upload.total else stop)
-    return start if whole or upload.stored < SNIFFABLE else upload.stored
+    return start if whole or upload.stored < HEAD_BYTES else upload.stored
 
 
 def elsewhere(upload: Upload) -> Problem:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from services.upload.core import IN_ORDER_CHUNK, LARGEST_CHUNK, Invalid, largest_divisor
-from shared.store.documents import Upload
+from services.upload.core import Invalid
+from services.upload.core.chunks import IN_ORDER_CHUNK, LARGEST_CHUNK, largest_divisor
+from shared.store.documents.uploads import Upload
 
 VERSION = "1.0.0"
 EXTENSIONS = (

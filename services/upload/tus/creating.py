@@ -3,7 +3,9 @@
 from aiohttp import web
 
 from services.upload.body import Broken, open_body
-from services.upload.core import DigestName, Invalid, digest_hex, idempotency_key
+from services.upload.core import Invalid
+from services.upload.core.digests import DigestName, digest_hex
+from services.upload.core.keys import idempotency_key
 from services.upload.gateway import gateway_of, principal_of, session_named, tus_upload
 from services.upload.sending import Sending
 from services.upload.tus.checks import expiry, not_bytes, tus_of, whole_part
@@ -18,8 +20,9 @@ from services.upload.tus.core import (
     settled_chunk,
 )
 from shared.http.problems import Problem
-from shared.names import display_name
-from shared.store.documents import Session, Tus, Upload
+from shared.names import display_folder, display_name
+from shared.store.documents.images import Session
+from shared.store.documents.uploads import Tus, Upload
 
 # What becomes of an upload after its first request.
 STATE = {"token": 0, "sized": False, "deferred": False}
@@ -38,7 +41,7 @@ async def create(request: web.Request) -> web.Response:
     if concat.parts:
         upload = await _joined(request, sending, concat.parts)
     elif length == 0 and not concat.partial:
-        raise await gateway_of(request).intake.records.refuse(sending, b"")
+        raise await gateway_of(request).intake.refusing.refuse(sending, b"")
     else:
         upload = await _begun(request, sending, brings)
     headers = {"Location": location(upload.id), **expiry(upload)}
@@ -67,6 +70,7 @@ async def _sending(request: web.Request, length: int | None, concat: Concatenati
         session=session,
         account=account,
         name=name or "part",
+        folder=display_folder(said.get("folder", "")),
         key=idempotency_key(key) if key else None,
         total=length,
         claims={digest: digest_hex(digest, said[digest]) for digest in names if said.get(digest)},

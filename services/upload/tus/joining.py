@@ -7,7 +7,7 @@ from time import monotonic
 
 import structlog
 
-from services.upload.core import SNIFFABLE, Invalid
+from services.upload.core import Invalid
 from services.upload.ending import SEAL_SECONDS, UNANSWERED
 from services.upload.feed import Feed, cut
 from services.upload.intake import PROGRESS_SECONDS, Intake
@@ -17,9 +17,9 @@ from shared.blobs import Blobs
 from shared.clock import SKEW, Clock
 from shared.errors import Reject, Unavailable
 from shared.http.problems import Problem
-from shared.slides.sniff import sniff
+from shared.slides.sniff import HEAD_BYTES, sniff
 from shared.store import Greater, Less, Store
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 MOST_JOINED = 100
 log = structlog.get_logger()
@@ -66,10 +66,10 @@ class Joining:
         upload = draft.model_copy(update={"total": sum(part.total for part in parts)})
         async with aclosing(_Joined(self._blobs, parts, 0)) as joined:
             head = b""
-            while len(head) < SNIFFABLE and (piece := await joined.piece()):
+            while len(head) < HEAD_BYTES and (piece := await joined.piece()):
                 head += piece
         if sniff(head, upload.name) is None:
-            raise await self._intake.records.refuse_upload(upload, head)
+            raise await self._intake.refusing.refuse_upload(upload, head)
         self._intake.limits.check_size(upload.name, upload.total)
         if not await self._intake.limits.admit(upload):
             return None
@@ -108,7 +108,7 @@ class Joining:
         except Unavailable as error:
             log.warning("left to the relay", upload=upload.id, error=str(error))
         except (Invalid, Reject) as error:
-            await self._intake.records.abandon(upload, error)
+            await self._intake.refusing.abandon(upload, error)
         except Exception:
             log.exception("joining failed", upload=upload.id)
 

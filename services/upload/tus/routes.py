@@ -21,7 +21,7 @@ from services.upload.tus.core import (
 from services.upload.tus.creating import create
 from shared.errors import Unavailable
 from shared.http.problems import Problem
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OVERRIDE = "X-HTTP-Method-Override"

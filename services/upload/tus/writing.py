@@ -11,10 +11,12 @@ from time import monotonic
 from typing import Any
 
 from services.upload.body import Body, Counted
-from services.upload.core import SNIFFABLE, Span, expected_offset
+from services.upload.conflicts import conflict
+from services.upload.core.spans import Span, expected_offset
 from services.upload.feed import Block, Feed, cut
-from services.upload.intake import PROGRESS_SECONDS, PROVEN_RANGE, Intake
-from services.upload.storing import Stored, conflict
+from services.upload.intake import PROGRESS_SECONDS, Intake
+from services.upload.proving import PROVEN_RANGE
+from services.upload.storing import Stored
 from services.upload.tus.arriving import Arriving
 from services.upload.tus.checks import check_step, elsewhere, first_byte, is_whole, mismatch, room_of, tus_of
 from services.upload.tus.core import Checksum, settled_chunk
@@ -24,9 +26,9 @@ from shared.blobs.pieces import tail_of
 from shared.clock import Clock
 from shared.errors import ChunkConflict
 from shared.http.problems import Problem
-from shared.slides.sniff import sniff
+from shared.slides.sniff import HEAD_BYTES, sniff
 from shared.store import Store
-from shared.store.documents import Upload
+from shared.store.documents.uploads import Upload
 
 
 class Writing:
@@ -45,7 +47,7 @@ class Writing:
         taken = await self._store.uploads.update(upload.id, when={"state": "receiving"}, inc={"tus.token": 1})
         if taken is None:
             return await self._current(upload)
-        reached = expected_offset((await self._intake.storing.held(taken)).spans)
+        reached = expected_offset((await self._intake.holding.held(taken)).spans)
         # More than was noted, if a gateway died or was overtaken between storing and saying so.
         moved = await self._move(taken, reached) if reached > taken.stored else taken
         return await self._ended(moved)
@@ -53,7 +55,7 @@ class Writing:
     async def cancel(self, upload: Upload) -> None:
         """Ends an upload that is not whole and removes what there is of it."""
         await self._writers.displace(upload.id)
-        await self._intake.records.cancel(upload)
+        await self._intake.refusing.cancel(upload)
 
     async def forget(self, upload: Upload) -> None:
         """Removes an upload that nobody was told of, unless it has ended as something to be seen."""
@@ -115,13 +117,13 @@ class Writing:
         if prepared is None:
             raise elsewhere(upload)
         if prepared.total == 0 and not tus_of(prepared).deferred and not tus.partial:
-            raise await self._intake.records.refuse_upload(prepared, b"")
+            raise await self._intake.refusing.refuse_upload(prepared, b"")
         return prepared
 
     async def _append(self, upload: Upload, body: Body, writer: Writer, checksum: Checksum | None) -> Upload:
         offset = upload.stored
         start = first_byte(upload, body.length)
-        before = await self._intake.storing.begun(upload, Span(start, offset))
+        before = await self._intake.holding.begun(upload, Span(start, offset))
         arriving = Arriving(before, body, writer, room_of(upload), whole=checksum is not None)
         stored = Stored(stop=offset, noted_at=monotonic() if offset else 0.0)
         moved = upload
@@ -184,9 +186,9 @@ class Writing:
     async def _sniff(self, upload: Upload, start: int, feed: Feed) -> None:
         """Refuses a file that no reader can take as soon as its beginning is there."""
         first = await feed.peek() if start == 0 and not tus_of(upload).partial else None
-        if first is not None and (len(first.data) >= SNIFFABLE or first.span.stop == upload.total):
+        if first is not None and (len(first.data) >= HEAD_BYTES or first.span.stop == upload.total):
             if sniff(first.data, upload.name) is None:
-                raise await self._intake.records.refuse_upload(upload, first.data)
+                raise await self._intake.refusing.refuse_upload(upload, first.data)
 
     @staticmethod
     async def _whole(upload: Upload, feed: Feed, rest: list[Block]) -> AsyncIterator[Block]:
@@ -201,12 +203,12 @@ class Writing:
 
     async def _keep(self, upload: Upload, block: Block, offset: int) -> None:
         begin = max(block.span.start, offset)
-        await self._intake.storing.begin(upload, begin, block.data[begin - block.span.start :])
+        await self._intake.holding.begin(upload, begin, block.data[begin - block.span.start :])
 
     async def _fold(self, upload: Upload) -> None:
         """Makes the last chunk of what is kept in the tail, before anybody takes the upload for whole."""
         start = upload.stored - upload.stored % upload.chunk
-        last = await self._intake.storing.begun(upload, Span(start, upload.stored))
+        last = await self._intake.holding.begun(upload, Span(start, upload.stored))
         try:
             if last:
                 await self._blobs.put_chunk(upload.id, start // upload.chunk, last)

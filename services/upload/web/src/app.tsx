@@ -3,8 +3,7 @@ import { access, operates } from "./api/account";
 import { refreshAccess, signOut } from "./api/client";
 import { asProblem } from "./api/problem";
 import type { Account } from "./api/types";
-import { formatPercent, plural } from "./model/format";
-import { ratio } from "./model/progress";
+import { formatBytes, plural } from "./model/format";
 import type { ViewerPage } from "./pages/image";
 import { PipelinePage } from "./pages/pipeline";
 import { SessionPage } from "./pages/session";
@@ -96,7 +95,7 @@ function UploadsUnderWay() {
   return (
     <span class="header-uploads">
       <span class="dot" />
-      {plural(files, "upload")} · {formatPercent(ratio(sent, total))}
+      {plural(files, "upload")} · {formatBytes(total - sent)} left
     </span>
   );
 }

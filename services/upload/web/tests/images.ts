@@ -8,6 +8,7 @@ export function image(changes: Partial<SlideImage> = {}): SlideImage {
     id: "i1",
     session: "s1",
     name: "kidney.svs",
+    folder: null,
     state: "uploading",
     viewable: false,
     stages: { upload: WAITING, dice: WAITING, fold: WAITING, finish: WAITING, ...changes.stages },

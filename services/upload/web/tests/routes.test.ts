@@ -1,7 +1,6 @@
 import { expect, it } from "vitest";
 import { problemFrom } from "../src/api/problem";
 import { imageHref, routeOf, sessionHref, timelineHref } from "../src/router";
-import { isLitter } from "../src/upload/dropped-files";
 
 it("reads the page from the address", () => {
   expect(routeOf("/")).toEqual({ page: "sessions" });
@@ -14,12 +13,6 @@ it("reads the page from the address", () => {
   expect(routeOf("/sessions/a/b")).toEqual({ page: "nowhere" });
   expect(routeOf("/sessions/%")).toEqual({ page: "nowhere" });
   expect(routeOf("/api/v1/images/x1/file")).toEqual({ page: "nowhere" });
-});
-
-it("leaves out what operating systems put into folders", () => {
-  const names = [".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "slide.svs"];
-
-  expect(names.filter((name) => !isLitter(name))).toEqual(["slide.svs"]);
 });
 
 it("reads the gateway's sentences, and has its own for a proxy's page", () => {

@@ -12,6 +12,7 @@ function upload(name: string, phase: Phase, imageId: string | null = null): Uplo
     key: nextKey++,
     session: "s1",
     file: new File([], name),
+    origin: { folder: "", apart: "" },
     sendable: true,
     phase: signal(phase),
     sent: signal(0),
@@ -69,6 +70,22 @@ describe("the rows of a session", () => {
     ]);
   });
 
+  it("tell where files of one name lie, and of no others", () => {
+    const images = [
+      image({ id: "i1", name: "A1.svs", folder: "run 12/case 1" }),
+      image({ id: "i2", name: "A1.svs", source: "store:Scanner 1/2026/case 2/A1.svs" }),
+      image({ id: "i3", name: "B1.svs", folder: "run 12/case 1" }),
+    ];
+    const waiting = { ...upload("A1.svs", { kind: "waiting" }), origin: { folder: "run 13", apart: "" } };
+
+    expect(rowsOf(images, [waiting], [], none).map(({ folder }) => folder)).toEqual([
+      "run 13",
+      "",
+      "2026/case 2",
+      "run 12/case 1",
+    ]);
+  });
+
   it("mark an image that an earlier life of the page half sent, until it is whole", () => {
     const half = { storageKey: "k", upload: "u1", session: "s1", name: "kidney.svs", size: 9, image: "i1" };
 
@@ -80,7 +97,7 @@ describe("the rows of a session", () => {
 
   it("are working until ready or failed", () => {
     const kinds = (["uploading", "finishing", "ready", "failed"] as const).map((state) =>
-      kindOf({ key: "k", image: image({ state }), upload: null, interrupted: null }),
+      kindOf({ key: "k", folder: "", image: image({ state }), upload: null, interrupted: null }),
     );
 
     expect(kinds).toEqual(["working", "working", "ready", "failed"]);

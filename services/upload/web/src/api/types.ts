@@ -37,6 +37,8 @@ export interface SlideImage {
   id: string;
   session: string;
   name: string;
+  /** Where the sender of an upload had the file, inside the folder that was sent. */
+  folder: string | null;
   state: ImageState;
   viewable: boolean;
   stages: Record<StageName, Stage>;

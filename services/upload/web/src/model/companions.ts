@@ -84,7 +84,7 @@ export function nameInSlide(slide: Slide, file: string): string {
 
 export const baseOf = (name: string): string => name.slice(name.lastIndexOf("/") + 1);
 
-const folderOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf("/")));
+export const folderOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf("/")));
 
 /** A path below a folder, without what means nothing in it. */
 function joined(folder: string, name: string): string {

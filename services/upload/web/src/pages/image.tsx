@@ -1,7 +1,7 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { getImage, getSession, picturePath } from "../api/client";
 import { watchSession } from "../api/events";
-import { asProblem } from "../api/problem";
+import { asProblem, type Problem } from "../api/problem";
 import type { SlideImage } from "../api/types";
 import { formatMagnification, formatPercent } from "../model/format";
 import { factsLine, isWorking, stagesOf, statusLine } from "../model/progress";
@@ -22,9 +22,10 @@ import { Nowhere } from "./standing";
 const SCALE_BAR_ROOM = 150;
 /** With less width than this the details would cover the slide: they start closed. */
 const DETAILS_FROM_WIDTH = 900;
+const TILES_AGAIN_MS = 3000;
 
 export function ViewerPage({ id }: { id: string }) {
-  const { image, missing } = useImage(id);
+  const { image, missing, look } = useImage(id);
   const sessionTitle = useSessionTitle(image?.session ?? null);
   const [details, setDetails] = useState(window.innerWidth >= DETAILS_FROM_WIDTH);
   const shell = useRef<HTMLDivElement>(null);
@@ -79,19 +80,26 @@ export function ViewerPage({ id }: { id: string }) {
         </button>
       </header>
       <div class="viewer-body">
-        {visible ? <Stage image={image} shell={shell} /> : <NotYet image={image} />}
+        {visible ? <Stage image={image} shell={shell} look={look} /> : <NotYet image={image} />}
         {details && <SlideDetails image={image} onClose={() => setDetails(false)} />}
       </div>
     </div>
   );
 }
 
+interface StageProps {
+  image: SlideImage;
+  shell: { current: HTMLDivElement | null };
+  look(): Promise<Problem | null>;
+}
+
 /** The slide itself with the controls that lie over it. */
-function Stage({ image, shell }: { image: SlideImage; shell: { current: HTMLDivElement | null } }) {
+function Stage({ image, shell, look }: StageProps) {
   const container = useRef<HTMLDivElement>(null);
   const view = useRef<SlideView | null>(null);
   const [zoom, setZoom] = useState<number | null>(null);
   const [opened, setOpened] = useState(true);
+  const [lacking, setLacking] = useState(false);
 
   useEffect(() => {
     if (container.current === null) return;
@@ -99,10 +107,24 @@ function Stage({ image, shell }: { image: SlideImage; shell: { current: HTMLDivE
     const slide = new SlideView(container.current, picturePath(image, "/image.dzi"), aspect, {
       zoomed: setZoom,
       opened: setOpened,
+      absent: () => setLacking(true),
     });
     view.current = slide;
     return () => slide.close();
   }, [image.id]);
+
+  // All tiles of a slide that is ready are there: one that does not come was lost on the way, or the slide is deleted.
+  const whole = !isWorking(image.state);
+  useEffect(() => {
+    if (!lacking || !whole) return;
+    const timer = window.setTimeout(() => {
+      void look().then(() => {
+        setLacking(false);
+        view.current?.lookAgain();
+      });
+    }, TILES_AGAIN_MS);
+    return () => window.clearTimeout(timer);
+  }, [lacking, whole, look]);
 
   // Tiles that were not there yet are asked for again whenever the pipeline has come further.
   useEffect(() => view.current?.lookAgain(), [image.state, image.stages.fold.done]);
@@ -140,6 +162,9 @@ function Stage({ image, shell }: { image: SlideImage; shell: { current: HTMLDivE
         data-testid="viewer"
       />
       {!opened && <p class="viewer-note">The slide could not be opened yet. Trying again.</p>}
+      {lacking && whole && (
+        <p class="viewer-note viewer-note-aside">Parts of the slide did not come. Trying again.</p>
+      )}
       <div class="viewer-tools" role="toolbar" aria-label="Zoom">
         <button
           type="button"
@@ -208,19 +233,30 @@ function NotYet({ image }: { image: SlideImage }) {
 }
 
 /** The image, followed until nothing about it changes by itself any more. */
-function useImage(id: string): { image: SlideImage | null; missing: boolean } {
+function useImage(id: string): {
+  image: SlideImage | null;
+  missing: boolean;
+  look(): Promise<Problem | null>;
+} {
   const [image, setImage] = useState<SlideImage | null>(null);
   const [missing, setMissing] = useState(false);
 
-  useEffect(() => {
-    getImage(id)
-      .then(setImage)
-      .catch((error: unknown) => {
-        const problem = asProblem(error);
-        if (problem.status === 404) setMissing(true);
-        else complain(problem, "The slide could not be read");
-      });
+  const look = useCallback(async () => {
+    try {
+      setImage(await getImage(id));
+      return null;
+    } catch (error) {
+      const problem = asProblem(error);
+      if (problem.status !== 404) return problem;
+      setMissing(true);
+      return null;
+    }
   }, [id]);
+  useEffect(() => {
+    void look().then((problem) => {
+      if (problem !== null) complain(problem, "The slide could not be read");
+    });
+  }, [look]);
 
   const followed = image !== null && isWorking(image.state) ? image.session : null;
   useEffect(() => {
@@ -237,7 +273,7 @@ function useImage(id: string): { image: SlideImage | null; missing: boolean } {
     });
   }, [followed, id]);
 
-  return { image, missing };
+  return { image, missing, look };
 }
 
 /** The session's title for the way back; without it the word "Session" stands there. */

@@ -8,6 +8,7 @@ import { ask } from "../parts/confirm";
 import { chooseFiles, DropTarget } from "../parts/drop-target";
 import { CloseIcon, TrashIcon } from "../parts/icons";
 import { ImageRow } from "../parts/image-row";
+import { LeftOut } from "../parts/left-out";
 import { Menu } from "../parts/menu";
 import { complain } from "../parts/toasts";
 import { navigate } from "../router";
@@ -104,7 +105,7 @@ function Contents({ session, images, live }: ContentsProps) {
       <DropTarget
         promise={`Drop to add to ${session.title}`}
         empty={rows.length === 0}
-        onFiles={(files) => enqueue(session.id, files)}
+        onSlides={(gathered) => enqueue(session.id, gathered)}
       >
         <p class="drop-title">
           <span class="for-mouse">Drop slides or folders here</span>
@@ -116,6 +117,7 @@ function Contents({ session, images, live }: ContentsProps) {
         </p>
       </DropTarget>
       <LeftBehind session={session.id} halfSent={halfSent} />
+      <LeftOut session={session.id} />
       <BatchStrip uploads={mine} />
       {rows.length === 0 ? (
         <section class="empty" data-testid="empty">
@@ -154,7 +156,8 @@ function Rows({ rows }: { rows: readonly Row[] }) {
     const same =
       before?.row.image === row.image &&
       before?.row.upload === row.upload &&
-      before?.row.interrupted === row.interrupted;
+      before?.row.interrupted === row.interrupted &&
+      before?.row.folder === row.folder;
     next.set(row.key, before && same ? before : { row, element: <ImageRow key={row.key} row={row} /> });
   }
   drawn.current = next;
@@ -218,8 +221,9 @@ function withFewWaiting(rows: Row[]): { visible: Row[]; waiting: number } {
   return { visible: rows.filter((row) => !hidden.has(row)), waiting: hidden.size };
 }
 
+/** While the gateway is away, all that wait are tried. */
 const isQueued = ({ phase, sent }: Upload): boolean =>
-  phase.value.kind === "waiting" || (phase.value.kind === "paused" && sent.value === 0);
+  phase.value.kind === "waiting" || (["paused", "retrying"].includes(phase.value.kind) && sent.value === 0);
 
 interface FilterProps {
   counts: Record<Kind, number>;

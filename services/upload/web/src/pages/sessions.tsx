@@ -9,7 +9,7 @@ import { ForwardIcon, PlusIcon } from "../parts/icons";
 import { Mark } from "../parts/mark";
 import { complain } from "../parts/toasts";
 import { navigate, sessionHref } from "../router";
-import type { Found } from "../upload/slides";
+import type { Gathered } from "../upload/slides";
 import { enqueue } from "../upload/uploads";
 
 const REFRESH_MS = 4000;
@@ -48,11 +48,7 @@ export function SessionsPage() {
         </div>
         <NewSession />
       </div>
-      <DropTarget
-        promise="Drop to start a new session"
-        empty={sessions?.length === 0}
-        onFiles={(files) => void startWith(files)}
-      >
+      <DropTarget promise="Drop to start a new session" empty={sessions?.length === 0} onSlides={startWith}>
         <p class="drop-title">
           <span class="for-mouse">Drop slides here to start</span>
           <span class="for-touch">Add slides to start</span>
@@ -73,14 +69,16 @@ export function SessionsPage() {
   );
 }
 
-async function startWith(files: Found[]): Promise<void> {
+async function startWith(gathered: Gathered): Promise<void> {
+  let session: Session;
   try {
-    const session = await createSession(sessionTitle(new Date()));
-    enqueue(session.id, files);
-    navigate(sessionHref(session.id));
+    session = await createSession(sessionTitle(new Date()));
   } catch (error) {
     complain(asProblem(error), "No session was made, and nothing was uploaded");
+    return;
   }
+  navigate(sessionHref(session.id));
+  await enqueue(session.id, gathered);
 }
 
 function NewSession() {
@@ -131,7 +129,9 @@ function SessionRow({ session }: { session: Session }) {
         data-session-id={session.id}
       >
         <span class="session-name">
-          <span class="session-title">{session.title}</span>
+          <span class="session-title" title={session.title}>
+            {session.title}
+          </span>
           <span class="quiet">{formatWhen(session.created, new Date())}</span>
         </span>
         <span class="session-counts">

@@ -43,9 +43,8 @@ export function useSessionImages(session: string): SessionImages {
         const text = announcement(latest.current?.get(image.id)?.state ?? null, image);
         if (text !== null) announce(text);
       }
-      // A map keeps the place of a key that is set again, and so the order of creation.
-      setImages(
-        (before) => new Map([...(before ?? []), ...burst.map((image) => [image.id, image] as const)]),
+      setImages((before) =>
+        inOrder(new Map([...(before ?? []), ...burst.map((image) => [image.id, image] as const)])),
       );
     };
 
@@ -85,4 +84,11 @@ export function useSessionImages(session: string): SessionImages {
   }, [session, round]);
 
   return { images: images === null ? null : [...images.values()], live, gone };
+}
+
+/** In order of creation, as the list is after a reload: of images that are made together, any may be told first. */
+function inOrder(images: ReadonlyMap<string, SlideImage>): Map<string, SlideImage> {
+  const begun = ({ stages }: SlideImage): number =>
+    stages.upload.started === null ? Number.POSITIVE_INFINITY : Date.parse(stages.upload.started);
+  return new Map([...images].sort(([, one], [, other]) => begun(one) - begun(other) || 0));
 }

@@ -1,12 +1,11 @@
 import type { ComponentChildren, Ref } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { asProblem } from "../api/problem";
 import { chosenFiles, droppedFiles, filesOfFolder } from "../upload/dropped-files";
-import { lookInto, looking } from "../upload/looking";
-import type { Found } from "../upload/slides";
+import { looking } from "../upload/looking";
+import type { Found, Gathered } from "../upload/slides";
+import { receive } from "../upload/uploads";
 import { UploadIcon } from "./icons";
 import { Mark } from "./mark";
-import { complain } from "./toasts";
 
 interface DropTargetProps {
   /** What letting go will do, shown over the page while files hover above it. */
@@ -14,7 +13,7 @@ interface DropTargetProps {
   /** True where there is nothing else to see: then it is large. */
   empty: boolean;
   children: ComponentChildren;
-  onFiles(files: Found[]): void;
+  onSlides(gathered: Gathered): Promise<void>;
 }
 
 let picker: HTMLInputElement | null = null;
@@ -23,11 +22,12 @@ let picker: HTMLInputElement | null = null;
 export const chooseFiles = (): void => picker?.click();
 
 /** A place to drop or choose files or folders. Files may be let go anywhere on the page. */
-export function DropTarget({ promise, empty, children, onFiles }: DropTargetProps) {
+export function DropTarget({ promise, empty, children, onSlides }: DropTargetProps) {
   const [hovering, setHovering] = useState(false);
   const folder = useRef<HTMLInputElement>(null);
-  const deliver = useRef(onFiles);
-  deliver.current = onFiles;
+  const deliver = useRef(onSlides);
+  deliver.current = onSlides;
+  const take = (found: Promise<Found[]>): void => receive(found, (gathered) => deliver.current(gathered));
 
   useEffect(() => {
     // dragleave fires for every element crossed, so the depth tells when the page itself is left.
@@ -51,11 +51,7 @@ export function DropTarget({ promise, empty, children, onFiles }: DropTargetProp
       event.preventDefault();
       depth = 0;
       setHovering(false);
-      lookInto(droppedFiles(event.dataTransfer))
-        .then((files) => {
-          if (files.length > 0) deliver.current(files);
-        })
-        .catch((error: unknown) => complain(asProblem(error), "The dropped files could not be read"));
+      take(droppedFiles(event.dataTransfer));
     };
     window.addEventListener("dragenter", enter);
     window.addEventListener("dragover", over);
@@ -96,19 +92,17 @@ export function DropTarget({ promise, empty, children, onFiles }: DropTargetProp
           ref={(input) => {
             picker = input;
           }}
-          label="Slides to upload"
           testid="file-input"
-          onFiles={onFiles}
+          onFiles={(files) => take(Promise.resolve(files))}
         />
         <Picker
           ref={(input) => {
             folder.current = input;
             if (input !== null) input.webkitdirectory = true;
           }}
-          label="Folder to upload"
           testid="folder-input"
           folder
-          onFiles={onFiles}
+          onFiles={(files) => take(Promise.resolve(files))}
         />
       </div>
       {hovering && (
@@ -121,32 +115,23 @@ export function DropTarget({ promise, empty, children, onFiles }: DropTargetProp
 }
 
 interface PickerProps {
-  label: string;
   testid: string;
   folder?: boolean;
   onFiles(files: Found[]): void;
 }
 
-const Picker = ({
-  label,
-  testid,
-  folder = false,
-  onFiles,
-  ref,
-}: PickerProps & { ref: Ref<HTMLInputElement> }) => (
+const Picker = ({ testid, folder = false, onFiles, ref }: PickerProps & { ref: Ref<HTMLInputElement> }) => (
   <input
     ref={ref}
-    class="visually-hidden"
     type="file"
     multiple
-    tabIndex={-1}
-    aria-label={label}
+    hidden
     data-testid={testid}
     onChange={(event) => {
       const chosen = Array.from(event.currentTarget.files ?? []);
       const files = folder ? filesOfFolder(chosen) : chosenFiles(chosen);
       event.currentTarget.value = "";
-      if (files.length > 0) onFiles(files);
+      onFiles(files);
     }}
   />
 );

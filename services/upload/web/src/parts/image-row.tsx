@@ -6,7 +6,7 @@ import { formatBytes, formatPercent, formatRate, formatRemaining, formatWhen, pl
 import { isWorking, ratio, stagesBefore, stagesOf, statusLine } from "../model/progress";
 import { storeSource } from "../model/stores";
 import { imageHref } from "../router";
-import type { Row } from "../upload/rows";
+import { nameOf, type Row } from "../upload/rows";
 import type { Upload } from "../upload/upload";
 import { FailureNote } from "./failure";
 import { FileName } from "./file-name";
@@ -19,8 +19,9 @@ import { StageTrack } from "./stage-track";
 export type RowState = ImageState | "reading" | "waiting" | "paused" | "interrupted";
 
 export function ImageRow({ row }: { row: Row }) {
-  const { image, upload } = row;
-  const name = image?.name ?? row.upload?.file.name ?? "";
+  const { image, upload, folder } = row;
+  const name = nameOf(row);
+  const path = folder === "" ? name : `${folder}/${name}`;
   const phase = upload?.phase.value ?? null;
   const sent = upload === null ? 0 : ratio(upload.sent.value, upload.file.size);
   const refused = phase?.kind === "failed" ? phase.problem : null;
@@ -42,7 +43,7 @@ export function ImageRow({ row }: { row: Row }) {
     >
       <Thumbnail image={image} state={state} />
       <div class="image-words">
-        <p class="image-name" title={name}>
+        <p class="image-name" title={path}>
           {openable ? (
             <a href={imageHref(image.id)}>
               <FileName name={name} />
@@ -51,11 +52,16 @@ export function ImageRow({ row }: { row: Row }) {
             <FileName name={name} />
           )}
         </p>
+        {folder !== "" && (
+          <p class="quiet image-folder" title={folder} data-testid="image-folder">
+            <FileName name={folder} />
+          </p>
+        )}
         {state !== "failed" && <p class="quiet figures">{lineOf(row)}</p>}
         {image?.source_vanished && <Vanished image={image} since={image.source_vanished} />}
       </div>
       <div class="image-progress">{watched.current && <StageTrack stages={stages} />}</div>
-      <RowActions row={row} name={name} openable={openable} />
+      <RowActions row={row} name={path} openable={openable} />
       {state === "failed" && failure && (
         <FailureNote reason={failure.reason} remedy={failure.remedy}>
           {operates.value && image?.state === "failed" && image.stages.upload.ended !== null && (
@@ -63,7 +69,7 @@ export function ImageRow({ row }: { row: Row }) {
               type="button"
               class="text-button"
               data-testid="retry-image"
-              aria-label={`Try ${name} again`}
+              aria-label={`Try ${path} again`}
               onClick={() => askToRetry(image)}
             >
               <RetryIcon />

@@ -45,7 +45,7 @@ export function RowActions({ row, name, openable }: RowActionsProps) {
           <CloseIcon />
         </button>
       )}
-      {!sending && interrupted === null && image !== null && <ImageMenu image={image} />}
+      {!sending && interrupted === null && image !== null && <ImageMenu image={image} name={name} />}
     </div>
   );
 }
@@ -106,9 +106,9 @@ function UploadActions({ upload, name }: { upload: Upload; name: string }) {
   );
 }
 
-function ImageMenu({ image }: { image: SlideImage }) {
+function ImageMenu({ image, name }: { image: SlideImage; name: string }) {
   return (
-    <Menu label={`More about ${image.name}`}>
+    <Menu label={`More about ${name}`}>
       {image.stages.upload.ended !== null && (
         <a href={imagePath(image.id, "/file")} download="" data-testid="download">
           <DownloadIcon />

@@ -34,6 +34,11 @@ function show(toast: Omit<Toast, "key">): number {
   return key;
 }
 
+/** Takes back what is no longer true. */
+export const withdraw = (title: string): void => {
+  toasts.value = toasts.value.filter((toast) => toast.title !== title);
+};
+
 /** Says something to screen readers only. */
 export function announce(text: string): void {
   spoken.value = text;

@@ -1,20 +1,5 @@
+import { isLitter } from "../model/pictures";
 import type { Found } from "./slides";
-
-/** As in `shared/slides/litter.py`: `tests/unit/test_slides_litter.py` holds them to it. */
-export const LITTER = [
-  "__macosx",
-  "thumbs.db",
-  "desktop.ini",
-  "$recycle.bin",
-  "system volume information",
-  "lost+found",
-  "@eadir",
-  "#recycle",
-];
-
-/** True for what operating systems and file servers leave in folders and nobody means to upload. */
-export const isLitter = (name: string): boolean =>
-  name.startsWith(".") || LITTER.includes(name.toLowerCase());
 
 /** All files of a drop, folders read to the bottom, in the order of their names. */
 export async function droppedFiles(transfer: DataTransfer): Promise<Found[]> {
@@ -24,32 +9,32 @@ export async function droppedFiles(transfer: DataTransfer): Promise<Found[]> {
   );
   if (entries.every((entry) => entry === null)) return chosenFiles(Array.from(transfer.files));
   const nested = await Promise.all(
-    entries.filter((entry) => entry !== null).map((entry) => filesUnder(entry)),
+    entries.filter((entry) => entry !== null).map((entry) => filesUnder(entry, entry.isFile)),
   );
   return nested.flat();
 }
 
 /** Files that were chosen one by one. */
 export const chosenFiles = (files: readonly File[]): Found[] =>
-  files.map((file) => ({ path: file.name, file }));
+  files.map((file) => ({ path: file.name, file, chosen: true }));
 
 /** The files of a chosen folder, without litter, in the order of their names: the browser gives them in the disk's. */
 export const filesOfFolder = (files: readonly File[]): Found[] =>
   files
-    .map((file) => ({ path: file.webkitRelativePath, file }))
+    .map((file) => ({ path: file.webkitRelativePath, file, chosen: false }))
     .filter(({ path }) => !path.split("/").some(isLitter))
     .sort((a, b) => a.path.localeCompare(b.path, "en", { numeric: true }));
 
-async function filesUnder(entry: FileSystemEntry): Promise<Found[]> {
+async function filesUnder(entry: FileSystemEntry, chosen: boolean): Promise<Found[]> {
   if (entry.isFile) {
     const file = await fileOf(entry as FileSystemFileEntry);
-    return [{ path: entry.fullPath.replace(/^\//, ""), file }];
+    return [{ path: entry.fullPath.replace(/^\//, ""), file, chosen }];
   }
   const children = (await childrenOf(entry as FileSystemDirectoryEntry)).filter(
     (child) => !isLitter(child.name),
   );
   children.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
-  return (await Promise.all(children.map(filesUnder))).flat();
+  return (await Promise.all(children.map((child) => filesUnder(child, false)))).flat();
 }
 
 const fileOf = (entry: FileSystemFileEntry): Promise<File> =>

@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import type { Named } from "./slides";
+import type { Named, Origin } from "./slides";
 
 /**
  * What of a drop has arrived, in the browser's storage until all of it has. After a reload the same files are dropped
@@ -12,8 +12,8 @@ const ARRIVED = "slidemill::arrived::";
 /** Files of earlier drops that never arrived, by session, as far as `lookForMissing` has looked. */
 export const missing = signal<ReadonlyMap<string, number>>(new Map());
 
-const arrivedKey = (session: string, file: Named): string =>
-  `${ARRIVED}${session}::${file.size}-${file.lastModified}-${file.name}`;
+const arrivedKey = (session: string, file: Named, { apart }: Origin): string =>
+  `${ARRIVED}${session}::${file.size}-${file.lastModified}-${file.name}${apart && `::${apart}`}`;
 
 function arrivedKeys(session: string): string[] {
   return Object.keys(storage() ?? {}).filter((key) => key.startsWith(`${ARRIVED}${session}::`));
@@ -48,10 +48,11 @@ export function gaveUp(session: string, files: number): void {
   write(COUNT + session, String(Number(storage()?.getItem(COUNT + session) ?? 0) - files));
 }
 
-export const arrived = (session: string, file: Named): void => write(arrivedKey(session, file), "");
+export const arrived = (session: string, file: Named, origin: Origin): void =>
+  write(arrivedKey(session, file, origin), "");
 
-export const hasArrived = (session: string, file: Named): boolean =>
-  (storage()?.getItem(arrivedKey(session, file)) ?? null) !== null;
+export const hasArrived = (session: string, file: Named, origin: Origin): boolean =>
+  (storage()?.getItem(arrivedKey(session, file, origin)) ?? null) !== null;
 
 /** Forgets a session's drops: all that will arrive has. */
 export function ended(session: string): void {

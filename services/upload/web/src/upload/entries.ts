@@ -2,7 +2,7 @@ import { computed, signal } from "@preact/signals";
 import { RateMeter } from "../model/rate";
 import { ended } from "./drops";
 import { takeUp } from "./notes";
-import type { Named, SlideFiles } from "./slides";
+import type { Named, Origin, SlideFiles } from "./slides";
 import { isOpen, type Phase, type Upload } from "./upload";
 
 /** What is sent: a file as it is, a slide that has to be packed before, or nothing of one that lacks files. */
@@ -40,6 +40,7 @@ export function add(added: readonly Entry[]): void {
 export function entryFor(
   session: string,
   file: Named,
+  origin: Origin,
   content: Content,
   phase: Phase,
   id: string | null = null,
@@ -48,6 +49,7 @@ export function entryFor(
     key: nextKey++,
     session,
     file,
+    origin,
     sendable: content !== null,
     content,
     phase: signal<Phase>(phase),

@@ -1,11 +1,17 @@
 import type { SlideImage } from "../api/types";
+import { folderOf } from "../model/companions";
+import { storeSource } from "../model/stores";
 import type { Interrupted } from "./notes";
 import type { Upload } from "./upload";
 
-/** One line of a session: an image, a file of this browser, or an image that this browser is or was sending. */
-export type Row =
-  | { key: string; image: SlideImage; upload: Upload | null; interrupted: Interrupted | null }
-  | { key: string; image: null; upload: Upload; interrupted: null };
+/**
+ * One line of a session: an image, a file of this browser, or an image that this browser is or was sending. `folder` is
+ * where its file lies or lay if another has the same name, else empty.
+ */
+export type Row = { key: string; folder: string } & (
+  | { image: SlideImage; upload: Upload | null; interrupted: Interrupted | null }
+  | { image: null; upload: Upload; interrupted: null }
+);
 
 /**
  * Newest first, in the order in which files were dropped: a file that waits keeps its place when it becomes
@@ -26,18 +32,33 @@ export function rowsOf(
     const id = upload.image.value;
     if (id !== null && known.has(id)) sending.set(id, upload);
     else if (upload.phase.value.kind !== "stored" || id === null || !seen.has(id))
-      alone.push({ key: `upload-${upload.key}`, image: null, upload, interrupted: null });
+      alone.push({ key: `upload-${upload.key}`, folder: "", image: null, upload, interrupted: null });
   }
   const rows = images.map((image): Row => {
     const upload = sending.get(image.id) ?? null;
     return {
       key: upload === null ? image.id : `upload-${upload.key}`,
+      folder: "",
       image,
       upload,
       interrupted: image.state === "uploading" ? (halfSent.get(image.id) ?? null) : null,
     };
   });
-  return [...rows, ...alone].reverse();
+  return withFolders([...rows, ...alone].reverse());
+}
+
+export const nameOf = (row: Row): string => row.image?.name ?? row.upload?.file.name ?? "";
+
+function withFolders(rows: readonly Row[]): Row[] {
+  const times = new Map<string, number>();
+  for (const row of rows) times.set(nameOf(row), (times.get(nameOf(row)) ?? 0) + 1);
+  return rows.map((row) => ((times.get(nameOf(row)) ?? 0) > 1 ? { ...row, folder: folderOfRow(row) } : row));
+}
+
+function folderOfRow({ image, upload }: Row): string {
+  const inStore = storeSource(image?.source ?? null);
+  if (inStore !== null) return folderOf(inStore.path);
+  return image?.folder ?? upload?.origin.folder ?? "";
 }
 
 export type Kind = "working" | "ready" | "failed";

@@ -6,6 +6,7 @@ import { Problem, unreachable } from "../api/problem";
 import { uploadIdOf } from "../model/interrupted";
 import { mayPass, RETRY_DELAYS_MS } from "../model/retrying";
 import { missingIn, unreadable } from "./packed-file";
+import type { Origin, SlideFile } from "./slides";
 
 /** Files that are sent at the same time, over all sessions. */
 const AT_ONCE = 3;
@@ -14,7 +15,7 @@ const CHUNK_BYTES = 16 * 1024 * 1024;
 
 const slots = new RateLimitedQueue(AT_ONCE);
 
-type Meta = { session: string; [field: string]: unknown };
+type Meta = { session: string; folder?: string; relativePath?: string; [field: string]: unknown };
 type TusPlugin = Tus<Meta, TusBody>;
 type OnShouldRetry = NonNullable<TusPlugin["opts"]["onShouldRetry"]>;
 type OnBeforeRequest = NonNullable<TusPlugin["opts"]["onBeforeRequest"]>;
@@ -23,7 +24,7 @@ type TusError = Parameters<OnShouldRetry>[0];
 
 /** What happens to files, by the ids that `added` gives them. */
 export interface SenderEvents {
-  added(files: { id: string; file: File }[]): void;
+  added(files: ({ id: string } & SlideFile)[]): void;
   sending(id: string): void;
   /** Bytes that have left, and the id of the upload at the gateway. */
   sent(id: string, bytes: number, upload: string): void;
@@ -42,7 +43,7 @@ export class Sender {
   private readonly pausedEarly = new Set<string>();
 
   constructor(
-    session: string,
+    private readonly session: string,
     private readonly events: SenderEvents,
   ) {
     this.uppy = new Uppy<Meta, TusBody>({
@@ -57,7 +58,7 @@ export class Sender {
       chunkSize: CHUNK_BYTES,
       retryDelays: RETRY_DELAYS_MS,
       rateLimitedQueue: slots,
-      allowedMetaFields: ["name", "session"],
+      allowedMetaFields: ["name", "session", "folder"],
       removeFingerprintOnSuccess: true,
       onBeforeRequest: this.beforeRequest,
       onShouldRetry: this.shouldRetry,
@@ -65,7 +66,7 @@ export class Sender {
     });
     this.uppy.on("file-removed", (file) => this.keys.delete(file.id));
     this.uppy.on("files-added", (files) =>
-      events.added(files.map(({ id, data }) => ({ id, file: data as File }))),
+      events.added(files.map(({ id, data, meta }) => ({ id, file: data as File, origin: originIn(meta) }))),
     );
     // Not at once: Uppy hears of a pause from after its telling that it begins.
     this.uppy.on("upload-start", (files) => window.setTimeout(() => this.pauseThoseOf(files)));
@@ -87,13 +88,25 @@ export class Sender {
   }
 
   /** Adds files; answers the ids of those that were on the list already. */
-  add(files: readonly File[]): string[] {
+  add(files: readonly SlideFile[]): string[] {
     const repeated: string[] = [];
     const note = (file?: { id: string }): number | undefined => file && repeated.push(file.id);
     this.uppy.on("restriction-failed", note);
-    this.uppy.addFiles(files.map((file) => ({ name: file.name, type: file.type, data: file })));
+    this.uppy.addFiles(
+      files.map(({ file, origin }) => ({
+        name: file.name,
+        type: file.type,
+        data: file,
+        meta: this.metaOf(origin),
+      })),
+    );
     this.uppy.off("restriction-failed", note);
     return repeated;
+  }
+
+  /** Uppy tells files of the same name, size and time apart by the field `relativePath`. */
+  private metaOf({ folder, apart }: Origin): Meta {
+    return { session: this.session, folder, ...(apart === "" ? {} : { relativePath: apart }) };
   }
 
   pause(id: string, paused: boolean): void {
@@ -157,6 +170,8 @@ export class Sender {
 function startOnlyOnce(this: unknown): void {
   (this as { endpoint?: string | null }).endpoint = null;
 }
+
+const originIn = ({ folder = "", relativePath = "" }: Meta): Origin => ({ folder, apart: relativePath });
 
 function problemOf(error: TusError): Problem {
   if (error.causingError instanceof Problem) return error.causingError;

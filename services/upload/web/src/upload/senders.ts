@@ -30,7 +30,11 @@ function eventsOf(session: string): SenderEvents {
     added: (files) => {
       const fresh = files.filter(({ file }) => !packedFor.has(file));
       if (fresh.length > 0) began(session, fresh.length, isGoing(session));
-      add(fresh.map(({ id, file }) => entryFor(session, file, { file }, { kind: "waiting" }, id)));
+      add(
+        fresh.map(({ id, file, origin }) =>
+          entryFor(session, file, origin, { file }, { kind: "waiting" }, id),
+        ),
+      );
       for (const { id, file } of files) {
         const entry = packedFor.get(file);
         if (entry !== undefined) entry.id = id;
@@ -54,7 +58,7 @@ function eventsOf(session: string): SenderEvents {
     retrying: (id, problem) => tell(id, (entry) => enter(entry, { kind: "retrying", problem })),
     stored: (id) =>
       tell(id, (entry) => {
-        arrived(session, entry.file);
+        arrived(session, entry.file, entry.origin);
         enter(entry, { kind: "stored" });
         settle(session);
       }),

@@ -1,6 +1,6 @@
 import type { Signal } from "@preact/signals";
 import type { Problem } from "../api/problem";
-import type { Named } from "./slides";
+import type { Named, Origin } from "./slides";
 
 export type Phase =
   /** A slide of several files is read before it is sent; `fraction` tells how far. */
@@ -17,6 +17,7 @@ export interface Upload {
   key: number;
   session: string;
   file: Named;
+  origin: Origin;
   /** False for a slide that lacks files: then there is nothing to send. */
   sendable: boolean;
   phase: Signal<Phase>;

@@ -1,47 +1,70 @@
 import { asProblem } from "../api/problem";
 import { plural } from "../model/format";
 import { canGoOn } from "../model/retrying";
-import { announce, complain, mention } from "../parts/toasts";
+import { announce, complain, mention, withdraw } from "../parts/toasts";
 import { began, ended, gaveUp, hasArrived, lookForMissing } from "./drops";
 import { add, type Entry, enter, entries, entryFor, isGoing, latestOf, settle, underWay } from "./entries";
+import { noSlide, noteLeftOut } from "./left-out";
 import { lookInto } from "./looking";
 import { forget, lookForInterrupted } from "./notes";
 import { answerWith, sentElsewhere } from "./other-tabs";
 import { remove, setRemoved } from "./removal";
 import type { Sender } from "./sender";
 import { entryOf, fail, packedFor, senderOf, senders } from "./senders";
-import { type Found, gather, type Lacking, type Named, type SlideFiles } from "./slides";
+import {
+  type Found,
+  type Gathered,
+  gather,
+  type Lacking,
+  type Named,
+  type SlideFile,
+  type SlideFiles,
+} from "./slides";
 import { isOpen, type Phase, type Upload } from "./upload";
+
+const NOTHING_UPLOADED = "Nothing was uploaded";
 
 /** Slides are read one after the other: a disk is no quicker when several pull at it. */
 let reading: Promise<void> = Promise.resolve();
 
-/** Sends what was dropped or chosen: files by themselves, and of a slide's several files one. */
-export function enqueue(session: string, found: readonly Found[]): void {
-  const put = gather(found)
-    .then(async ({ files, slides, lacking }) => {
-      const isFresh = (file: File | SlideFiles): boolean => !hasArrived(session, file);
-      const fresh = { files: files.filter(isFresh), slides: slides.filter(isFresh) };
-      const left = files.length + slides.length - fresh.files.length - fresh.slides.length;
-      if (left > 0)
-        mention(`${plural(left, "file")} left out`, "What arrived before the reload is not sent twice.");
-      for (const slide of lacking) showLacking(session, slide);
-      // Who drops the same once more means it.
-      if (left > 0 && fresh.files.length + fresh.slides.length === 0 && !isGoing(session)) ended(session);
-      for (const slide of fresh.slides) readAndSend(session, slide);
-      if (fresh.files.length > 0) await send(session, fresh.files);
+/** Looks through what was dropped or chosen, and hands on what there is to send; says so if that is nothing. */
+export function receive(found: Promise<readonly Found[]>, then: (gathered: Gathered) => Promise<void>): void {
+  withdraw(NOTHING_UPLOADED);
+  const put = found
+    .then(gather)
+    .then(async (gathered) => {
+      const { files, slides, lacking, leftOut } = gathered;
+      if (files.length + slides.length + lacking.length === 0) throw noSlide(leftOut);
+      await then(gathered);
     })
-    .catch((error: unknown) => complain(asProblem(error), "Nothing was uploaded"));
+    .catch((error: unknown) => complain(asProblem(error), NOTHING_UPLOADED));
   void lookInto(put);
 }
 
-function send(session: string, files: readonly File[]): Promise<void> {
+/** Sends files by themselves, and of a slide's several files one. */
+export async function enqueue(session: string, { files, slides, lacking, leftOut }: Gathered): Promise<void> {
+  noteLeftOut(session, leftOut);
+  const fresh = {
+    files: files.filter(({ file, origin }) => !hasArrived(session, file, origin)),
+    slides: slides.filter((slide) => !hasArrived(session, slide, slide.origin)),
+  };
+  const left = files.length + slides.length - fresh.files.length - fresh.slides.length;
+  if (left > 0)
+    mention(`${plural(left, "file")} left out`, "What arrived before the reload is not sent twice.");
+  for (const slide of lacking) showLacking(session, slide);
+  // Who drops the same once more means it.
+  if (left > 0 && fresh.files.length + fresh.slides.length === 0 && !isGoing(session)) ended(session);
+  for (const slide of fresh.slides) readAndSend(session, slide);
+  if (fresh.files.length > 0) await send(session, fresh.files);
+}
+
+function send(session: string, files: readonly SlideFile[]): Promise<void> {
   return senderOf(session)
     .then((sender) => {
       const known = sender.add(files).flatMap((id) => entryOf(session, id) ?? []);
       goOnWith(known);
     })
-    .catch((error: unknown) => complain(asProblem(error), "Nothing was uploaded"));
+    .catch((error: unknown) => complain(asProblem(error), NOTHING_UPLOADED));
 }
 
 /** Files that are on the list and come once more: those that failed are tried again. */
@@ -54,25 +77,30 @@ function goOnWith(known: readonly Entry[]): void {
 }
 
 function showLacking(session: string, slide: Lacking): void {
-  withdrawLacking(session, slide.name);
-  add([entryFor(session, slide, null, { kind: "failed", problem: slide.problem })]);
+  withdrawLacking(session, slide);
+  add([entryFor(session, slide, slide.origin, null, { kind: "failed", problem: slide.problem })]);
   announce(`${slide.name} failed. ${slide.problem.message}`);
 }
 
 /** A slide that comes again, with or without its files, takes the place of the one that lacked some. */
-function withdrawLacking(session: string, name: string): void {
+function withdrawLacking(session: string, { name, origin }: SlideFiles | Lacking): void {
+  const isIt = ({ file, origin: { folder } }: Entry): boolean =>
+    file.name === name && (folder === origin.folder || folder === "" || origin.folder === "");
   entries.value = entries
     .peek()
-    .filter((entry) => entry.session !== session || entry.content !== null || entry.file.name !== name);
+    .filter((entry) => entry.session !== session || entry.content !== null || !isIt(entry));
 }
 
 /** Packs a slide of several files and sends that. */
 function readAndSend(session: string, slide: SlideFiles): void {
-  withdrawLacking(session, slide.name);
+  withdrawLacking(session, slide);
   const content = { slide, stop: new AbortController() };
   const same = latestOf(
     session,
-    (entry) => isSame(entry.file, slide) && entry.phase.peek().kind !== "stored",
+    (entry) =>
+      isSame(entry.file, slide) &&
+      entry.origin.apart === slide.origin.apart &&
+      entry.phase.peek().kind !== "stored",
   );
   if (same !== undefined) {
     // It may have been moved since.
@@ -80,7 +108,7 @@ function readAndSend(session: string, slide: SlideFiles): void {
     goOnWith([same]);
     return;
   }
-  const entry = entryFor(session, slide, content, readingOf(slide, 0));
+  const entry = entryFor(session, slide, slide.origin, content, readingOf(slide, 0));
   began(session, 1, isGoing(session));
   add([entry]);
   reading = reading.then(() => read(entry, slide, content.stop.signal));
@@ -107,7 +135,7 @@ async function sendPacked(entry: Entry, file: File, stop: AbortSignal): Promise<
     if (stop.aborted) return;
     packedFor.set(file, entry);
     enter(entry, { kind: "waiting" });
-    sender.add([file]);
+    sender.add([{ file, origin: entry.origin }]);
   } catch (error) {
     fail(entry, asProblem(error));
   }
@@ -164,7 +192,7 @@ export function resume(upload: Upload): void {
 
 /** Goes on with a failed file where that is possible, else sends it as a new upload in place of the failed one. */
 export function retry(upload: Upload): void {
-  const { session, content, phase } = upload as Entry;
+  const { session, origin, content, phase } = upload as Entry;
   const { kind, problem } = { problem: null, ...phase.peek() };
   if (kind !== "failed" || problem === null || content === null) return;
   if (canGoOn(problem.status)) {
@@ -175,7 +203,9 @@ export function retry(upload: Upload): void {
     });
   } else
     void cancel([upload]).then(() =>
-      "slide" in content ? readAndSend(session, content.slide) : void send(session, [content.file]),
+      "slide" in content
+        ? readAndSend(session, content.slide)
+        : void send(session, [{ file: content.file, origin }]),
     );
 }
 

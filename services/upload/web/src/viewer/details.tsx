@@ -60,6 +60,7 @@ export function SlideDetails({ image, onClose }: { image: SlideImage; onClose():
       <h3>File</h3>
       <dl>
         <Fact term="Length">{image.length !== null && formatBytes(image.length)}</Fact>
+        <Fact term="Folder">{image.folder}</Fact>
         <Fact term="Source">{sourceLine(image)}</Fact>
         <Fact term="MD5">{image.md5 !== null && <code class="digest">{image.md5}</code>}</Fact>
         <Fact term="SHA-256">{image.sha256 !== null && <code class="digest">{image.sha256}</code>}</Fact>
@@ -113,7 +114,7 @@ function baseLine(image: SlideImage): string | null {
 
 /** One line of facts; nothing when the value is not known. */
 function Fact({ term, children }: { term: ComponentChildren; children: ComponentChildren }) {
-  if (children === null || children === false || children === "") return null;
+  if (children === null || children === undefined || children === false || children === "") return null;
   return (
     <div class="fact">
       <dt>{term}</dt>

@@ -19,6 +19,8 @@ interface SlideViewEvents {
   zoomed(zoom: number): void;
   /** False while the description cannot be read; it is asked for again. */
   opened(opened: boolean): void;
+  /** A tile is not there, or did not come. */
+  absent(): void;
 }
 
 /** OpenSeadragon on one slide, with the little that the page needs of it. */
@@ -74,6 +76,7 @@ export class SlideView {
     });
     this.viewer.addHandler("tile-load-failed", (event) => {
       this.absent.add(event.tile);
+      events.absent();
     });
   }
 

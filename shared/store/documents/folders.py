@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.store.documents import Document
+from shared.store.documents.uploads import Subsampling
 
 _REPORTS = uuid.UUID("0d0e4b9f-3c64-4d1c-8a39-5a0b6f8a7c52")
 
@@ -36,7 +37,8 @@ class FolderStore(Document):
     """A folder that is watched. `id` is its own and never used again; `name` is null once it is removed.
 
     `session` is the title of the one session that all its slides go to; without it each first-level sub-folder has one
-    of its own. `include` and `exclude` are globs over the path below `root`. `quality` is that of the JPEG tiles.
+    of its own. `include` and `exclude` are globs over the path below `root`. `quality` and `subsampling` are those
+    of the JPEG tiles.
     `found` is what `root` was when something was last found in it, null if whatever it is now is meant.
     """
 
@@ -48,6 +50,7 @@ class FolderStore(Document):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     quality: int | None = None
+    subsampling: Subsampling | None = None
     owner: str
     state: StoreState = "active"
     found: Literal["mount", "folder"] | None = None

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.store.documents import Document
-from shared.store.folders import Reason
+from shared.store.documents.folders import Reason
 
 EntryState = Literal["waiting", "due", "imported", "duplicate"]
 Found = Literal["new", "vanished", "back"]

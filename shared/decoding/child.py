@@ -1,5 +1,6 @@
 """The loop of a decoder child: take a call, run it, send what comes out."""
 
+import errno
 import mmap
 import os
 import pickle
@@ -139,7 +140,7 @@ def serve(sock: socket.socket, arenas: Arenas) -> None:
     with suppress(ServiceGone):
         while True:
             call = service.next_call()
-            outcome: wire.Done | wire.Refused | wire.Broken | wire.OutOfMemory
+            outcome: wire.Done | wire.Refused | wire.Broken | wire.DiskFull | wire.OutOfMemory
             try:
                 outcome = _run(call, service, inputs)
             except MemoryError:
@@ -153,7 +154,7 @@ def serve(sock: socket.socket, arenas: Arenas) -> None:
             give_back(_KEPT_BYTES)
 
 
-def _run(call: wire.Call, service: Service, inputs: Inputs) -> wire.Done | wire.Refused | wire.Broken:
+def _run(call: wire.Call, service: Service, inputs: Inputs) -> wire.Done | wire.Refused | wire.Broken | wire.DiskFull:
     source = Source(service.read, call.source_length) if call.source else None
     keywords: dict[str, Any] = {} if source is None else {"source": source}
     feed = service.feed() if call.feed else None
@@ -168,7 +169,9 @@ def _run(call: wire.Call, service: Service, inputs: Inputs) -> wire.Done | wire.
         raise
     except Reject as error:
         return wire.Refused(error.reason, error.remedy, error.heard)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return wire.DiskFull()
         return wire.Broken(traceback.format_exc())
     finally:
         if feed is not None:

@@ -16,7 +16,7 @@ from shared.decoding import arena, wire
 from shared.errors import DecoderDied, Unavailable
 
 Buffer = bytes | bytearray | memoryview
-Reply = wire.Read | wire.Done | wire.Refused | wire.Broken | wire.OutOfMemory | list[tuple[Any, bytes]]
+Reply = wire.Read | wire.Done | wire.Refused | wire.Broken | wire.DiskFull | wire.OutOfMemory | list[tuple[Any, bytes]]
 
 _NONSENSE = "the decoder sent nonsense"
 
@@ -89,7 +89,7 @@ class Child:
             raise
         except (EOFError, ConnectionError):
             raise self._end() from None
-        if not isinstance(reply, (wire.Read, wire.Done, wire.Refused, wire.Broken, wire.OutOfMemory)):
+        if not isinstance(reply, (wire.Read, wire.Done, wire.Refused, wire.Broken, wire.DiskFull, wire.OutOfMemory)):
             raise DecoderDied(_NONSENSE)
         return reply
 

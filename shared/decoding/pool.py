@@ -86,8 +86,9 @@ class Decoders:
         of up to so many bytes each gets a child of its own. What takes long and decodes nothing is done `aside`, by a
         child that is none of the `children`.
 
-        Raises `Reject` as the function did, RuntimeError with the traceback for anything else it raised, `DecoderDied`
-        if the child did not survive it, `Postponed` if none was free for long, and whatever `reader` raised.
+        Raises `Reject` as the function did, `RetryLater` where it found its disk full, RuntimeError with the traceback
+        for anything else it raised, `DecoderDied` if the child did not survive it, `Postponed` if none was free for
+        long, and whatever `reader` raised.
         """
         call = _call_of(function, args, False, inputs, reader, length, None)
         slot = Slot() if aside else await self._free()

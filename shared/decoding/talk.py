@@ -10,7 +10,7 @@ from typing import Any
 from shared.decoding import wire
 from shared.decoding.decoder import Buffer, Child, Reply
 from shared.decoding.forks import ForkServer
-from shared.errors import DecoderDied, Reject, Unavailable
+from shared.errors import DecoderDied, Reject, RetryLater, Unavailable
 
 Reader = Callable[[int, int], Awaitable[bytes]]
 
@@ -87,6 +87,9 @@ class Talk:
                 case wire.Broken(traceback):
                     self.ended = True
                     raise RuntimeError(f"{self._name} failed in a decoder child. {traceback}")
+                case wire.DiskFull():
+                    self.ended = True
+                    raise RetryLater("The disk of the decoders' temporary files (TMPDIR) is full.")
                 case wire.OutOfMemory():
                     raise DecoderDied("the decoder needed more memory than it may have")
                 case wire.Done():

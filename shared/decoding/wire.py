@@ -93,6 +93,10 @@ class OutOfMemory(NamedTuple):
     """The function met the child's memory limit."""
 
 
+class DiskFull(NamedTuple):
+    """The function found no room for a file that it writes."""
+
+
 def send(sock: socket.socket, message: object) -> None:
     """Sends one message. Raises whatever pickle raises before anything is sent, and OSError when nobody listens."""
     data = pickle.dumps(message, protocol=5)

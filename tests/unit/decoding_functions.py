@@ -1,5 +1,6 @@
 """What the tests of the decoder children run inside them."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -21,6 +22,10 @@ from shared.tiles.geometry import Position
 
 def add(left: int, right: int) -> int:
     return left + right
+
+
+def find_disk_full() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def process_id() -> int:

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from shared.decoding import Decoders, confinement
 from shared.decoding.source import BLOCK_BYTES
-from shared.errors import DecoderDied, Reject, Unavailable
+from shared.errors import DecoderDied, Reject, RetryLater, Unavailable
 from shared.store.documents.versions import Recipe
 from shared.tiles.geometry import Position
 from tests.unit import decoding_functions as functions
@@ -145,6 +145,11 @@ async def test_reject_crosses_the_border_with_its_remedy(decoders: Decoders) -> 
     assert (caught.value.reason, caught.value.remedy) == ("The slide is torn.", "Scan it again.")
     assert caught.value.heard == "tear at 7 tear at 9"
     assert await decoders.call(functions.process_id) == before
+
+
+async def test_a_full_disk_may_have_room_later(decoders: Decoders) -> None:
+    with pytest.raises(RetryLater, match="is full"):
+        await decoders.call(functions.find_disk_full)
 
 
 async def test_any_other_error_carries_the_traceback_of_the_child(decoders: Decoders) -> None:

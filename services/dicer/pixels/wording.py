@@ -4,6 +4,7 @@ Libraries speak of their functions and of bytes. Their words are kept for the op
 wrong and what to do.
 """
 
+import errno
 import re
 from typing import NamedTuple
 
@@ -54,7 +55,15 @@ _MEANINGS = (
 _DAMAGED = _Meaning("", "its data are damaged", _AGAIN)
 
 
-def unreadable(name: str, heard: str) -> Reject:
-    """The rejection of a file that its reader can't read; `heard` is what that said."""
+_FULL = r"No space left on device|Disk quota exceeded"
+
+
+def unreadable(name: str, heard: str) -> Reject | OSError:
+    """The rejection of a file that its reader can't read; `heard` is what that said.
+
+    An `OSError` where it is not the file's fault: libvips writes large pictures to a temporary file to turn them.
+    """
+    if re.search(_FULL, heard):
+        return OSError(errno.ENOSPC, heard)
     meaning = next((meaning for meaning in _MEANINGS if re.search(meaning.words, heard)), _DAMAGED)
     return Reject(f"{name} can't be read: {meaning.clause}.", meaning.remedy, heard)

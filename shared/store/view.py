@@ -29,7 +29,8 @@ def _stage(stage: Stage) -> dict[str, Any]:
         "started": moment(stage.started),
         "ended": moment(stage.ended),
         "done": stage.done,
-        "total": stage.total or None,
+        # A stage that has ended without work, as the fold of what the dicer folded while it read it, had none to do.
+        "total": stage.total if stage.total or stage.ended else None,
     }
 
 

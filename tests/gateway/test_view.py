@@ -35,6 +35,15 @@ def test_progress_is_that_of_the_present_stage(state: State, stage: str) -> None
     ImageProgress.model_validate(told)
 
 
+def test_a_stage_that_had_nothing_to_do_ended_at_nought_of_nought() -> None:
+    stages = Stages(fold=Stage(started=NOW, ended=NOW))
+
+    told = image_object(IMAGE, WAITING.model_copy(update={"state": "ready", "stages": stages}))["stages"]
+
+    assert (told["fold"]["done"], told["fold"]["total"]) == (0, 0)
+    assert told["finish"]["total"] is None
+
+
 def test_a_failed_image_names_the_stage_that_failed() -> None:
     failure = Failure(stage="fold", reason="It broke.", remedy="Send it again.")
 

@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
         "--exclude", action="append", default=[], metavar="GLOB", help="no such files and folders; may be repeated"
     )
     adding.add_argument(
-        "--quality", type=int, metavar="N", help="JPEG quality of the tiles, 30 to 100 (default: the service's)"
+        "--quality", type=int, metavar="N", help="JPEG quality of the tiles, 1 to 100 (default: the service's)"
     )
     adding.add_argument(
         "--subsampling",

@@ -46,7 +46,7 @@ class NewStore(Body):
         default_factory=list
     )
     quality: Annotated[
-        int | None, Field(ge=30, le=100, description="JPEG quality of the tiles; null: what the service is set to.")
+        int | None, Field(ge=1, le=100, description="JPEG quality of the tiles; null: what the service is set to.")
     ] = None
     subsampling: Annotated[
         Literal["420", "444"] | None,

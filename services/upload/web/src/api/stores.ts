@@ -35,6 +35,7 @@ export interface FolderStore {
   include: string[];
   exclude: string[];
   quality: number | null;
+  subsampling: "420" | "444" | null;
   state: "active" | "paused";
   created: string;
   last: StoreReport | null;
@@ -47,6 +48,7 @@ export interface NewStore {
   include: string[];
   exclude: string[];
   quality: number | null;
+  subsampling: "420" | "444" | null;
 }
 
 export interface Tick {

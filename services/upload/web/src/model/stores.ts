@@ -104,6 +104,9 @@ function whatOf(tick: Tick): string {
   return house.length === 0 ? "Nothing to do" : house.join(", ");
 }
 
+/** What becomes of colour differences in JPEG tiles, in words. */
+export const CHROMA = { "420": "halved both ways (4:2:0)", "444": "whole (4:4:4)" } as const;
+
 /** Globs as a person writes them into one field: separated by commas or spaces at their ends. */
 export const globsOf = (text: string): string[] =>
   text
@@ -121,6 +124,7 @@ export function storeOf(fields: Record<keyof NewStore, string>): NewStore {
     include: globsOf(fields.include),
     exclude: globsOf(fields.exclude),
     quality: Number.isNaN(quality) ? null : quality,
+    subsampling: fields.subsampling === "420" || fields.subsampling === "444" ? fields.subsampling : null,
   };
 }
 

@@ -11,7 +11,7 @@ import {
   setStoreState,
 } from "../api/stores";
 import { formatMoment, formatWhen } from "../model/format";
-import { isRunning, reasonInWords, reportLine, skippedLine } from "../model/stores";
+import { CHROMA, isRunning, reasonInWords, reportLine, skippedLine } from "../model/stores";
 import { ask } from "../parts/confirm";
 import { FailureNote } from "../parts/failure";
 import { PauseIcon, PlayIcon, PlusIcon, RetryIcon, TrashIcon } from "../parts/icons";
@@ -256,6 +256,7 @@ function rulesOf(store: FolderStore): string {
   if (store.include.length > 0) rules.push(`only ${store.include.join(", ")}`);
   if (store.exclude.length > 0) rules.push(`without ${store.exclude.join(", ")}`);
   if (store.quality !== null) rules.push(`JPEG quality ${store.quality}`);
+  if (store.subsampling !== null) rules.push(`chroma ${CHROMA[store.subsampling]}`);
   return rules.join(" · ");
 }
 

@@ -1,10 +1,10 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { asProblem, type Problem } from "../api/problem";
 import { addStore, type NewStore } from "../api/stores";
-import { storeOf } from "../model/stores";
+import { CHROMA, storeOf } from "../model/stores";
 import { FailureNote } from "./failure";
 
-const EMPTY = { name: "", root: "", session: "", include: "", exclude: "", quality: "" };
+const EMPTY = { name: "", root: "", session: "", include: "", exclude: "", quality: "", subsampling: "" };
 
 /** Asks for what a store has to know. The gateway's refusal stands beside the fields until they are sent again. */
 export function StoreForm({ close, added }: { close(): void; added(): void }) {
@@ -29,7 +29,7 @@ export function StoreForm({ close, added }: { close(): void; added(): void }) {
     value: fields[name],
     autocomplete: "off",
     "data-testid": `store-${name}`,
-    onInput: (event: { currentTarget: HTMLInputElement }) =>
+    onInput: (event: { currentTarget: HTMLInputElement | HTMLSelectElement }) =>
       setFields({ ...fields, [name]: event.currentTarget.value }),
   });
 
@@ -54,10 +54,18 @@ export function StoreForm({ close, added }: { close(): void; added(): void }) {
           {...field("quality")}
           type="number"
           inputMode="numeric"
-          min={30}
+          min={1}
           max={100}
           placeholder="As the service is set"
         />
+      </label>
+      <label>
+        Chroma
+        <select {...field("subsampling")}>
+          <option value="">As the service is set</option>
+          <option value="420">{CHROMA["420"]}</option>
+          <option value="444">{CHROMA["444"]}</option>
+        </select>
       </label>
       <label>
         Only

@@ -46,6 +46,7 @@ def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
             "differences": slide.differences,
             "profile": slide.profile,
             "associated": dict(slide.associated),
+            "embedded": dict(slide.embedded),
         },
         offsets=list(slide.offsets) if by_tile else (),
         lengths=list(slide.lengths) if by_tile else (),

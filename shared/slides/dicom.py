@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from shared.errors import Reject
 from shared.slides.damage import Damaged, Truncated, told
-from shared.slides.details import Details, positive, timestamp
+from shared.slides.details import Details, dicom_moment, positive
 from shared.slides.elements import (
     CLASS,
     FRAMES,
@@ -329,7 +329,7 @@ def _details(data: Dataset, width: int) -> Details:
         mpp=round(millimetres * 1000, 6) if millimetres else None,
         objective=positive(text(path, _OBJECTIVE)),
         barcode=text(data, _BARCODE) or None,
-        scanned=timestamp(moment[:14], "%Y%m%d%H%M%S"),
+        scanned=dicom_moment(moment),
         properties={f"dicom.{name}": said for code, name in _NAMED.items() if (said := text(data, code))},
     )
     if _PROFILE in path:

@@ -35,8 +35,8 @@ class TiffSlide:
     each of them can be decoded by itself, None where it can't; `differences` says that what comes out then is not yet
     the pixels (see `coding.keeps_differences`). `profile` is where the ICC profile lies: offset and length in bytes.
     `scanned` is ISO 8601; `properties` holds "icc" where the file has a profile, then the vendor's own words.
-    `associated` is the page number of each of "label", "macro" and "thumbnail" that is there. `mpp` is in micrometres
-    per pixel.
+    `associated` is the page number of each of "label", "macro" and "thumbnail" that is there; `embedded` is where those
+    lie that are no page: offset and length in bytes of JPEG in base64. `mpp` is in micrometres per pixel.
     """
 
     page: int
@@ -66,6 +66,7 @@ class TiffSlide:
     scanned: str | None
     properties: Mapping[str, str]
     associated: Mapping[str, int]
+    embedded: Mapping[str, tuple[int, int]]
 
     @property
     def copyable(self) -> bool:
@@ -164,6 +165,7 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         scanned=details.scanned,
         properties=details.properties,
         associated=associated,
+        embedded=vendors.embedded(pages, vendor),
     )
 
 

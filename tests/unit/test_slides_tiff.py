@@ -248,12 +248,13 @@ def test_resolution_is_believed_where_it_can_be_a_microscopes(
     assert look(tiff({"resolution": resolution, "resolutionunit": unit})).mpp == mpp
 
 
-def test_a_philips_slide_is_described() -> None:
+@pytest.mark.parametrize("barcode", ["UzI0LTE3", "S24-17"])
+def test_a_philips_slide_is_described(barcode: str) -> None:
     description = (
         '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">'
-        '<Attribute Name="DICOM_ACQUISITION_DATETIME" Group="0x0008" PMSVR="IString">20240311101500.000000</Attribute>'
+        '<Attribute Name="DICOM_ACQUISITION_DATETIME" Group="0x0008" PMSVR="IString">20240311101500.000000+0200</Attribute>'
         '<Attribute Name="DICOM_PIXEL_SPACING" PMSVR="IDoubleArray">&quot;0.00025&quot; &quot;0.00025&quot;</Attribute>'
-        '<Attribute Name="PIM_DP_UFS_BARCODE" PMSVR="IString">S24-17</Attribute></DataObject>'
+        f'<Attribute Name="PIM_DP_UFS_BARCODE" PMSVR="IString">{barcode}</Attribute></DataObject>'
     )
     data = tiff(
         {**JPEG, "tile": (512, 512), "description": description, "software": "Philips DP v1.0"},
@@ -263,7 +264,7 @@ def test_a_philips_slide_is_described() -> None:
     slide = look(data)
 
     assert (slide.vendor, slide.mpp, slide.tile, slide.reason) == ("philips", 0.25, 512, None)
-    assert slide.scanned == "2024-03-11T10:15:00"
+    assert slide.scanned == "2024-03-11T10:15:00+02:00"
     assert slide.barcode == "S24-17"
     assert slide.associated == {"macro": 1, "label": 2}
 

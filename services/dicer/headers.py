@@ -40,6 +40,7 @@ def find_in_tiff(length: int, name: str, *, source: BinaryIO) -> Found:
         layout={
             "page": slide.page,
             "by_openslide": slide.by_openslide,
+            "spare_channel": slide.spare_channel,
             "tables": slide.tables,
             "adobe_transform": slide.adobe_transform,
             "coding": slide.coding,

@@ -82,7 +82,9 @@ def embedded(pages: Sequence[Directory], vendor: str) -> dict[str, tuple[int, in
     xml = pages[0].data(_DESCRIPTION, _PHILIPS_BYTES)
     starts = [match.start() for match in re.finditer(rb'<DataObject ObjectType="DPScannedImage"', xml)]
     for start, end in pairwise((*starts, len(xml))):
-        said = re.compile(rb'<Attribute Name="PIM_DP_IMAGE_TYPE"[^>]*>\s*(LABEL|MACRO)IMAGE\s*<').search(xml, start, end)
+        said = re.compile(rb'<Attribute Name="PIM_DP_IMAGE_TYPE"[^>]*>\s*(LABEL|MACRO)IMAGE\s*<').search(
+            xml, start, end
+        )
         data = re.compile(rb'<Attribute Name="PIM_DP_IMAGE_DATA"[^>]*>([^<]+)</').search(xml, start, end)
         if said and data:
             found.setdefault(said[1].decode().lower(), (place[0] + data.start(1), len(data[1])))

@@ -1,6 +1,7 @@
 """What a TIFF file's directories say, told by files from other writers, and what is said of damaged ones."""
 
 import io
+import os
 import pickle
 import struct
 from collections.abc import Iterator
@@ -209,7 +210,10 @@ def test_progressive_tiles_are_not_copied() -> None:
     reason = look(data).reason
 
     assert reason is not None
-    assert reason == "its tile in row 0, column 0 can't be served alone: it is not baseline JPEG with 8 bits a sample"
+    assert reason == (
+        "its tile in row 0, column 0 can't be served alone: "
+        "it is progressive JPEG, not baseline JPEG with 8 bits a sample"
+    )
 
 
 def progressive() -> bytes:
@@ -248,11 +252,44 @@ def test_resolution_is_believed_where_it_can_be_a_microscopes(
     assert look(tiff({"resolution": resolution, "resolutionunit": unit})).mpp == mpp
 
 
+@pytest.mark.parametrize("description", ["", "Aperio Image Library v12.0.15 \r\n700x530 (256x256)"])
+def test_tiles_that_take_too_much_memory_are_refused_whoever_made_them(tmp_path: Path, description: str) -> None:
+    path = tmp_path / "slide.svs"
+    for height, words in ((8192, r"tiles of 512 x 8192 pixels fit"), (8208, r"tiles of 512 x 8208 .* the 4,194,304 ")):
+        path.write_bytes(tiff({**JPEG, "tile": (512, 512), "description": description}))
+        with tifffile.TiffFile(path, mode="r+") as file:
+            file.pages[0].aspage().tags["TileLength"].overwrite(height)
+        if words.endswith("fit"):
+            assert look(path.read_bytes()).tile_height == height
+            continue
+        with pytest.raises(Reject, match=words) as caught:
+            look(path.read_bytes())
+        assert "tiles of 256 to 1024 pixels" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("compression", "refused"), [("zlib", True), (None, False)])
+def test_a_strip_larger_than_libtiff_may_hold_is_refused(
+    tmp_path: Path, compression: str | None, refused: bool
+) -> None:
+    path = tmp_path / "picture.tif"
+    path.write_bytes(tiff({"compression": compression, "rowsperstrip": 530}))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].aspage().tags["StripByteCounts"].overwrite(55_000_000)
+    os.truncate(path, 60_000_000)
+    with path.open("rb") as source:
+        if not refused:
+            assert describe(source, 60_000_000, "picture.tif").tile_width == 0
+            return
+        with pytest.raises(Reject, match=r"strips of up to 55,000,000 bytes .* 52,000,000 ") as caught:
+            describe(source, 60_000_000, "picture.tif")
+    assert "tiles of 256 to 1024 pixels" in caught.value.remedy
+
+
 @pytest.mark.parametrize("barcode", ["UzI0LTE3", "S24-17"])
 def test_a_philips_slide_is_described(barcode: str) -> None:
     description = (
         '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">'
-        '<Attribute Name="DICOM_ACQUISITION_DATETIME" Group="0x0008" PMSVR="IString">20240311101500.000000+0200</Attribute>'
+        '<Attribute Name="DICOM_ACQUISITION_DATETIME" PMSVR="IString">20240311101500.000000+0200</Attribute>'
         '<Attribute Name="DICOM_PIXEL_SPACING" PMSVR="IDoubleArray">&quot;0.00025&quot; &quot;0.00025&quot;</Attribute>'
         f'<Attribute Name="PIM_DP_UFS_BARCODE" PMSVR="IString">{barcode}</Attribute></DataObject>'
     )

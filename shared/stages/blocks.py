@@ -106,7 +106,8 @@ async def work_on_block(
         try:
             fields = await work(block)
         except DecoderDied as death:
-            counted = await store.blocks.update(id, inc={"deaths": 1})
+            # While it hung, somebody else may have got the block done.
+            counted = await store.blocks.update(id, when={"done": False}, inc={"deaths": 1})
             if counted is not None and counted.deaths >= MOST_DEATHS:
                 rect = block.rect
                 raise Reject(

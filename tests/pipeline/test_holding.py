@@ -168,3 +168,16 @@ async def test_the_second_try_of_a_block_that_took_long_gets_a_delivery_of_its_o
     for error in (Postponed, Reject):
         with deadline.within(10), pytest.raises(error, match=r"the decoder took longer than 1200 s"):
             await work_on_block(mill.store, id, dying, by="dicer", clock=mill.clock)
+
+
+async def test_a_block_that_somebody_else_got_done_meanwhile_fails_nothing(decoders: Decoders, tmp_path: Path) -> None:
+    mill = Mill(decoders, tmp_path / "scratch")
+    id = BlockId(image="ab" * 16, version=1, stage="dice", n=0)
+    rect = Rect(level=0, top=0, left=0, bottom=1, right=1)
+    await mill.store.blocks.insert(Block(id=id, rect=rect, tiles=1, issued=mill.clock.now(), deaths=1))
+
+    async def overtaken(block: Block) -> dict[str, object]:
+        await mill.store.blocks.update(id, set={"done": True})
+        raise DecoderDied("the decoder took longer than 120 s")
+
+    assert not await work_on_block(mill.store, id, overtaken, by="dicer", clock=mill.clock)

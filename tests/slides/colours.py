@@ -112,6 +112,12 @@ def _jpeg_tiff(upright: Pixels, path: Path) -> None:
         assert stored.pages[0].aspage().compression == 7
 
 
+def _later_jfif(upright: Pixels, path: Path) -> None:
+    """Of which decoders warn, and which they read."""
+    Image.fromarray(upright).save(path, quality=95)
+    path.write_bytes(path.read_bytes().replace(b"JFIF\0\1", b"JFIF\0\3", 1))
+
+
 def _black_and_white(upright: Pixels, path: Path) -> Pixels:
     """As facsimile machines write it."""
     page = _grey(upright) > 200
@@ -376,6 +382,17 @@ WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     "JPEG, arithmetic": (".jpg", _arithmetic),
     "JPEG, turned by EXIF": (".jpg", _turned_jpeg),
     "JPEG, progressive": (".jpg", lambda upright, path: Image.fromarray(upright).save(path, progressive=True)),
+    "JPEG, broken profile": (
+        ".jpg",
+        lambda upright, path: Image.fromarray(upright).save(path, quality=95, icc_profile=b"no profile at all" * 20),
+    ),
+    "JPEG, profile of other colours": (
+        ".jpg",
+        lambda upright, path: Image.fromarray(upright).save(
+            path, quality=95, icc_profile=_inks(upright).get("icc-profile-data")
+        ),
+    ),
+    "JPEG, JFIF of another version": (".jpg", _later_jfif),
     "PNG": (".png", lambda upright, path: Image.fromarray(upright).save(path)),
     "PNG, grey": (".png", _grey_picture),
     "PNG, palette": (".png", _palette),

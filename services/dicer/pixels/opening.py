@@ -1,5 +1,6 @@
 """Opening images with libvips, and bringing their colours to sRGB."""
 
+import re
 from typing import Any
 
 import pyvips
@@ -13,6 +14,8 @@ for _loader in ("Jpeg", "Png", "Webp", "Tiff"):
 pyvips.cache_set_max(0)
 
 PROFILE = "icc-profile-data"
+# What libjpeg says of headers of sound pictures.
+_HARMLESS = r"unknown JFIF revision|Invalid SOS parameters for sequential"
 UPRIGHT = 1
 OPAQUE = 255
 
@@ -37,7 +40,8 @@ def take_error() -> pyvips.Error | None:
     """What libvips has noted as wrong since somebody last asked, whether or not a call has failed for it."""
     # To be made takes the note.
     error = pyvips.Error("unable to read")
-    return error if error.detail else None
+    wrong = [line for line in error.detail.splitlines() if line.strip() and not re.search(_HARMLESS, line)]
+    return error if wrong else None
 
 
 def orientation(image: Any) -> int:
@@ -59,6 +63,8 @@ def as_srgb(image: Any) -> Any:
         except pyvips.Error:
             # A broken profile costs colour fidelity, not the slide.
             image = image.colourspace("srgb")
+        # That a profile is broken is also noted where another is taken instead, and says nothing of the pixels.
+        take_error()
     else:
         image = image.colourspace("srgb")
     if image.format != "uchar":

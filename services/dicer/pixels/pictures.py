@@ -84,12 +84,12 @@ def _cut(
                 if (read := coming.popleft().result()) is None:
                     break
                 yield from cutter.cut(read)
-                if above is not None:
-                    yield from above.fold(read)
+                upper = () if above is None else above.fold(read)
                 if climb is not None:
                     halves.append(halve(read.pixels, 1))
-                # Not while the next one comes.
+                # Not while the rows above and the next one are made.
                 del read
+                yield from upper
         if climb is not None:
             yield from Square(rect, geometry, recipe, quarters(np.concatenate(halves), rect, geometry)).fold(climb)
     except pyvips.Error as error:
@@ -103,11 +103,19 @@ def _rows(image: Any, rect: Rect, geometry: Geometry, lines: int) -> Iterator[Ro
     width = min(rect.right * geometry.tile, geometry.width) - left
     for row in range(rect.top, rect.bottom):
         top = row * geometry.tile
-        pixels = np.empty((min(geometry.tile, geometry.height - top), width, 3), np.uint8)
-        for line in range(0, len(pixels), lines):
-            part = pixels[line : line + lines]
-            part[:] = np.frombuffer(region.fetch(left, top + line, width, len(part)), np.uint8).reshape(part.shape)
-        # A tile of a TIFF file that can't be decoded is painted black, and nothing fails.
-        if (error := take_error()) is not None:
-            raise error
-        yield Row(Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right), pixels)
+        # Held by nobody here while the next one comes.
+        yield Row(
+            Rect(level=0, top=row, left=rect.left, bottom=row + 1, right=rect.right),
+            _read(region, left, top, width, min(geometry.tile, geometry.height - top), lines),
+        )
+
+
+def _read(region: Any, left: int, top: int, width: int, height: int, lines: int) -> Pixels:
+    pixels = np.empty((height, width, 3), np.uint8)
+    for line in range(0, height, lines):
+        part = pixels[line : line + lines]
+        part[:] = np.frombuffer(region.fetch(left, top + line, width, len(part)), np.uint8).reshape(part.shape)
+    # A tile of a TIFF file that can't be decoded is painted black, and nothing fails.
+    if (error := take_error()) is not None:
+        raise error
+    return pixels

@@ -65,5 +65,9 @@ class Above:
         self._upper[level] = None
         cols = self._geometry.grid(level)[0]
         whole = Row(Rect(level=level, top=row, left=0, bottom=row + 1, right=cols), pixels)
+        # A wide picture's rows are large: only the last is held.
+        del below, half, upper, pixels
         yield from self._cutter.cut(whole)
-        yield from self.fold(whole)
+        higher = self.fold(whole)
+        del whole
+        yield from higher

@@ -112,7 +112,7 @@ async def _associated(
     place = source.layout.get("embedded", {}).get(kind)
     if place is not None:
         coded = await blobs.read(version.file, start + place[0], place[1])
-        return await decoders.call(pixels.associated_from_base64, coded, seconds=PICTURE_SECONDS)
+        return await decoders.call(pixels.associated_from_base64, inputs=[coded], seconds=PICTURE_SECONDS)
     if source.reader in ("openslide", "czi") or "member" in source.layout:
         associated = pixels.associated_from_czi if source.reader == "czi" else pixels.associated_from_openslide
         async with opened(version, source, blobs=blobs, decoders=decoders) as path:

@@ -97,8 +97,9 @@ def associated_from_czi(path: str, kind: str) -> tuple[int, int, bytes] | None:
     return _small_picture(decode_czi(czi.data_of(inner, len(data), tile), tile))
 
 
-def associated_from_base64(coded: bytes) -> tuple[int, int, bytes]:
+def associated_from_base64(*, inputs: Sequence[memoryview]) -> tuple[int, int, bytes]:
     """A label or macro image that lies as JPEG in base64 in a slide's header. ValueError if unreadable."""
+    (coded,) = inputs
     return _from_jpeg(b64decode(coded))
 
 

@@ -128,7 +128,7 @@ def undecodable(page: Directory) -> str | None:
 def too_large(page: Directory) -> str | None:
     """Why the page's tiles or strips take more memory than a decoder may have, or None."""
     if 322 in page:
-        return tiles_too_large("tiles", page.number(322), page.number(323))
+        return tiles_too_large("tiles", page.number(322), page.number(323), max(page.numbers(258), default=1))
     counts = page.numbers(279)
     # A single one that is not compressed libtiff reads in parts.
     if (page.number(259, 1) == 1 and len(counts) == 1) or (most := max(counts, default=0)) <= _MOST_STRIP_BYTES:

@@ -220,7 +220,7 @@ def _undecodable(header: Header) -> str | None:
     colours = text(data, _PHOTOMETRIC)
     if header.syntax not in _READ:
         return f"its frames are {_coded(header)}"
-    if said := tiles_too_large("frames", number(data, _COLUMNS), number(data, _ROWS)):
+    if said := tiles_too_large("frames", number(data, _COLUMNS), number(data, _ROWS), number(data, _BITS)):
         return said
     if number(data, _BITS) != 8:
         return f"its samples have {number(data, _BITS)} bits"

@@ -253,18 +253,30 @@ def test_resolution_is_believed_where_it_can_be_a_microscopes(
 
 
 @pytest.mark.parametrize("description", ["", "Aperio Image Library v12.0.15 \r\n700x530 (256x256)"])
-def test_tiles_that_take_too_much_memory_are_refused_whoever_made_them(tmp_path: Path, description: str) -> None:
+@pytest.mark.parametrize(
+    ("deep", "height", "words"),
+    [
+        (False, 8192, ""),
+        (False, 8208, "its tiles of 512 x 8208 pixels are larger than the 4,194,304 that"),
+        (True, 2048, ""),
+        (True, 2064, "its tiles of 512 x 2064 pixels of 16 bits are larger than the 1,048,576 that"),
+    ],
+)
+def test_tiles_that_take_too_much_memory_are_refused_whoever_made_them(
+    tmp_path: Path, description: str, deep: bool, height: int, words: str
+) -> None:
     path = tmp_path / "slide.svs"
-    for height, words in ((8192, r"tiles of 512 x 8192 pixels fit"), (8208, r"tiles of 512 x 8208 .* the 4,194,304 ")):
-        path.write_bytes(tiff({**JPEG, "tile": (512, 512), "description": description}))
-        with tifffile.TiffFile(path, mode="r+") as file:
-            file.pages[0].aspage().tags["TileLength"].overwrite(height)
-        if words.endswith("fit"):
-            assert look(path.read_bytes()).tile_height == height
-            continue
-        with pytest.raises(Reject, match=words) as caught:
-            look(path.read_bytes())
-        assert "tiles of 256 to 1024 pixels" in caught.value.remedy
+    pixels = picture().astype(np.uint16) if deep else picture()
+    # The header alone says so: the pixels are of smaller tiles.
+    path.write_bytes(tiff({"pixels": pixels, "tile": (512, 512), "compression": "zlib", "description": description}))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].aspage().tags["TileLength"].overwrite(height)
+    if not words:
+        assert look(path.read_bytes()).tile_height == height
+        return
+    with pytest.raises(Reject, match=words) as caught:
+        look(path.read_bytes())
+    assert "tiles of 256 to 1024 pixels" in caught.value.remedy
 
 
 @pytest.mark.parametrize(("compression", "refused"), [("zlib", True), (None, False)])

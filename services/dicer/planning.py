@@ -21,6 +21,11 @@ SHARES = 4
 LEAST_STRIPS = 4
 # Smaller squares than 2 to this power of tiles have roots that take more room than their tiles.
 LEAST_CLIMB = 3
+# The usual chunk of an uploaded file, of which a database answers no part.
+CHUNK_BYTES = 4 * 2**20
+# What a square costs besides its tiles, as bytes of file that take as long: a decoder child is called once more, and a
+# root is stored, read and given to whoever folds on.
+SQUARE_BYTES = 2**19
 # JPEG 2000 tiles take a hundred times as long to decode as to read: half a second of work.
 JPEG2000_BYTES = 2 * 2**20
 FEW_BLOCKS = 4
@@ -47,11 +52,23 @@ def climb(found: Found, block_bytes: int) -> int | None:
         if len(strips) >= LEAST_STRIPS and max(_held(strip, cols, found.lengths) for strip in strips) <= block_bytes:
             return climb
     # What is folded by the pyramid service is folded from tiles: of a base that is encoded here that is a second loss.
+    fitting = []
     for climb in (least,) if found.reader in COPYING else range(least, 0, -1):
         largest = max(max(_by_square(strip, cols, found.lengths, climb)) for strip in strip_rects(geometry, climb))
         if largest <= block_bytes:
-            return climb
-    return None
+            fitting.append(climb)
+    if found.reader == "tiff-lossless":
+        # Its tiles are so large that spans read much of the file twice: rather lower strips, and more roots.
+        return min(fitting, key=lambda climb: _in_passing(found, climb, block_bytes), default=None)
+    return fitting[0] if fitting else None
+
+
+def _in_passing(found: Found, climb: int, block_bytes: int) -> int:
+    """About how many bytes are handled besides the tiles' own: the rest of chunks that others want, and squares."""
+    cols, rows = found.geometry.grid(0)
+    rects = span_rects(found.geometry, found.lengths, climb, block_bytes)
+    reads = sum(1 if rect.right - rect.left == cols else rect.bottom - rect.top for rect in rects)
+    return reads * CHUNK_BYTES + (-(-cols >> climb)) * (-(-rows >> climb)) * SQUARE_BYTES
 
 
 def plan(version: Version, found: Found, climb: int | None, issued: datetime, block_bytes: int) -> list[Block]:

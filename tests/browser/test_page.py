@@ -163,7 +163,7 @@ def test_keys_zoom_in_and_the_scale_follows(open_page: Open, case: Case) -> None
 def test_tiles_that_were_lost_come_again_and_a_slide_that_is_deleted_is_no_longer_shown(
     open_page: Open, mill: RunningStack, slide: Path, behind: Watched
 ) -> None:
-    image = mill.upload(slide, session="Deleted while it is looked at")[slide.name]
+    image = mill.upload(slide, session="Looked at")[slide.name]
     page = open_page()
     page.goto(f"/images/{image['id']}")
     expect_a_slide(page)

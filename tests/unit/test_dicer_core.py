@@ -113,6 +113,19 @@ def test_tiles_that_are_decoded_are_folded_in_squares_that_fit(tile_bytes: int, 
     assert climb(found, 2**25) == expected
 
 
+@pytest.mark.parametrize(
+    ("tile_bytes", "expected"), [(6_000, 4), (40_000, 3), (100_000, 2), (196_608, 2), (2**25, None)]
+)
+def test_large_tiles_without_loss_are_folded_in_lower_strips_that_are_read_as_they_lie(
+    tile_bytes: int, expected: int | None
+) -> None:
+    geometry = Geometry(width=23_000, height=16_500, tile=256)
+    lengths = [tile_bytes] * geometry.tiles(0)
+    found = Found("tiff-lossless", ".tif", 23_000, 16_500, 256, offsets=lengths, lengths=lengths)
+
+    assert climb(found, 2**25) == expected
+
+
 @given(st.lists(st.tuples(st.integers(0, 2**60), st.integers(0, 2**32))))
 def test_extents_survive_packing(pairs: list[tuple[int, int]]) -> None:
     extents = [Extent(*pair) for pair in pairs]

@@ -95,7 +95,8 @@ function UploadsUnderWay() {
   return (
     <span class="header-uploads">
       <span class="dot" />
-      {plural(files, "upload")} · {formatBytes(total - sent)} left
+      {plural(files, "upload")}
+      <span class="header-left">· {formatBytes(total - sent)} left</span>
     </span>
   );
 }

@@ -7,7 +7,7 @@ export function LeftOut({ session }: { session: string }) {
   const paths = leftOut.value.get(session) ?? [];
   if (paths.length === 0) return null;
   return (
-    <section class="notice" role="status" data-testid="left-out">
+    <section class="notice notice-left-out" role="status" data-testid="left-out">
       <details>
         <summary>
           <strong>{plural(paths.length, "file was", "files were")} left out, being no slides:</strong>{" "}

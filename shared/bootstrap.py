@@ -7,7 +7,7 @@ from shared.bus.rabbit import apply
 from shared.clock import SystemClock
 from shared.http.identity import ensure_admin
 from shared.mongo import connect
-from shared.service import deployment_claim
+from shared.service.connecting import deployment_claim
 from shared.store.mongo import MongoStore
 from shared.tiles.mongo import MongoTiles
 

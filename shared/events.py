@@ -74,6 +74,22 @@ class ImageEvent(Event):
         return self.image
 
 
+class BlockEvent(ImageEvent):
+    """Work on one block of a version; it travels in the lane of the version."""
+
+    block: Number
+    lane: Lane = "bulk"
+
+    def identity(self) -> tuple[str, ...]:
+        """See `Event.identity`."""
+        return (*super().identity(), str(self.block))
+
+    @property
+    def routing_key(self) -> str:
+        """See `Event.routing_key`."""
+        return f"{self.route}.{self.lane}"
+
+
 class FileComplete(ImageEvent):
     """A file is stored whole and its digests are proven."""
 
@@ -88,23 +104,11 @@ class FileComplete(ImageEvent):
     sha256: str
 
 
-class DiceBlock(ImageEvent):
+class DiceBlock(BlockEvent):
     """Cut one block of base tiles."""
 
     type = "slidemill.dice-block.v1"
     route = "work.dice-block"
-
-    block: Number
-    lane: Lane = "bulk"
-
-    def identity(self) -> tuple[str, ...]:
-        """See `Event.identity`."""
-        return (*super().identity(), str(self.block))
-
-    @property
-    def routing_key(self) -> str:
-        """See `Event.routing_key`."""
-        return f"{self.route}.{self.lane}"
 
 
 class BaseDiced(ImageEvent):
@@ -119,23 +123,11 @@ class BaseDiced(ImageEvent):
     base_reason: str | None = None
 
 
-class FoldBlock(ImageEvent):
+class FoldBlock(BlockEvent):
     """Fold one block of tiles into the levels above it."""
 
     type = "slidemill.fold-block.v1"
     route = "work.fold-block"
-
-    block: Number
-    lane: Lane = "bulk"
-
-    def identity(self) -> tuple[str, ...]:
-        """See `Event.identity`."""
-        return (*super().identity(), str(self.block))
-
-    @property
-    def routing_key(self) -> str:
-        """See `Event.routing_key`."""
-        return f"{self.route}.{self.lane}"
 
 
 class PyramidBuilt(ImageEvent):

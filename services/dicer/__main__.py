@@ -9,7 +9,7 @@ from shared.bus import Bus, Consumer
 from shared.clock import Clock
 from shared.decoding import Decoders
 from shared.events import DiceBlock, FileComplete
-from shared.service import run_service
+from shared.service.consuming import run_service
 from shared.settings import Settings
 
 CHILD_MEMORY = 3 * 2**29

@@ -34,7 +34,7 @@ NOT_COPIED: dict[str, str] = {
     "webp": "it is one WebP image from edge to edge, not divided into JPEG tiles",
 }
 # A constant of the imaging code: raised when the same source and settings give other bytes.
-REVISION = 5
+REVISION = 6
 
 
 @dataclass(frozen=True)

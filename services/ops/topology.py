@@ -14,7 +14,7 @@ from services.ops.errors import CommandFailed, StackUnreachable
 from services.ops.pipeline import database_of
 from shared.bus import topology as table
 from shared.bus.rabbit import ForeignPrefix, TopologyMismatch, apply
-from shared.service import deployment_claim
+from shared.service.connecting import deployment_claim
 
 
 def show() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from shared.bus import Bus, Consumer
 from shared.clock import Clock
 from shared.decoding import Decoders
 from shared.events import BaseDiced, FoldBlock, ImageReady, PyramidBuilt
-from shared.service import run_service
+from shared.service.consuming import run_service
 from shared.settings import Settings
 
 CHILD_MEMORY = 2**30

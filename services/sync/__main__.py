@@ -13,7 +13,7 @@ from services.sync.settling import keep_looking
 from shared.bus import Bus, Consumer, Handler
 from shared.clock import Clock
 from shared.events import Event, ImportFile, ScanStore, SyncTick
-from shared.service import run_service
+from shared.service.consuming import run_service
 from shared.settings import Settings
 
 # As the gateway's: by default a thread that wants the interpreter waits 5 ms for another, longer than a chunk takes.

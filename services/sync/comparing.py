@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.sync.core import Look, Step, Unit, beneath, fresh, parts, step, unchanged
+from services.sync.core.looks import Look, Unit
+from services.sync.core.paths import beneath, parts
+from services.sync.core.steps import Step, fresh, step, unchanged
 from services.sync.runs import MOST_EXAMPLES, SHOWN
 from services.sync.walking import Listing
 from shared.clock import Clock

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.sync.core import source_of
+from services.sync.core.paths import source_of
 from services.sync.drafting import NotNow
 from services.sync.taking import Taking
 from shared.errors import RetryLater

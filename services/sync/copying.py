@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Protocol
 
-from services.sync.core import Look
+from services.sync.core.looks import Look
 from services.sync.digests import Hashed, Sums
 from services.sync.pacing import Pace
 from services.sync.packed import Files

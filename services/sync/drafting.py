@@ -3,7 +3,8 @@
 import uuid
 
 from services.sync.copying import PIECE
-from services.sync.core import seen, session_title
+from services.sync.core.looks import seen
+from services.sync.core.paths import session_title
 from shared.blobs import Blobs
 from shared.clock import Clock
 from shared.errors import SlidemillError

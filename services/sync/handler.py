@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
-from services.sync.core import LONGEST_WAIT
+from services.sync.core.waits import LONGEST_WAIT
 from services.sync.expiry import expire
 from services.sync.missed import forget_what_is_to_come, mark_missed
 from services.sync.runs import begin, end, finish, forget, waiting
 from shared.blobs import Blobs
-from shared.blobs.seal import relay
+from shared.blobs.relay import relay
 from shared.bus import Bus
 from shared.clock import Clock
 from shared.errors import Unavailable

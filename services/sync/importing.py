@@ -14,7 +14,8 @@ from weakref import WeakValueDictionary
 from services.sync.comparing import copies_are_due
 from services.sync.contents import claim, forget_origins, inherit, others_with_image
 from services.sync.copying import Copying, Differs, Source
-from services.sync.core import seen, wait
+from services.sync.core.looks import seen
+from services.sync.core.waits import wait
 from services.sync.drafting import NotNow
 from services.sync.metrics import Imports
 from services.sync.pacing import Pace

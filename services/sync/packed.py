@@ -5,7 +5,7 @@ import stat
 import zlib
 from collections.abc import Sequence
 
-from services.sync.core import Look, signature
+from services.sync.core.looks import Look, signature
 from services.sync.walking import NoFile, folder_of, opened
 from shared.slides.packing import Member as Packable
 from shared.slides.packing import Piece, pack

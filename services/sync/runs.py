@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.sync.core import LONGEST_WAIT
+from services.sync.core.waits import LONGEST_WAIT
 from shared.clock import SKEW, Clock
 from shared.events import Event, ScanStore
 from shared.store import Greater, In, Less, Store

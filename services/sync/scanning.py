@@ -9,7 +9,7 @@ import uuid
 from datetime import timedelta
 
 from services.sync.comparing import Batch, Comparing, NewToken
-from services.sync.core import Rules
+from services.sync.core.rules import Rules
 from services.sync.runs import GOING_ON, due_now, end, finish, following
 from services.sync.settling import look_again, unsettled, wait_for_them
 from services.sync.turns import TURN

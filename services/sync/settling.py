@@ -14,7 +14,9 @@ from typing import NoReturn
 import structlog
 
 from services.sync.comparing import MOST_FILES
-from services.sync.core import Look, Rules, Unit, step, unchanged
+from services.sync.core.looks import Look, Unit
+from services.sync.core.rules import Rules
+from services.sync.core.steps import step, unchanged
 from services.sync.units import gather
 from services.sync.walking import look_at, look_into
 from shared.bus import Bus, Environment, Message

@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 from services.sync.copying import Copying, Differs, Source
-from services.sync.core import Look, seen, source_of
+from services.sync.core.looks import Look, seen
+from services.sync.core.paths import source_of
 from services.sync.digests import Hashed
 from services.sync.drafting import NotNow, draft, upload_id
 from services.sync.room import Bounds, check_account, check_room

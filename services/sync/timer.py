@@ -17,7 +17,8 @@ from shared.clock import Clock, SystemClock
 from shared.errors import Unavailable
 from shared.events import SyncTick
 from shared.http.health import add_health, served
-from shared.service import broker, environments, run, until
+from shared.service.connecting import broker, environments
+from shared.service.running import run, until
 from shared.settings import Settings
 
 # How long the timer sleeps at most: a machine that slept, or a clock that was set, is noticed within this many seconds.

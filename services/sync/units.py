@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from services.sync.core import Aside, Look, Rules, Unit, signature
+from services.sync.core.looks import Look, Unit, signature
+from services.sync.core.rules import Aside, Rules
 from services.sync.walking import Listing, NoFile, opened, starts
 from shared.slides import companions
 from shared.slides.companions import HAMAMATSU, MIRAX, MOST_INDEX_BYTES, Slide, essence, index_of, refusal

@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from services.sync.core import Aside, Look, Rules, is_temporary
+from services.sync.core.looks import Look
+from services.sync.core.rules import Aside, Rules, is_temporary
 from shared.errors import SlidemillError
 from shared.slides.companions import MIRAX, MIRAX_INDEX, index_of
 

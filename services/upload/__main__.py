@@ -9,7 +9,8 @@ from services.upload.relay import Relay
 from shared.bus.rabbit import RabbitDeadLetters, RabbitJournal
 from shared.clock import SystemClock
 from shared.http.health import add_health, served
-from shared.service import broker, environments, run, until
+from shared.service.connecting import broker, environments
+from shared.service.running import run, until
 from shared.settings import Settings
 
 SWITCH_SECONDS = 0.0005

@@ -6,7 +6,7 @@ from datetime import timedelta
 import structlog
 
 from services.upload.gateway import Gateway
-from shared.blobs.seal import relay
+from shared.blobs.relay import relay
 from shared.bus import Bus
 from shared.errors import Unavailable
 from shared.repair import reissue

@@ -5,7 +5,8 @@ import asyncio
 from services.viewer.routes import viewer
 from shared.clock import SystemClock
 from shared.http.health import add_health, served
-from shared.service import environments, run
+from shared.service.connecting import environments
+from shared.service.running import run
 from shared.settings import Settings
 
 

@@ -13,19 +13,18 @@ from typing import Any
 
 from shared.blobs import Blobs, owner_of
 from shared.blobs.pieces import tail_of
-from shared.bus import Bus, Message
-from shared.clock import SKEW, Clock
+from shared.clock import Clock
 from shared.errors import Reject
 from shared.events import Event, FileComplete
+from shared.stages.facts import file_complete
 from shared.stages.failing import fail
 from shared.stages.moving import appear, end_stage
-from shared.store import Greater, In, Less, Store
+from shared.store import Store
 from shared.store.documents.uploads import Upload
 from shared.store.documents.versions import Version, VersionId
 
 # Well within what a relay takes for stale.
 TOUCH = timedelta(seconds=5)
-MOST_UPLOADS = 100
 # An upload that nobody goes on with for this long expires.
 IDLE = timedelta(hours=24)
 _AGAIN = "Send the file again; if it happens again, the file changes or is damaged on its way."
@@ -51,7 +50,7 @@ async def seal(upload_id: str, *, store: Store, blobs: Blobs, database: str, clo
     if upload is None or upload.state != "complete" or upload.announced:
         return None
     version = await _hand_over(upload, store, clock)
-    fact = None if version is None else _fact(version, database)
+    fact = None if version is None else file_complete(version, database)
     if fact is None:
         # The image was deleted meanwhile, or failed: nobody waits for this any more.
         await announced(upload.id, store)
@@ -163,6 +162,12 @@ async def _fail(upload: Upload, reason: str, store: Store, blobs: Blobs, databas
     return events
 
 
+async def fail_again(upload: Upload, store: Store, blobs: Blobs, database: str, clock: Clock) -> list[Event]:
+    """Does what is still missing of a failed upload's end; returns its facts."""
+    reason = _mismatch(upload) or f"The upload of {upload.name} failed."
+    return await _fail(upload, reason, store, blobs, database, clock)
+
+
 async def _delete_tail(upload: Upload, blobs: Blobs) -> None:
     """Removes the pieces of which the chunks were made, where ranges came that were none."""
     if await blobs.info(tail_of(upload.id)) is not None:
@@ -186,70 +191,6 @@ async def _hand_over(upload: Upload, store: Store, clock: Clock) -> Version | No
     return ended or await store.versions.get(id)
 
 
-def _fact(version: Version, database: str) -> FileComplete | None:
-    ended = version.stages.upload.ended
-    if ended is None or version.length is None or version.md5 is None or version.sha256 is None:
-        return None
-    return FileComplete(
-        database=database,
-        time=ended,
-        image=version.id.image,
-        version=version.id.n,
-        file=version.file,
-        session=version.session,
-        name=version.name,
-        length=version.length,
-        md5=version.md5,
-        sha256=version.sha256,
-    )
-
-
 async def announced(upload_id: str, store: Store) -> None:
     """Records that the broker has confirmed the upload's fact."""
     await store.uploads.update(upload_id, set={"announced": True})
-
-
-async def relay(store: Store, blobs: Blobs, bus: Bus, *, database: str, clock: Clock, stale: timedelta) -> int:
-    """Finishes what others left: ended uploads that are not announced, and those `verifying` untouched for `stale`.
-
-    Returns how many it finished. Raises `Unavailable` where the bus or a store is; what is left then is left for the
-    next time.
-    """
-    ended = await store.uploads.find(
-        {"state": In(("complete", "failed")), "announced": False}, sort="updated", limit=MOST_UPLOADS
-    )
-    finished = 0
-    for upload in ended:
-        finished += await _announce(upload, store, blobs, bus, database, clock)
-    # The slow part comes after what only has to be said.
-    now = clock.now()
-    left = await store.uploads.find(
-        {"state": "verifying", "updated": Less(now - stale)}, sort="updated", limit=MOST_UPLOADS
-    )
-    # Touched before the clock was set back: whether anybody is still at it can't be told.
-    left += await store.uploads.find(
-        {"state": "verifying", "updated": Greater(now + SKEW)}, sort="updated", limit=MOST_UPLOADS
-    )
-    for upload in left:
-        # Of several gateways one reads the file.
-        seen = {"state": "verifying", "updated": upload.updated}
-        if await store.uploads.update(upload.id, when=seen, set={"updated": clock.now()}) is not None:
-            finished += await _announce(upload, store, blobs, bus, database, clock)
-    return finished
-
-
-async def _announce(upload: Upload, store: Store, blobs: Blobs, bus: Bus, database: str, clock: Clock) -> bool:
-    """Brings one upload to its end and says so; whether that was still to be said."""
-    events: list[Event] = []
-    if upload.state != "failed":
-        fact = await seal(upload.id, store=store, blobs=blobs, database=database, clock=clock)
-        events = [fact] if fact is not None else []
-        upload = await store.uploads.get(upload.id) or upload
-    if upload.state == "failed":
-        reason = _mismatch(upload) or f"The upload of {upload.name} failed."
-        events = await _fail(upload, reason, store, blobs, database, clock)
-    await bus.publish([Message(event) for event in events])
-    if events or upload.state == "failed":
-        await announced(upload.id, store)
-        return True
-    return False

@@ -16,7 +16,7 @@ def announcement(version: Version, database: str) -> Event | None:
 
     For a version that is ready it is the first fact, which every stage then answers with nothing.
     """
-    upload, dice, fold = version.stages.upload, version.stages.dice, version.stages.fold
+    dice, fold = version.stages.dice, version.stages.fold
     about: dict[str, Any] = {"database": database, "image": version.id.image, "version": version.id.n}
     if version.state == "folding" and dice.ended and version.geometry and version.base:
         return BaseDiced(
@@ -26,11 +26,19 @@ def announcement(version: Version, database: str) -> Event | None:
         return PyramidBuilt(
             **about, time=fold.ended, levels=version.geometry.levels, stored=version.stored, sparse=version.sparse
         )
-    if upload.ended is None or version.length is None or version.md5 is None or version.sha256 is None:
+    return file_complete(version, database)
+
+
+def file_complete(version: Version, database: str) -> FileComplete | None:
+    """The fact that this version's file is there whole; None before it is."""
+    ended = version.stages.upload.ended
+    if ended is None or version.length is None or version.md5 is None or version.sha256 is None:
         return None
     return FileComplete(
-        **about,
-        time=upload.ended,
+        database=database,
+        time=ended,
+        image=version.id.image,
+        version=version.id.n,
         file=version.file,
         session=version.session,
         name=version.name,

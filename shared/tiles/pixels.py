@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
+from imagecodecs import jpeg8_encode
 
 from shared.errors import Reject
 from shared.store.documents.versions import Recipe
@@ -59,11 +60,12 @@ def _uint8(pixels: Any) -> Pixels:
 
 
 def encode(pixels: Pixels, quality: int, subsampling: str) -> bytes:
-    """One tile or small picture as a JPEG file."""
-    encoded: bytes = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(pixels), quality=quality, colorspace="RGB", colorsubsampling=subsampling, fastdct=False
-    )
-    return encoded
+    """One tile or small picture as a JPEG file, by the accurate integer DCT.
+
+    Not by simplejpeg, whose encoder takes the fast one below quality 96 whatever it is told, which costs 0.1 dB at 80
+    and 0.6 dB at 95.
+    """
+    return bytes(jpeg8_encode(np.ascontiguousarray(pixels), level=quality, subsampling=subsampling))
 
 
 def decode(data: memoryview, position: Position) -> Pixels:

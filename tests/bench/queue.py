@@ -30,7 +30,7 @@ from shared.bus import topology as table
 from shared.bus.rabbit import RabbitBus
 from shared.clock import SystemClock
 from shared.mongo import connect
-from shared.service import deployment_claim
+from shared.service.connecting import deployment_claim
 from shared.stages.moving import appear
 from shared.stages.states import STAGE_OF_STATE
 from shared.store import In

@@ -11,7 +11,7 @@ from shared.blobs import Blobs
 from shared.bus import Bus, Consumer
 from shared.clock import Clock
 from shared.events import BaseDiced, Event, FileComplete
-from shared.service import run_service
+from shared.service.consuming import run_service
 from shared.settings import Settings
 from shared.store import Store
 from shared.tiles import Tiles

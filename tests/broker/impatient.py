@@ -2,7 +2,7 @@
 
 from services.dicer.__main__ import dicer
 from shared.bus.rabbit import connecting
-from shared.service import run_service
+from shared.service.consuming import run_service
 from shared.settings import Settings
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from shared.bus import topology as table
 from shared.bus.rabbit import RabbitBus, RabbitDeadLetters, apply
 from shared.events import FileComplete
 from shared.mongo import connect
-from shared.service import deployment_claim
+from shared.service.connecting import deployment_claim
 from shared.store.mongo import MongoStore
 from tests.brokers import remove_topology
 from tests.events import file_complete

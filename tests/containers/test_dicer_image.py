@@ -22,7 +22,7 @@ from shared.bus import Message
 from shared.bus.rabbit import RabbitBus
 from shared.clock import SystemClock
 from shared.mongo import connect
-from shared.service import deployment_claim
+from shared.service.connecting import deployment_claim
 from shared.stages.facts import announcement
 from shared.store.documents.versions import VersionId
 from shared.store.mongo import MongoStore

@@ -12,7 +12,8 @@ import pytest
 from shared.blobs import Blobs
 from shared.blobs.gridfs import GridFSBlobs
 from shared.blobs.memory import MemoryBlobs
-from shared.blobs.seal import announced, relay, seal
+from shared.blobs.relay import relay
+from shared.blobs.seal import announced, seal
 from shared.bus import Bus, Message
 from shared.clock import ManualClock
 from shared.errors import Unavailable

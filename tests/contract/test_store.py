@@ -11,7 +11,7 @@ from pymongo import MongoClient
 from deploy.local.mongod import Mongod
 from deploy.local.ports import free_port
 from shared.blobs.gridfs import GridFSBlobs
-from shared.blobs.seal import relay
+from shared.blobs.relay import relay
 from shared.bus.memory import MemoryBus
 from shared.clock import ManualClock
 from shared.errors import Unavailable

@@ -21,7 +21,7 @@ import pytest
 from services.sync.expiry import expire
 from services.upload.core.spans import Span, joined
 from shared.blobs.gridfs import GridFSBlobs
-from shared.blobs.seal import relay
+from shared.blobs.relay import relay
 from shared.bus.memory import MemoryBus
 from shared.clock import ManualClock, SystemClock
 from shared.mongo import connect

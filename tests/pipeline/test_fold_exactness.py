@@ -1,5 +1,6 @@
 """Folded levels are box means of the full-resolution pixels, up to the last row and column of the last level."""
 
+import io
 import zipfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pytest
 import pyvips
 import simplejpeg
+from PIL import Image
 
 from services.pyramid.core import plan
 from shared.store.documents.versions import Recipe, Version, VersionId
@@ -212,6 +214,20 @@ def test_encoded_levels_are_as_good_as_those_of_dzsave(tmp_path: Path) -> None:
             assert ours >= noise_ratio(peer, exact) - 0.05, f"level {level}"
 
 
+def test_a_tile_loses_no_more_than_by_the_accurate_transform() -> None:
+    """At the same quality, Pillow, whose encoder is told to take it; by the fast one 0.6 dB would be lost."""
+    tile = np.ascontiguousarray(tissue(1200, 1200)[300:556, 300:556])
+    theirs = io.BytesIO()
+    Image.fromarray(tile).save(theirs, "JPEG", quality=95, subsampling="4:2:0")
+    ours = pixels.encode(tile, 95, "420")
+
+    def decibels(data: bytes) -> float:
+        return noise_ratio(simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), tile.astype(np.float32))
+
+    assert decibels(ours) >= decibels(theirs.getvalue()) - 0.02
+    assert len(ours) <= 1.01 * len(theirs.getvalue())
+
+
 def blank() -> memoryview:
     """A tile of glass, short enough to be looked for again."""
     glass = np.full((256, 256, 3), (241, 240, 242), np.uint8)
@@ -275,7 +291,7 @@ def _encoded(image: Pixels, quality: int, reference: Means) -> tuple[int, float]
     for row in range(-(-image.shape[0] // 256)):
         for col in range(-(-image.shape[1] // 256)):
             piece = np.ascontiguousarray(image[row * 256 : row * 256 + 256, col * 256 : col * 256 + 256])
-            data = simplejpeg.encode_jpeg(piece, quality=quality, colorsubsampling="420", fastdct=False)
+            data = pixels.encode(piece, quality, "420")
             size += len(data)
             _put(decoded, row, col, data)
     return size, noise_ratio(decoded, reference)

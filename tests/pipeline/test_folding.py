@@ -11,7 +11,6 @@ import numpy as np
 import openslide
 import pytest
 import pytest_asyncio
-import simplejpeg
 import tifffile
 from PIL import Image
 
@@ -20,7 +19,7 @@ from shared.events import BaseDiced, FoldBlock
 from shared.store.documents.blocks import Block
 from shared.tiles.geometry import Position, Rect
 from shared.tiles.keys import tile_key
-from shared.tiles.pixels import halve
+from shared.tiles.pixels import encode, halve
 from tests.crashing import Crash
 from tests.pipeline.mill import Mill
 from tests.slides.aperio import write_svs
@@ -250,7 +249,7 @@ async def test_levels_of_decoded_slides_are_made_of_pixels_that_were_never_encod
         for position in Rect(level=level, top=0, left=0, bottom=rows, right=cols).positions():
             y, x = position.row * tile, position.col * tile
             pixels = np.ascontiguousarray(level_pixels[y : y + tile, x : x + tile])
-            expected = simplejpeg.encode_jpeg(pixels, quality=80, colorsubsampling="420", fastdct=False)
+            expected = encode(pixels, 80, "420")
             assert await mill.tiles.get(tile_key(IMAGE, 1, Position(*position))) == expected
 
 

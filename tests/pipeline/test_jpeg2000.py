@@ -8,12 +8,12 @@ import numpy as np
 import openslide
 import pytest
 import pytest_asyncio
-import simplejpeg
 import tifffile
 
 from shared.decoding import Decoders
 from shared.tiles.geometry import Rect
 from shared.tiles.keys import tile_key
+from shared.tiles.pixels import encode
 from tests.pipeline.mill import Mill
 from tests.slides.jpeg2000 import write_jpeg2000_svs
 
@@ -59,7 +59,7 @@ async def test_each_tile_holds_what_openslide_reads_there(decoders: Decoders, tm
         for position in Rect(level=0, top=0, left=0, bottom=rows, right=cols).positions():
             region = slide.read_region((position.col * tile, position.row * tile), 0, geometry.tile_size(position))
             read = np.ascontiguousarray(np.asarray(region)[:, :, :3])
-            expected = simplejpeg.encode_jpeg(read, quality=80, colorsubsampling="420", fastdct=False)
+            expected = encode(read, 80, "420")
             assert await mill.tiles.get(tile_key(image, 1, position)) == expected
 
 

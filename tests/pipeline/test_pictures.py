@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_asyncio
-import simplejpeg
 from PIL import Image
 
 from shared.decoding import Decoders
 from shared.tiles.geometry import Rect
 from shared.tiles.keys import tile_key
-from shared.tiles.pixels import halve
+from shared.tiles.pixels import encode, halve
 from tests.pipeline.mill import Mill
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -49,5 +48,5 @@ async def test_every_level_is_made_of_pixels_that_were_never_encoded(
         for position in Rect(level=level, top=0, left=0, bottom=rows, right=cols).positions():
             y, x = position.row * 256, position.col * 256
             tile = np.ascontiguousarray(pixels[y : y + 256, x : x + 256])
-            expected = simplejpeg.encode_jpeg(tile, quality=80, colorsubsampling="420", fastdct=False)
+            expected = encode(tile, 80, "420")
             assert await mill.tiles.get(tile_key(image, 1, position)) == expected

@@ -19,7 +19,7 @@ import pytest
 from deploy.local.ports import free_port
 from shared.bus.rabbit import RabbitBus
 from shared.clock import SystemClock
-from shared.service import deployment_claim
+from shared.service.connecting import deployment_claim
 from shared.store.documents.entries import EntryId
 from shared.store.documents.folders import FolderStore
 from shared.store.mongo import MongoStore

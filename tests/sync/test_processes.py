@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from shared.bus.rabbit import RabbitBus, apply
 from shared.clock import SystemClock
 from shared.http.identity import ensure_admin
-from shared.service import deployment_claim
+from shared.service.connecting import deployment_claim
 from shared.store.documents.folders import FolderStore
 from shared.store.documents.images import Image, Session
 from shared.store.documents.versions import Version, VersionId

@@ -1,7 +1,7 @@
 """How much of a slide a decoder may have to hold at a time. Pure."""
 
-# A decoder holds several whole tiles, and libvips those of 16 bits in two forms. At these sides a dicer of two slots and
-# its children were seen to stay under 500 MB; at 2560, and of 16 bits at 1536, they took 582 MB.
+# A decoder holds several whole tiles, and libvips those of 16 bits in two forms. At these sides a dicer of two slots
+# and its children were seen to stay under 500 MB; at 2560, and of 16 bits at 1536, they took 582 MB.
 MOST_TILE_PIXELS = 2048 * 2048
 MOST_DEEP_TILE_PIXELS = 1024 * 1024
 

@@ -24,7 +24,7 @@ from shared.blobs import Blobs
 from shared.decoding import Decoders
 from shared.errors import Reject
 from shared.slides.coding import Coding
-from shared.slides.jpeg import Assembler
+from shared.slides.jpeg import Assembler, NotBaseline
 from shared.store.documents.blocks import Block
 from shared.store.documents.versions import Recipe, Source, Version
 from shared.tiles import Tiles
@@ -234,6 +234,12 @@ async def _assembled(plan: _Plan, wanted: Sequence[Read], blobs: Blobs) -> Async
     async for position, data in _sliced(blobs, plan.version.file, wanted):
         try:
             tile = assemble(data)
+        except NotBaseline as error:
+            raise Reject(
+                f"The tile in row {position.row}, column {position.col} of the slide is {error.kind}, and others are "
+                "baseline JPEG, which are copied as they are.",
+                "Export the slide once more with all of its tiles as baseline JPEG, and upload that.",
+            ) from error
         except ValueError as error:
             raise damaged(position, str(error)) from error
         yield position, tile

@@ -98,10 +98,10 @@ async def make_pictures(
 async def _associated(
     version: Version, source: Source, kind: str, *, blobs: Blobs, decoders: Decoders
 ) -> tuple[int, int, bytes] | None:
+    # In a zip the TIFF file is a part of the stored file.
+    start, length = source.layout.get("part") or (0, version.length or 0)
     page = source.layout.get("associated", {}).get(kind)
     if page is not None:
-        # In a zip the TIFF file is a part of the stored file.
-        start, length = source.layout.get("part") or (0, version.length or 0)
 
         async def read(offset: int, size: int) -> bytes:
             return await blobs.read(version.file, start + offset, min(size, length - offset))
@@ -109,6 +109,10 @@ async def _associated(
         return await decoders.call(
             pixels.associated_from_tiff, page, reader=read, length=length, seconds=PICTURE_SECONDS
         )
+    place = source.layout.get("embedded", {}).get(kind)
+    if place is not None:
+        coded = await blobs.read(version.file, start + place[0], place[1])
+        return await decoders.call(pixels.associated_from_base64, inputs=[coded], seconds=PICTURE_SECONDS)
     if source.reader in ("openslide", "czi") or "member" in source.layout:
         associated = pixels.associated_from_czi if source.reader == "czi" else pixels.associated_from_openslide
         async with opened(version, source, blobs=blobs, decoders=decoders) as path:

@@ -4,6 +4,7 @@ Pixels are numpy arrays of shape (height, width, 3), uint8, sRGB.
 """
 
 import os
+from base64 import b64decode
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -21,7 +22,14 @@ from shared.slides.pixels import decode_czi
 from shared.tiles.geometry import Geometry, Position
 from shared.tiles.pixels import WHITE, Pixels, decode, encode, fold
 
-__all__ = ["associated_from_czi", "associated_from_openslide", "associated_from_tiff", "fold", "thumbnail"]
+__all__ = [
+    "associated_from_base64",
+    "associated_from_czi",
+    "associated_from_openslide",
+    "associated_from_tiff",
+    "fold",
+    "thumbnail",
+]
 
 THUMBNAIL_QUALITY = 85
 MOST_ASSOCIATED_PIXELS = 50 * 10**6
@@ -80,16 +88,26 @@ def associated_from_czi(path: str, kind: str) -> tuple[int, int, bytes] | None:
         source.seek(start)
         data = source.read(min(length, MOST_ASSOCIATED_BYTES))
     if form == "JPG":
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-        if width * height > MOST_ASSOCIATED_PIXELS:
-            raise ValueError("the image is larger than a label or macro image can be")
-        return _small_picture(simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False))
+        return _from_jpeg(data)
     inner = BytesIO(data)
     picture = czi.describe(inner, len(data), kind)
     if len(picture.tiles) != 1 or picture.width * picture.height > MOST_ASSOCIATED_PIXELS:
         raise ValueError("the image is larger than a label or macro image can be")
     (tile,) = picture.tiles
     return _small_picture(decode_czi(czi.data_of(inner, len(data), tile), tile))
+
+
+def associated_from_base64(*, inputs: Sequence[memoryview]) -> tuple[int, int, bytes]:
+    """A label or macro image that lies as JPEG in base64 in a slide's header. ValueError if unreadable."""
+    (coded,) = inputs
+    return _from_jpeg(b64decode(coded))
+
+
+def _from_jpeg(data: bytes) -> tuple[int, int, bytes]:
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    if width * height > MOST_ASSOCIATED_PIXELS:
+        raise ValueError("the image is larger than a label or macro image can be")
+    return _small_picture(simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False))
 
 
 def _three_bands(pixels: npt.NDArray[Any]) -> Pixels:

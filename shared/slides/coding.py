@@ -6,6 +6,7 @@ Source: TIFF 6.0 and its supplements; what libvips and OpenSlide read was tried.
 from typing import Literal
 
 from shared.slides.directories import Directory
+from shared.slides.limits import tiles_too_large
 
 Coding = Literal["jpeg2000", "jpeg2000-ycbcr", "none", "lzw", "deflate", "packbits", "zstd"]
 
@@ -49,8 +50,8 @@ _JPEG2000 = (_APERIO_YCBCR, 33005)
 _DIFFERENCES = 2
 # Of others libtiff, and so all that show the picture elsewhere, pays no heed to the tag.
 _OF_DIFFERENCES = (5, 8, 32946, 50000)
-# A decoder holds whole tiles.
-_MOST_TILE_PIXELS = 32 * 10**6
+# libtiff holds a strip's data as a whole, and libvips lets it have 50 MiB for everything.
+_MOST_STRIP_BYTES = 52 * 10**6
 # What libvips reads of pictures that are no slide of a known maker; 2 to 4 are facsimile.
 _READ_COMPRESSIONS = (1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, _WEBP)
 # Each with its channels, but for one that may say how clear the picture is.
@@ -75,6 +76,8 @@ _COLOURS = {
 }
 _NUMBERS = {2: "numbers with a sign", 3: "floating-point numbers"}
 _RGB, _YCBCR = 2, 6
+_SIDE = 16
+_CLEARNESS = (1, 2)
 ADOBE_TRANSFORM = {_RGB: 0, _YCBCR: 1}
 
 
@@ -108,13 +111,34 @@ def undecodable(page: Directory) -> str | None:
         return f"its channels have {max(page.numbers(258))} bits"
     if not _READ_COLOURS[colours] <= samples <= _READ_COLOURS[colours] + 1:
         return f"its colours need {_READ_COLOURS[colours]} channels, and its pixels have {samples}"
-    if page.number(322) * page.number(323) > _MOST_TILE_PIXELS:
-        return f"its tiles of {page.number(322)} x {page.number(323)} pixels are larger than can be decoded safely"
+    if instead and spare_channel(page):
+        # OpenSlide takes it for alpha that the colours were multiplied by, which can't be undone.
+        return (
+            f"its tiles of {samples} channels hold one that is neither a colour nor alpha, and are stored in a rare way"
+        )
+    if _odd_sides(page) and not instead:
+        return f"its tiles of {page.number(322)} x {page.number(323)} pixels have sides that are no multiple of {_SIDE}"
     if colours == _YCBCR and compression not in (_JPEG, _WEBP) and not instead:
         return "its colours are stored as YCbCr that is not compressed as JPEG"
     if _apart(page) and 322 in page and not instead:
         return "its tiles hold one channel each"
     return None
+
+
+def too_large(page: Directory) -> str | None:
+    """Why the page's tiles or strips take more memory than a decoder may have, or None."""
+    if 322 in page:
+        return tiles_too_large("tiles", page.number(322), page.number(323), max(page.numbers(258), default=1))
+    counts = page.numbers(279)
+    # A single one that is not compressed libtiff reads in parts.
+    if (page.number(259, 1) == 1 and len(counts) == 1) or (most := max(counts, default=0)) <= _MOST_STRIP_BYTES:
+        return None
+    return f"its strips of up to {most:,} bytes are larger than the {_MOST_STRIP_BYTES:,} that can be decoded safely"
+
+
+def spare_channel(page: Directory) -> bool:
+    """Whether the last channel is neither a colour nor says how clear the picture is (TIFF 6.0, ExtraSamples)."""
+    return page.number(338, _CLEARNESS[0]) not in _CLEARNESS
 
 
 def by_openslide(page: Directory) -> bool:
@@ -127,8 +151,18 @@ def by_openslide(page: Directory) -> bool:
         and all(bits in (8, 16) for bits in page.numbers(258))
         and page.number(339, 1) == 1
         and page.number(274, 1) == 1
-        and (_apart(page) or compression not in _READ_COMPRESSIONS or (colours == _YCBCR and compression != _JPEG))
+        and (
+            _apart(page)
+            or compression not in _READ_COMPRESSIONS
+            or (colours == _YCBCR and compression != _JPEG)
+            or _odd_sides(page)
+        )
     )
+
+
+def _odd_sides(page: Directory) -> bool:
+    """Whether tiles have sides that TIFF 6.0 forbids (section 15), and libvips does not read."""
+    return bool(page.number(322) % _SIDE or page.number(323) % _SIDE)
 
 
 def _apart(page: Directory) -> bool:

@@ -4,6 +4,7 @@ Source for OpenSlide's names of properties: its documentation of each format. Va
 odd one is no reason to refuse a slide.
 """
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,22 +13,21 @@ from datetime import datetime
 VALUE_CHARACTERS = 1000
 # Where OpenSlide keeps the time of a scan, and how it is written there.
 _SCANNED = (
-    ("dicom.AcquisitionDateTime", "%Y%m%d%H%M%S"),
     ("hamamatsu.Created", "%Y/%m/%d"),
     ("mirax.GENERAL.SLIDE_CREATIONDATETIME", "%d/%m/%Y %H:%M:%S"),
-    ("philips.DICOM_ACQUISITION_DATETIME", "%Y%m%d%H%M%S"),
     ("tiff.DateTime", "%Y:%m:%d %H:%M:%S"),
 )
+_SCANNED_DICOM = ("dicom.AcquisitionDateTime", "philips.DICOM_ACQUISITION_DATETIME")
 _SCANNED_ISO = ("leica.creation-date", "zeiss.Information.Image.AcquisitionDateAndTime")
+# OpenSlide's own comes first: Philips's is coded.
 _BARCODES = (
+    "openslide.barcode",
     "aperio.Barcode",
     "dicom.BarcodeValue",
     "leica.barcode",
     "philips.PIM_DP_UFS_BARCODE",
     "ventana.BarCode1",
-    "openslide.barcode",
 )
-_DIGITS = 14
 
 
 @dataclass
@@ -59,12 +59,10 @@ def of_openslide(properties: Mapping[str, str]) -> Details:
     aperio = aperio_moment(
         properties.get("aperio.Date", ""), properties.get("aperio.Time", ""), properties.get("aperio.Time Zone", "")
     )
-    stated = (
-        timestamp(properties.get(name, "")[: _DIGITS if form.startswith("%Y%m") else None], form)
-        for name, form in _SCANNED
-    )
+    stated = (timestamp(properties.get(name, ""), form) for name, form in _SCANNED)
+    dicom = (dicom_moment(properties.get(name, "")) for name in _SCANNED_DICOM)
     iso = (_iso(properties.get(name, "")) for name in _SCANNED_ISO)
-    found.scanned = next((moment for moment in (aperio, *iso, *stated) if moment), None)
+    found.scanned = next((moment for moment in (aperio, *dicom, *iso, *stated) if moment), None)
     return found
 
 
@@ -107,6 +105,25 @@ def aperio_moment(date: str, time: str, zone: str) -> str | None:
         if moment:
             return moment
     return None
+
+
+def dicom_moment(text: str) -> str | None:
+    """A moment as DICOM writes it (PS3.5, value representation DT), to the second, with its zone where it has one."""
+    match = re.match(r"(\d{12})(\d{2})?(?:\.\d*)?([+-]\d{4})?", text.strip())
+    if match is None:
+        return None
+    minute, second, zone = match.groups()
+    moment = f"{minute}{second or '00'}"
+    return timestamp(f"{moment}{zone}", "%Y%m%d%H%M%S%z") if zone else timestamp(moment, "%Y%m%d%H%M%S")
+
+
+def base64_text(text: str) -> str:
+    """What is coded in base64, as Philips codes text; as it is where that is no printable text."""
+    try:
+        said = base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        return text
+    return said if said.isprintable() and said else text
 
 
 def positive(text: str | None) -> float | None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from shared.errors import Reject
 from shared.slides.damage import Damaged, Truncated, told
-from shared.slides.details import Details, positive, timestamp
+from shared.slides.details import Details, dicom_moment, positive
 from shared.slides.elements import (
     CLASS,
     FRAMES,
@@ -27,6 +27,7 @@ from shared.slides.elements import (
     text,
 )
 from shared.slides.jpeg import Assembler, read_header
+from shared.slides.limits import tiles_too_large
 
 _TOTAL_COLUMNS = 0x00480006
 _TOTAL_ROWS = 0x00480007
@@ -169,7 +170,7 @@ def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:
     if reason is None:
         places, reason = _places(data, width, height, cols)
         if reason is None:
-            found, reason = _frames(reader, header)
+            found, reason = _frames(reader, header, name)
             if reason is None:
                 offsets, lengths = _arranged(places, found, -(-width // cols) * -(-height // cols))
                 reason = _peek(reader, found, cols, transform)
@@ -219,6 +220,8 @@ def _undecodable(header: Header) -> str | None:
     colours = text(data, _PHOTOMETRIC)
     if header.syntax not in _READ:
         return f"its frames are {_coded(header)}"
+    if said := tiles_too_large("frames", number(data, _COLUMNS), number(data, _ROWS), number(data, _BITS)):
+        return said
     if number(data, _BITS) != 8:
         return f"its samples have {number(data, _BITS)} bits"
     if number(data, _SAMPLES) != 3 or colours not in _READ[header.syntax]:
@@ -268,8 +271,11 @@ def _places(data: Dataset, width: int, height: int, tile: int) -> tuple[list[int
     return places, None
 
 
-def _frames(reader: "Reader", header: Header) -> tuple[list[tuple[int, int]], str | None]:
-    """Offset and length of each frame's data; or why a frame is not in one piece."""
+def _frames(reader: "Reader", header: Header, name: str) -> tuple[list[tuple[int, int]], str | None]:
+    """Offset and length of each frame's data; or why a frame is not in one piece.
+
+    Raises `Reject` where nothing tells which pieces belong to a frame: OpenSlide does not read that.
+    """
     count = number(header.dataset, FRAMES, 1)
     if not header.frames:
         raise Damaged("its frames are not encapsulated as their transfer syntax demands")
@@ -283,6 +289,12 @@ def _frames(reader: "Reader", header: Header) -> tuple[list[tuple[int, int]], st
     else:
         # The basic table does not say how many fragments a frame has, so that they have to be counted.
         found = list(reader.fragments(start, count))
+        if len(found) > count and not first:
+            raise Reject(
+                f"{name} can't be read: its {count:,} frames are stored in more pieces than that, and it has no table "
+                "of offsets to tell which belong together.",
+                "Export it with a table of offsets, or with each frame in one piece, and upload that.",
+            )
         if len(found) != count:
             return [], f"its {count:,} frames are stored in {len(found):,} or more pieces, which have to be joined"
     for offset, size in found:
@@ -329,7 +341,7 @@ def _details(data: Dataset, width: int) -> Details:
         mpp=round(millimetres * 1000, 6) if millimetres else None,
         objective=positive(text(path, _OBJECTIVE)),
         barcode=text(data, _BARCODE) or None,
-        scanned=timestamp(moment[:14], "%Y%m%d%H%M%S"),
+        scanned=dicom_moment(moment),
         properties={f"dicom.{name}": said for code, name in _NAMED.items() if (said := text(data, code))},
     )
     if _PROFILE in path:

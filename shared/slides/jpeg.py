@@ -19,6 +19,18 @@ _RGB, _YCBCR = 0, 1
 _PADDING = 64
 
 
+# By the n of SOFn.
+_KINDS = {1: "extended JPEG", 2: "progressive JPEG", 9: "arithmetic JPEG", 10: "progressive arithmetic JPEG"}
+
+
+class NotBaseline(ValueError):
+    """JPEG data that may well be right, but are not baseline JPEG with 8 bits a sample; `kind` says what instead."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"it is {kind}, not baseline JPEG with 8 bits a sample")
+        self.kind = kind
+
+
 class Component(NamedTuple):
     """One colour component of a frame: its id, sampling factors and quantisation table."""
 
@@ -260,7 +272,10 @@ class Assembler:
     def _learn(self, data: bytes) -> None:
         header = read_header(data)
         if header.sof != 0 or header.precision != 8:
-            raise ValueError("it is not baseline JPEG with 8 bits a sample")
+            kind = (
+                _KINDS.get(header.sof, "JPEG of a rare kind") if header.precision == 8 else "JPEG of more than 8 bits"
+            )
+            raise NotBaseline(kind)
         if self._tile is not None and (header.width, header.height) != (self._tile, self._tile):
             raise ValueError(f"it has {header.width} x {header.height} pixels instead of {self._tile} x {self._tile}")
         quantisation = {id: table for id, table in self._quantisation.items() if id not in header.quantisation}

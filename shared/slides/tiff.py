@@ -30,13 +30,14 @@ class TiffSlide:
     `page` is its number from 0. `tile_width` and `tile_height` are 0 where the image lies in strips; `offsets` and
     `lengths` are where each tile's bytes lie, row by row, length 0 where there is no tile. `tables` is the page's
     JPEGTables stream; `adobe_transform` what a JPEG decoder must take the components for (0 RGB, 1 YCbCr).
-    `by_openslide` says that OpenSlide reads the page where libvips does not, or not rightly.
+    `by_openslide` says that OpenSlide reads the page where libvips does not, or not rightly; `spare_channel` that its
+    last channel is nothing to be shown.
     `reason` is a clause that says why the tiles can't be copied as they are, or None where they can. `coding` is how
     each of them can be decoded by itself, None where it can't; `differences` says that what comes out then is not yet
     the pixels (see `coding.keeps_differences`). `profile` is where the ICC profile lies: offset and length in bytes.
     `scanned` is ISO 8601; `properties` holds "icc" where the file has a profile, then the vendor's own words.
-    `associated` is the page number of each of "label", "macro" and "thumbnail" that is there. `mpp` is in micrometres
-    per pixel.
+    `associated` is the page number of each of "label", "macro" and "thumbnail" that is there; `embedded` is where those
+    lie that are no page: offset and length in bytes of JPEG in base64. `mpp` is in micrometres per pixel.
     """
 
     page: int
@@ -55,6 +56,7 @@ class TiffSlide:
     subsampling: str | None
     adobe_transform: int | None
     by_openslide: bool
+    spare_channel: bool
     reason: str | None
     coding: coding.Coding | None
     differences: bool
@@ -66,6 +68,7 @@ class TiffSlide:
     scanned: str | None
     properties: Mapping[str, str]
     associated: Mapping[str, int]
+    embedded: Mapping[str, tuple[int, int]]
 
     @property
     def copyable(self) -> bool:
@@ -106,6 +109,10 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
     details = vendors.details(pages, page, vendor)
     if said := vendors.not_one_picture(pages, page, vendor):
         raise Reject(f"{name} {said[0]}.", said[1])
+    if vendor != "hamamatsu" and (clause := coding.too_large(page)):
+        raise Reject(
+            f"{name} can't be read: {clause}.", "Export it with tiles of 256 to 1024 pixels a side, and upload that."
+        )
     packed = (
         None
         if vendors.not_copyable(pages, vendor)
@@ -153,6 +160,7 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         adobe_transform=coding.ADOBE_TRANSFORM.get(photometric),
         # Where tiles are left out is bare glass for OpenSlide, and damage for libvips.
         by_openslide=vendor in vendors.NO_MAKER and (coding.by_openslide(page) or (any(lengths) and not all(lengths))),
+        spare_channel=coding.spare_channel(page),
         reason=reason,
         coding=packed,
         differences=coding.keeps_differences(page),
@@ -164,6 +172,7 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         scanned=details.scanned,
         properties=details.properties,
         associated=associated,
+        embedded=vendors.embedded(pages, vendor),
     )
 
 

@@ -6,8 +6,17 @@ are used; OME-TIFF specification. Values are read leniently: a missing or odd on
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
-from shared.slides.details import VALUE_CHARACTERS, Details, aperio_moment, positive, timestamp
+from shared.slides.details import (
+    VALUE_CHARACTERS,
+    Details,
+    aperio_moment,
+    base64_text,
+    dicom_moment,
+    positive,
+    timestamp,
+)
 from shared.slides.directories import NDPI_TAG, Directory
 
 _MAKE, _ARGOS = 271, 65000
@@ -61,6 +70,24 @@ def associated(pages: Sequence[Directory], vendor: str) -> dict[str, int]:
         kind = _kind(page, vendor)
         if kind:
             found.setdefault(kind, page.index)
+    return found
+
+
+def embedded(pages: Sequence[Directory], vendor: str) -> dict[str, tuple[int, int]]:
+    """Where "label" and "macro" lie as JPEG in base64, of each that Philips put into its XML: offset and length."""
+    place = pages[0].place(_DESCRIPTION)
+    if vendor != "philips" or place is None:
+        return {}
+    found: dict[str, tuple[int, int]] = {}
+    xml = pages[0].data(_DESCRIPTION, _PHILIPS_BYTES)
+    starts = [match.start() for match in re.finditer(rb'<DataObject ObjectType="DPScannedImage"', xml)]
+    for start, end in pairwise((*starts, len(xml))):
+        said = re.compile(rb'<Attribute Name="PIM_DP_IMAGE_TYPE"[^>]*>\s*(LABEL|MACRO)IMAGE\s*<').search(
+            xml, start, end
+        )
+        data = re.compile(rb'<Attribute Name="PIM_DP_IMAGE_DATA"[^>]*>([^<]+)</').search(xml, start, end)
+        if said and data:
+            found.setdefault(said[1].decode().lower(), (place[0] + data.start(1), len(data[1])))
     return found
 
 
@@ -225,10 +252,10 @@ def _philips(xml: str, found: Details) -> None:
     if spacing := re.match(r'"?([0-9.eE+-]+)', stated("DICOM_PIXEL_SPACING") or ""):
         millimetres = positive(spacing[1])
         found.mpp = round(millimetres * 1000, 6) if millimetres else found.mpp
-    if scanned := timestamp((stated("DICOM_ACQUISITION_DATETIME") or "")[:14], "%Y%m%d%H%M%S"):
+    if scanned := dicom_moment(stated("DICOM_ACQUISITION_DATETIME") or ""):
         found.scanned = scanned
     if barcode := stated("PIM_DP_UFS_BARCODE"):
-        found.barcode = barcode[:VALUE_CHARACTERS]
+        found.barcode = base64_text(barcode)[:VALUE_CHARACTERS]
     for name in ("DICOM_MANUFACTURER", "DICOM_MANUFACTURERS_MODEL_NAME", "DICOM_DEVICE_SERIAL_NUMBER"):
         if value := stated(name):
             found.properties[f"philips.{name}"] = value[:VALUE_CHARACTERS]

@@ -61,6 +61,8 @@ def check_directory(file: BinaryIO, name: str) -> None:
         # Else it is no such record, and whoever reads the directory goes by the other one.
         if kind == b"PK\x06\x06":
             count, size = count64, size64
+    if not size:
+        raise Reject(f"The zip {name} holds no slide: there is nothing in it.", "Zip the slide with all its files.")
     if count > MOST_ENTRIES or size > MOST_DIRECTORY_BYTES:
         raise _too_many(name)
 

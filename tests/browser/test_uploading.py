@@ -133,6 +133,7 @@ def test_a_folder_of_many_files_goes_up_whole(
     assert len({request.headers["idempotency-key"] for request in tus(behind.requests, "POST")}) == 12
     page.reload()
     folders = row_of(page, "slide 2.png").get_by_test_id("image-folder")
+    expect(folders).to_have_count(3)
     assert sorted(folders.evaluate_all("all => all.map(({title}) => title)")) == [f"run 12/case {n}" for n in range(3)]
     expect(page.get_by_role("link", name="Open run 12/case 1/slide 2.png")).to_be_visible()
 

@@ -14,7 +14,7 @@ from shared.tiles.keys import level_range
 from tests.pipeline.mill import Mill
 from tests.pipeline.viewing import seen
 from tests.slides.colours import REFUSED, WRITERS, write
-from tests.slides.odd import ODD
+from tests.slides.odd import ODD, write_progressive_tile
 from tests.slides.plain import picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -82,6 +82,22 @@ async def test_what_is_odd_or_damaged_is_refused_in_words_for_a_person(
     assert failure is not None
     assert failure.reason == f"{kind} {reason}."
     assert failure.remedy.endswith(".")
+
+
+async def test_a_tile_of_another_kind_than_the_others_is_not_called_damaged(decoders: Decoders, tmp_path: Path) -> None:
+    path = tmp_path / "slide.svs"
+    write_progressive_tile(path)
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(path)
+    await mill.run()
+
+    failure = (await mill.version(image)).failure
+    assert failure is not None
+    assert failure.reason == (
+        "The tile in row 0, column 1 of the slide is progressive JPEG, and others are baseline JPEG, which are copied "
+        "as they are."
+    )
+    assert "baseline JPEG" in failure.remedy
 
 
 @pytest.mark.parametrize(

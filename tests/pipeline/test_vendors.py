@@ -131,6 +131,21 @@ async def test_a_scanners_slide_is_seen_as_openslide_shows_it(decoders: Decoders
     assert (~tissue).mean() < 0.01 or np.abs(difference[~tissue]).mean() < 0.3
 
 
+async def test_label_and_macro_in_philipss_xml_are_shown(decoders: Decoders, tmp_path: Path) -> None:
+    path = tmp_path / "slide.tiff"
+    drawn = {"LABELIMAGE": vendors.glass(120, 160), "MACROIMAGE": vendors.glass(300, 110)}
+    vendors.write_philips(path, embedded=drawn)
+    with openslide.OpenSlide(path) as slide:
+        expected = {kind: np.asarray(slide.associated_images[kind].convert("RGB")) for kind in ("label", "macro")}
+    mill = Mill(decoders, tmp_path / "scratch")
+    image = await mill.upload(path)
+    await mill.run()
+
+    async with seen(mill) as browser:
+        for kind, pixels in expected.items():
+            assert np.abs((await browser.associated(image, kind)).astype(int) - pixels).mean() < 2.4, kind
+
+
 @pytest.mark.parametrize(
     ("compression", "deep", "planes"),
     [("jpegxr", False, ""), ("jpegxr", True, "ZT"), ("zstd0", False, "ZT"), ("zstd1", True, "ZT"), ("none", True, "B")],

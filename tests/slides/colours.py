@@ -155,6 +155,26 @@ def _clear_tiff(upright: Pixels, path: Path) -> Pixels:
     return seen
 
 
+def _spare_channel(upright: Pixels, path: Path, **options: Any) -> None:
+    """With a fourth channel that is half clear, and not said to be alpha."""
+    _tiff(path, _half_clear(upright)[0], photometric="rgb", extrasamples=["unspecified"], **options)
+
+
+def _odd_sides(upright: Pixels, path: Path) -> None:
+    """In tiles of 250 pixels, which TIFF forbids and OpenSlide reads."""
+    side = 250
+    padded = np.pad(upright, ((0, -HEIGHT % side), (0, -WIDTH % side), (0, 0)))
+    tiles = padded.reshape(len(padded) // side, side, -1, side, 3).swapaxes(1, 2).reshape(-1, side * side * 3)
+    packed = [bytes(imagecodecs.zlib_encode(bytes(tile))) for tile in tiles]
+    options: dict[str, Any] = {"photometric": "rgb", "tile": (256, 256), "compression": "zlib", "metadata": None}
+    tifffile.imwrite(path, iter(packed), shape=upright.shape, dtype=upright.dtype, **options)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for tag in ("TileWidth", "TileLength"):
+            file.pages[0].aspage().tags[tag].overwrite(side)
+    with openslide.OpenSlide(path) as slide:
+        assert np.array_equal(np.asarray(slide.read_region((0, 0), 0, slide.dimensions))[..., :3], upright)
+
+
 def _clear_deep_tiff(upright: Pixels, path: Path) -> Pixels:
     stored, seen = _half_clear(upright)
     _tiff(path, stored.astype(np.uint16) * 257, photometric="rgb", extrasamples=["unassalpha"])
@@ -443,6 +463,12 @@ WRITERS: dict[str, tuple[str, Callable[[Pixels, Path], Pixels | None]]] = {
     "TIFF, tiles of YCbCr that are no JPEG": (".tif", partial(_ycbcr, tile=(256, 256), compression="lzw")),
     "TIFF, palette": (".tif", _palette),
     "TIFF, alpha": (".tif", _clear_tiff),
+    "TIFF, a fourth channel that is no alpha": (".tif", _spare_channel),
+    "TIFF, a fourth channel that is no alpha, in tiles": (
+        ".tif",
+        partial(_spare_channel, tile=(256, 256), rowsperstrip=None, compression="lzw"),
+    ),
+    "TIFF, tiles of 250 pixels": (".tif", _odd_sides),
     "TIFF, alpha multiplied in": (".tif", _premultiplied_tiff),
     "TIFF, alpha of 16 bits multiplied in": (
         ".tif",
@@ -478,9 +504,9 @@ def _refused(upright: Pixels, path: Path, **options: Any) -> None:
     assert tifffile.imread(path).shape == upright.shape
 
 
-def _retagged(upright: Pixels, path: Path, tag: str, value: object) -> None:
+def _retagged(upright: Pixels, path: Path, tag: str, value: object, **options: Any) -> None:
     """A file that says something else of itself than is so."""
-    _tiff(path, upright, photometric="rgb")
+    tifffile.imwrite(path, upright, **{"photometric": "rgb", "metadata": None, **options})
     with tifffile.TiffFile(path, mode="r+") as file:
         file.pages[0].aspage().tags[tag].overwrite(value)
 
@@ -519,6 +545,18 @@ REFUSED: dict[str, tuple[Callable[[Pixels, Path], None], str]] = {
             np.asarray(Image.fromarray(upright).convert("CMYK")), path, photometric="separated", tile=(256, 256)
         ),
         "its tiles hold one channel each",
+    ),
+    "a fourth channel that is no alpha, apart": (
+        lambda upright, path: _planar_tiles(
+            _half_clear(upright)[0], path, tile=(256, 256), extrasamples=["unspecified"]
+        ),
+        "its tiles of 4 channels hold one that is neither a colour nor alpha, and are stored in a rare way",
+    ),
+    "inks in tiles of 250 pixels": (
+        lambda upright, path: _retagged(
+            np.dstack([upright, upright[:, :, :1]]), path, "TileWidth", 250, photometric="separated", tile=(256, 256)
+        ),
+        "its tiles of 250 x 256 pixels have sides that are no multiple of 16",
     ),
     "five channels": (
         lambda upright, path: _refused(np.dstack([upright, upright[:, :, :2]]), path),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -80,6 +81,23 @@ def _within(path: Path, **options: object) -> None:
         file.write(picture(), photometric="rgb", metadata=None)
 
 
+def write_progressive_tile(path: Path) -> None:
+    """An SVS of baseline JPEG but for its second tile."""
+    pixels = picture(768, 256)
+    tiles = []
+    for col in range(3):
+        held = BytesIO()
+        tile = Image.fromarray(np.ascontiguousarray(pixels[:, col * 256 : col * 256 + 256]))
+        tile.save(held, "JPEG", progressive=col == 1)
+        tiles.append(held.getvalue())
+    options: dict[str, Any] = {"photometric": "ycbcr", "subsampling": (2, 2), "compression": "jpeg", "metadata": None}
+    said = "Aperio Image Library v12.0.15 \r\n768x256 [0,0 768x256] (256x256) JPEG/RGB Q=75"
+    # The first, the middle and the last one are looked at beforehand.
+    tifffile.imwrite(
+        path, iter(tiles * 2), shape=(512, 768, 3), dtype=np.uint8, tile=(256, 256), description=said, **options
+    )
+
+
 def _hole(path: Path) -> None:
     write_ndpi(path)
     data = path.read_bytes()
@@ -114,7 +132,7 @@ ODD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "large-tiles.tif": (
         partial(_tiff, tag="TileLength", value=65520, tile=(640, 640), compression="lzw"),
-        "can't be read: its tiles of 640 x 65520 pixels are larger than can be decoded safely",
+        "can't be read: its tiles of 640 x 65520 pixels are larger than the 4,194,304 that can be decoded safely",
     ),
     "raw.dng": (
         partial(_within, extratags=[(50706, 1, 4, bytes([1, 4, 0, 0]), True)]),

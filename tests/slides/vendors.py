@@ -1,10 +1,13 @@
 """Small slides as other scanners' TIFF files hold them, after OpenSlide's notes on each format."""
 
-from collections.abc import Collection, Iterator, Sequence
+import base64
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import simplejpeg
 import tifffile
 
 WIDTH, HEIGHT, TILE = 700, 520, 256
@@ -81,10 +84,11 @@ def write_trestle(path: Path, overlap: int = 0) -> None:
         )
 
 
-def write_philips(path: Path, sparse: Collection[int] = ()) -> None:
+def write_philips(path: Path, sparse: Collection[int] = (), embedded: Mapping[str, np.ndarray] | None = None) -> None:
     """Philips TIFF: tiled, sizes padded to whole tiles, the XML says how large a pixel is.
 
-    `sparse` are the numbers of tiles at full resolution that are not there.
+    `sparse` are the numbers of tiles at full resolution that are not there; `embedded` the pictures in the XML, by
+    their type.
     """
 
     def level(n: int) -> str:
@@ -96,6 +100,15 @@ def write_philips(path: Path, sparse: Collection[int] = ()) -> None:
             f'PMSVR="IUInt16">{n}</Attribute></DataObject>'
         )
 
+    def picture(kind: str, pixels: np.ndarray) -> str:
+        coded = base64.b64encode(simplejpeg.encode_jpeg(pixels, quality=95, colorsubsampling="444")).decode()
+        return (
+            '<DataObject ObjectType="DPScannedImage">'
+            f'<Attribute Name="PIM_DP_IMAGE_TYPE" Group="0x301D" Element="0x1004" PMSVR="IString">{kind}</Attribute>'
+            f'<Attribute Name="PIM_DP_IMAGE_DATA" Group="0x301D" Element="0x1005" PMSVR="IString">{coded}</Attribute>'
+            "</DataObject>"
+        )
+
     xml = (
         '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">'
         '<Attribute Name="DICOM_MANUFACTURER" Group="0x0008" Element="0x0070" PMSVR="IString">PHILIPS</Attribute>'
@@ -103,8 +116,9 @@ def write_philips(path: Path, sparse: Collection[int] = ()) -> None:
         '<DataObject ObjectType="DPScannedImage">'
         '<Attribute Name="PIM_DP_IMAGE_TYPE" Group="0x301D" Element="0x1004" PMSVR="IString">WSI</Attribute>'
         '<Attribute Name="PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE" Group="0x1001" Element="0x8B01" '
-        f'PMSVR="IDataObjectArray"><Array>{level(0)}{level(1)}</Array></Attribute>'
-        "</DataObject></Array></Attribute></DataObject>"
+        f'PMSVR="IDataObjectArray"><Array>{level(0)}{level(1)}</Array></Attribute></DataObject>'
+        + "".join(starmap(picture, (embedded or {}).items()))
+        + "</Array></Attribute></DataObject>"
     )
     full = glass(4 * TILE, 2 * TILE)
     with tifffile.TiffWriter(path) as writer:

@@ -5,12 +5,14 @@ import stat
 import struct
 import zipfile
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 
 from shared.errors import Reject
 from shared.slides import zip_entries
 from shared.slides.archive import Inside, find, unpack
+from shared.slides.part import Part
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(600)
 SLIDEDAT = b"[HIERARCHICAL]\r\nINDEXFILE = Index.dat\r\n[DATAFILE]\r\nFILE_COUNT = 1\r\nFILE_0 = Data0000.dat\r\n"
@@ -120,6 +122,14 @@ def test_a_picture_beside_a_slide_is_no_second_slide(tmp_path: Path, files: dict
 def test_names_that_no_slide_has_are_refused(tmp_path: Path, name: str, said: str) -> None:
     assert said in refused(zipped(tmp_path, {name: PNG}))
     assert not any((tmp_path / "unpacked").iterdir())
+
+
+def test_an_empty_zip_holds_no_slide(tmp_path: Path) -> None:
+    data = zipped(tmp_path, {}).read_bytes()
+    with pytest.raises(Reject) as caught:
+        # As the decoder reads it, out of the file store.
+        find("s.zip", 2**30, source=cast(BinaryIO, Part(io.BytesIO(data), 0, len(data))))
+    assert caught.value.reason == "The zip s.zip holds no slide: there is nothing in it."
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])

@@ -21,6 +21,8 @@ from shared.slides.details import of_openslide
         ),
         ({"mirax.GENERAL.SLIDE_CREATIONDATETIME": "02/01/2026 10:00:00"}, "2026-01-02T10:00:00", None),
         ({"dicom.AcquisitionDateTime": "20260102100000.000000"}, "2026-01-02T10:00:00", None),
+        ({"dicom.AcquisitionDateTime": "20260102100000.123456+0100"}, "2026-01-02T10:00:00+01:00", None),
+        ({"philips.PIM_DP_UFS_BARCODE": "UzI2LTQ=", "openslide.barcode": "S26-4"}, None, "S26-4"),
         ({"tiff.DateTime": "2026:01:02 10:00:00"}, "2026-01-02T10:00:00", None),
         ({"tiff.DateTime": "yesterday", "ventana.BarCode1": "S26-2"}, None, "S26-2"),
         ({"openslide.barcode": "S26-3"}, None, "S26-3"),

@@ -42,6 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "no table": {"offsets": "none"},
         "sparse": {"organization": "TILED_SPARSE", "sparse": {(0, 1), (1, 0)}},
         "fragments": {"fragments": 2},
+        "fragments without a table": {"fragments": 2, "offsets": "none"},
         "jpeg2000": {"coding": "jpeg2000"},
     }
     written = {}
@@ -99,6 +100,10 @@ def test_why_frames_can_not_be_copied(files: dict[str, bytes], kind: str, reason
         ({"TotalPixelMatrixFocalPlanes": 2}, "holds 2 focal planes, of which only one"),
         ({"NumberOfOpticalPaths": 2}, "holds 2 optical paths, as of fluorescence, of which only one"),
         ({"NumberOfFrames": 8}, "holds several pictures of one place"),
+        (
+            {"Rows": 2050, "Columns": 2048, "NumberOfFrames": 1},
+            "frames of 2048 x 2050 pixels are larger than the 4,194,304 that",
+        ),
     ],
 )
 def test_what_is_not_one_whole_level_is_refused(files: dict[str, bytes], changes: dict[str, Any], words: str) -> None:
@@ -115,6 +120,12 @@ def test_what_is_not_one_whole_level_is_refused(files: dict[str, bytes], changes
 )
 def test_what_copying_would_get_wrong_is_decoded(files: dict[str, bytes], changes: dict[str, Any], words: str) -> None:
     assert words in (looked_at(_changed(files["basic"], changes)).reason or "")
+
+
+def test_frames_in_pieces_that_nothing_puts_together_are_refused(files: dict[str, bytes]) -> None:
+    with pytest.raises(Reject, match="stored in more pieces than that, and it has no table of offsets") as caught:
+        looked_at(files["fragments without a table"])
+    assert "table of offsets" in caught.value.remedy
 
 
 def test_frames_at_one_place_are_refused(files: dict[str, bytes]) -> None:

@@ -1,6 +1,7 @@
 """What a TIFF file's directories say, told by files from other writers, and what is said of damaged ones."""
 
 import io
+import os
 import pickle
 import struct
 from collections.abc import Iterator
@@ -209,7 +210,10 @@ def test_progressive_tiles_are_not_copied() -> None:
     reason = look(data).reason
 
     assert reason is not None
-    assert reason == "its tile in row 0, column 0 can't be served alone: it is not baseline JPEG with 8 bits a sample"
+    assert reason == (
+        "its tile in row 0, column 0 can't be served alone: "
+        "it is progressive JPEG, not baseline JPEG with 8 bits a sample"
+    )
 
 
 def progressive() -> bytes:
@@ -248,12 +252,58 @@ def test_resolution_is_believed_where_it_can_be_a_microscopes(
     assert look(tiff({"resolution": resolution, "resolutionunit": unit})).mpp == mpp
 
 
-def test_a_philips_slide_is_described() -> None:
+@pytest.mark.parametrize("description", ["", "Aperio Image Library v12.0.15 \r\n700x530 (256x256)"])
+@pytest.mark.parametrize(
+    ("deep", "height", "words"),
+    [
+        (False, 8192, ""),
+        (False, 8208, "its tiles of 512 x 8208 pixels are larger than the 4,194,304 that"),
+        (True, 2048, ""),
+        (True, 2064, "its tiles of 512 x 2064 pixels of 16 bits are larger than the 1,048,576 that"),
+    ],
+)
+def test_tiles_that_take_too_much_memory_are_refused_whoever_made_them(
+    tmp_path: Path, description: str, deep: bool, height: int, words: str
+) -> None:
+    path = tmp_path / "slide.svs"
+    pixels = picture().astype(np.uint16) if deep else picture()
+    # The header alone says so: the pixels are of smaller tiles.
+    path.write_bytes(tiff({"pixels": pixels, "tile": (512, 512), "compression": "zlib", "description": description}))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].aspage().tags["TileLength"].overwrite(height)
+    if not words:
+        assert look(path.read_bytes()).tile_height == height
+        return
+    with pytest.raises(Reject, match=words) as caught:
+        look(path.read_bytes())
+    assert "tiles of 256 to 1024 pixels" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("compression", "refused"), [("zlib", True), (None, False)])
+def test_a_strip_larger_than_libtiff_may_hold_is_refused(
+    tmp_path: Path, compression: str | None, refused: bool
+) -> None:
+    path = tmp_path / "picture.tif"
+    path.write_bytes(tiff({"compression": compression, "rowsperstrip": 530}))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].aspage().tags["StripByteCounts"].overwrite(55_000_000)
+    os.truncate(path, 60_000_000)
+    with path.open("rb") as source:
+        if not refused:
+            assert describe(source, 60_000_000, "picture.tif").tile_width == 0
+            return
+        with pytest.raises(Reject, match=r"strips of up to 55,000,000 bytes .* 52,000,000 ") as caught:
+            describe(source, 60_000_000, "picture.tif")
+    assert "tiles of 256 to 1024 pixels" in caught.value.remedy
+
+
+@pytest.mark.parametrize("barcode", ["UzI0LTE3", "S24-17"])
+def test_a_philips_slide_is_described(barcode: str) -> None:
     description = (
         '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">'
-        '<Attribute Name="DICOM_ACQUISITION_DATETIME" Group="0x0008" PMSVR="IString">20240311101500.000000</Attribute>'
+        '<Attribute Name="DICOM_ACQUISITION_DATETIME" PMSVR="IString">20240311101500.000000+0200</Attribute>'
         '<Attribute Name="DICOM_PIXEL_SPACING" PMSVR="IDoubleArray">&quot;0.00025&quot; &quot;0.00025&quot;</Attribute>'
-        '<Attribute Name="PIM_DP_UFS_BARCODE" PMSVR="IString">S24-17</Attribute></DataObject>'
+        f'<Attribute Name="PIM_DP_UFS_BARCODE" PMSVR="IString">{barcode}</Attribute></DataObject>'
     )
     data = tiff(
         {**JPEG, "tile": (512, 512), "description": description, "software": "Philips DP v1.0"},
@@ -263,7 +313,7 @@ def test_a_philips_slide_is_described() -> None:
     slide = look(data)
 
     assert (slide.vendor, slide.mpp, slide.tile, slide.reason) == ("philips", 0.25, 512, None)
-    assert slide.scanned == "2024-03-11T10:15:00"
+    assert slide.scanned == "2024-03-11T10:15:00+02:00"
     assert slide.barcode == "S24-17"
     assert slide.associated == {"macro": 1, "label": 2}
 

@@ -46,6 +46,9 @@ def cut_vips(
     if orientation(image) != UPRIGHT:
         # Turning needs the pixels in another order than they are stored in.
         image = open_image(path, name, page, access="random").autorot()
+    if layout.get("spare_channel"):
+        # libvips takes it for alpha.
+        image = image.extract_band(0, n=image.bands - 1)
     lines = _STRIP_LINES if sequential else geometry.tile
     yield from _cut(image, name, rect, geometry, recipe, lines, bool(layout.get("folded")), climb)
 

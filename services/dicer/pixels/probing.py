@@ -39,7 +39,9 @@ def find_by_path(path: str, name: str, kind: str, header: Found | None, reason: 
         if header is None or vendor != "generic-tiff" or (found.width, found.height) == (header.width, header.height):
             return found
     image = open_image(path, name, layout.get("page"), access="sequential")
-    return _described(image, suffix(path), name, kind, layout.get("page"), reason)
+    found = _described(image, suffix(path), name, kind, reason)
+    found.layout.update({key: layout[key] for key in ("page", "spare_channel") if key in layout})
+    return found
 
 
 def find_picture(name: str, kind: str, reason: str, *, source: BinaryIO) -> Found:
@@ -47,7 +49,7 @@ def find_picture(name: str, kind: str, reason: str, *, source: BinaryIO) -> Foun
     reading = pyvips.SourceCustom()
     reading.on_read(source.read)
     reading.on_seek(source.seek)
-    return _described(open_image(reading, name, None, access="sequential"), suffix(name), name, kind, None, reason)
+    return _described(open_image(reading, name, None, access="sequential"), suffix(name), name, kind, reason)
 
 
 def _found_by_openslide(path: str, name: str, vendor: str, reason: str) -> Found:
@@ -95,7 +97,7 @@ def _filters(properties: Mapping[str, str]) -> int:
     return 1
 
 
-def _described(image: Any, ending: str, name: str, kind: str, tiff_page: int | None, reason: str) -> Found:
+def _described(image: Any, ending: str, name: str, kind: str, reason: str) -> Found:
     interlaced = bool(image.get("interlaced")) if image.get_typeof("interlaced") else False
     held = interlaced or kind == "webp"
     _check_pixels(name, image.width, image.height, MOST_HELD_PIXELS if held else MOST_PIXELS)
@@ -115,7 +117,6 @@ def _described(image: Any, ending: str, name: str, kind: str, tiff_page: int | N
         # libvips reports 1 pixel per millimetre where the file says nothing of its resolution.
         mpp=round(1e6 / per_metre, 4) if per_metre > 1e5 else None,
         layout={
-            "page": tiff_page,
             "folded": not tiled,
             "piped": kind in PIPED and upright,
             "held": held or not upright,

@@ -86,10 +86,27 @@ it("tells what each tick did, and joins those in a row that nobody did", () => {
 it("reads the form as the gateway takes it", () => {
   expect(globsOf(" *.svs ,, scans/*.ndpi ")).toEqual(["*.svs", "scans/*.ndpi"]);
   expect(
-    storeOf({ name: " S 1 ", root: "/data ", session: " ", include: "", exclude: "x", quality: "90", subsampling: "444" }),
-  ).toEqual({ name: "S 1", root: "/data", session: null, include: [], exclude: ["x"], quality: 90, subsampling: "444" });
+    storeOf({
+      name: " S 1 ",
+      root: "/data ",
+      session: " ",
+      include: "",
+      exclude: "x",
+      quality: "90",
+      subsampling: "444",
+    }),
+  ).toEqual({
+    name: "S 1",
+    root: "/data",
+    session: null,
+    include: [],
+    exclude: ["x"],
+    quality: 90,
+    subsampling: "444",
+  });
   expect(
-    storeOf({ name: "S", root: "/", session: "C", include: "", exclude: "", quality: "", subsampling: "" }).quality,
+    storeOf({ name: "S", root: "/", session: "C", include: "", exclude: "", quality: "", subsampling: "" })
+      .quality,
   ).toBeNull();
 });
 

@@ -63,14 +63,6 @@ class JpegHeader:
     scan: int
 
     @property
-    def subsampling(self) -> str | None:
-        """Chroma subsampling of a three-component frame as "444", "422", "420", "440" or "411"; None for others."""
-        if len(self.components) != 3 or any((c.horizontal, c.vertical) != (1, 1) for c in self.components[1:]):
-            return None
-        names = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411"}
-        return names.get((self.components[0].horizontal, self.components[0].vertical))
-
-    @property
     def shown_as(self) -> int | None:
         """The colours that libjpeg, and so every browser, takes three components for: 0 RGB, 1 YCbCr.
 
@@ -299,8 +291,3 @@ class Assembler:
             if not (wrong and segment.marker in (_APP0, _APP14))
         )
         self._header, self._replacement = data[: header.scan], b"".join(parts)
-
-
-def self_contained(data: bytes, tables: bytes | None, adobe_transform: int | None) -> bytes:
-    """A single tile made whole; see `Assembler`."""
-    return Assembler(tables, adobe_transform)(data)

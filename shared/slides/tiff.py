@@ -48,12 +48,6 @@ class TiffSlide:
     offsets: Sequence[int]
     lengths: Sequence[int]
     tables: bytes | None
-    compression: int
-    photometric: int
-    samples: int
-    bits: int
-    planar: bool
-    subsampling: str | None
     adobe_transform: int | None
     by_openslide: bool
     spare_channel: bool
@@ -69,11 +63,6 @@ class TiffSlide:
     properties: Mapping[str, str]
     associated: Mapping[str, int]
     embedded: Mapping[str, tuple[int, int]]
-
-    @property
-    def copyable(self) -> bool:
-        """Whether the tiles can be served as they are."""
-        return self.reason is None
 
     @property
     def tile(self) -> int | None:
@@ -103,7 +92,6 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
     if vendor != "hamamatsu":
         for other in pages:
             tiff_tiles.check(other, length, (offsets, lengths) if other is page and tiled else None)
-    bits = max(page.numbers(258), default=1)
     photometric = page.number(262, -1)
     tables = page.data(347) or None
     details = vendors.details(pages, page, vendor)
@@ -137,9 +125,8 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
             offsets, lengths = placed.offsets, placed.lengths
     if reason is None and not any(lengths):
         reason = "it has no tile at all"
-    subsampling = None
     if reason is None:
-        subsampling, reason = tiff_tiles.peek(
+        reason = tiff_tiles.unlike_a_file(
             source, offsets, lengths, -(-width // tile_width), tile_width, tables, coding.ADOBE_TRANSFORM[photometric]
         )
     return TiffSlide(
@@ -151,12 +138,6 @@ def _describe(source: BinaryIO, length: int, name: str) -> TiffSlide:
         offsets=offsets,
         lengths=lengths,
         tables=tables,
-        compression=page.number(259, 1),
-        photometric=photometric,
-        samples=page.number(277, 1),
-        bits=bits,
-        planar=page.number(284, 1) == 2,
-        subsampling=subsampling,
         adobe_transform=coding.ADOBE_TRANSFORM.get(photometric),
         # Where tiles are left out is bare glass for OpenSlide, and damage for libvips.
         by_openslide=vendor in vendors.NO_MAKER and (coding.by_openslide(page) or (any(lengths) and not all(lengths))),

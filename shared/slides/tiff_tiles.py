@@ -80,7 +80,7 @@ def coding_of(
     return found
 
 
-def peek(
+def unlike_a_file(
     source: BinaryIO,
     offsets: Sequence[int],
     lengths: Sequence[int],
@@ -88,16 +88,14 @@ def peek(
     tile: int,
     tables: bytes | None,
     adobe_transform: int,
-) -> tuple[str | None, str | None]:
-    """Looks at the headers of a few tiles: (chroma subsampling, None), or (None, why they can't be copied)."""
-    subsampling = None
+) -> str | None:
+    """Why tiles can't each be made a JPEG file in colour, by the headers of a few of them, or None."""
     for index, data in _starts(source, offsets, lengths, PEEK_BYTES):
         try:
             Assembler(tables, adobe_transform, tile)(data)
             header = read_header(data)
         except ValueError as error:
-            return None, f"its tile in row {index // cols}, column {index % cols} can't be served alone: {error}"
+            return f"its tile in row {index // cols}, column {index % cols} can't be served alone: {error}"
         if len(header.components) != 3:
-            return None, f"its JPEG tiles have {len(header.components)} colour channels, not 3"
-        subsampling = subsampling or header.subsampling
-    return subsampling, None
+            return f"its JPEG tiles have {len(header.components)} colour channels, not 3"
+    return None

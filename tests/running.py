@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 TWO_OF_EACH = "dicer=2,pyramid=2"
@@ -103,6 +105,14 @@ def command(data: Path, *words: str, check: bool = True) -> Any:
     if check and done.returncode:
         raise CommandError(f"slidemill {words[0]} failed: {done.stderr[-2000:]}")
     return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+@contextmanager
+def few_ticks() -> Iterator[None]:
+    """A stack started inside has a timer that ticks at midnight alone: a test's own look is the latest one it sees."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SLIDEMILL_SYNC_INTERVAL", "86400")
+        yield
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, StorageState, sync_playwright
 
-from tests.running import RunningStack, running_stack
+from tests.running import RunningStack, few_ticks, running_stack
 from tests.slides.aperio import write_svs
 
 CHROMIUM = "/usr/bin/chromium"
@@ -62,7 +62,7 @@ def sign_in_link(mill: RunningStack) -> str:
 
 @pytest.fixture(scope="package")
 def mill() -> Iterator[RunningStack]:
-    with running_stack() as running:
+    with few_ticks(), running_stack() as running:
         yield running
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import few_ticks
 from tests.slides.aperio import write_svs
 from tests.stack.test_stack import slidemill, up
 
@@ -19,7 +20,8 @@ def data() -> Iterator[Path]:
     """Data folder of a running stack; down at the end."""
     folder = Path(tempfile.mkdtemp(prefix="slidemill-stores-"))
     try:
-        up(folder)
+        with few_ticks():
+            up(folder)
         yield folder
     finally:
         slidemill(folder, "down")

@@ -155,8 +155,9 @@ def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:
             "Export the slide with one file for each level, or as SVS or tiled TIFF, and upload that.",
         )
     associated = next((ours for word, ours in _ASSOCIATED.items() if word in text(data, _TYPE).split("\\")), None)
+    corners = _corners(data)
     if associated is None:
-        _refuse_several(data, -(-width // cols) * -(-height // rows), name)
+        _refuse_several(data, corners, -(-width // cols) * -(-height // rows), name)
         if said := _undecodable(header):
             raise Reject(
                 f"{name} can't be read: {said}.",
@@ -168,7 +169,7 @@ def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:
     lengths: Sequence[int] = ()
     transform = _ADOBE_TRANSFORM.get(text(data, _PHOTOMETRIC))
     if reason is None:
-        places, reason = _places(data, width, height, cols)
+        places, reason = _places(data, corners, width, height, cols)
         if reason is None:
             found, reason = _frames(reader, header, name)
             if reason is None:
@@ -192,14 +193,14 @@ def _describe(reader: "Reader", header: Header, name: str) -> DicomSlide:
     )
 
 
-def _refuse_several(data: Dataset, tiles: int, name: str) -> None:
+def _refuse_several(data: Dataset, corners: Sequence[tuple[int, int]], tiles: int, name: str) -> None:
     """Of several pictures of the same glass OpenSlide would show the first."""
     held = ""
     if (planes := number(data, _FOCAL_PLANES, 1)) > 1:
         held = f"{planes} focal planes"
     elif (paths := number(data, _OPTICAL_PATHS, 1)) > 1:
         held = f"{paths} optical paths, as of fluorescence"
-    elif number(data, FRAMES, 1) > tiles or len(set(corners := _corners(data))) < len(corners):
+    elif number(data, FRAMES, 1) > tiles or len(set(corners)) < len(corners):
         held = "several pictures of one place"
     if held:
         raise Reject(
@@ -252,7 +253,9 @@ def _unlike_ours(header: Header, cols: int, rows: int) -> str | None:
     return None
 
 
-def _places(data: Dataset, width: int, height: int, tile: int) -> tuple[list[int], str | None]:
+def _places(
+    data: Dataset, corners: Sequence[tuple[int, int]], width: int, height: int, tile: int
+) -> tuple[list[int], str | None]:
     """Each frame's place in the grid of tiles, row by row, in frame order; or why there is none."""
     cols, rows = -(-width // tile), -(-height // tile)
     count = number(data, FRAMES, 1)
@@ -260,7 +263,6 @@ def _places(data: Dataset, width: int, height: int, tile: int) -> tuple[list[int
         if count != cols * rows:
             return [], f"it has {count:,} frames for {cols * rows:,} tiles"
         return list(range(count)), None
-    corners = _corners(data)
     if len(corners) != count:
         raise Damaged(f"its header tells the place of {len(corners):,} of its {count:,} frames")
     places = []

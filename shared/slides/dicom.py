@@ -23,6 +23,7 @@ from shared.slides.elements import (
     Header,
     Reader,
     item,
+    items,
     number,
     text,
 )
@@ -211,7 +212,7 @@ def _refuse_several(data: Dataset, corners: Sequence[tuple[int, int]], tiles: in
 
 def _corners(data: Dataset) -> list[tuple[int, int]]:
     """Column and row of each frame's first pixel, from 0; empty where the header does not tell."""
-    places = (item(group, _PLACE) for group in data.get(_PER_FRAME, []))
+    places = (item(group, _PLACE) for group in items(data, _PER_FRAME))
     return [(number(place, _COLUMN) - 1, number(place, _ROW) - 1) for place in places if _COLUMN in place]
 
 
@@ -335,7 +336,7 @@ def _details(data: Dataset, width: int) -> Details:
     """What the header says of how the slide was scanned."""
     spacing = text(item(item(data, _SHARED), _MEASURES), _SPACING).split("\\")
     millimetres = positive(spacing[-1])
-    if millimetres is None and len(volume := data.get(_VOLUME_WIDTH, b"")) == 4:
+    if millimetres is None and isinstance(volume := data.get(_VOLUME_WIDTH), bytes) and len(volume) == 4:
         millimetres = positive(str(struct.unpack("<f", volume)[0] / width))
     path = item(data, _PATHS)
     moment = text(data, _ACQUIRED) or text(data, _DATE) + text(data, _TIME)

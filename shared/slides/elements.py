@@ -42,10 +42,15 @@ class Header(NamedTuple):
     frames: int | None
 
 
+def items(data: Dataset, code: int) -> list[Dataset]:
+    """A sequence's items; none where there is no such sequence."""
+    found = data.get(code)
+    return found if isinstance(found, list) else []
+
+
 def item(data: Dataset, code: int) -> Dataset:
     """A sequence's first item; empty where there is none."""
-    found = data.get(code)
-    return found[0] if isinstance(found, list) and found else {}
+    return next(iter(items(data, code)), {})
 
 
 def text(data: Dataset, code: int) -> str:

@@ -192,6 +192,13 @@ def test_a_file_of_no_picture_is_no_slide_cut_short(files: dict[str, bytes]) -> 
         looked_at(report)
 
 
+def test_places_that_are_no_sequence_are_damage(files: dict[str, bytes]) -> None:
+    places = b"\x00\x52\x30\x92"
+
+    with pytest.raises(Reject):
+        looked_at(files["sparse"].replace(places + b"SQ", places + b"OB"))
+
+
 @settings(max_examples=300)
 @given(st.sampled_from(["basic", "extended", "sparse"]), st.integers(132, 4000), st.binary(min_size=1, max_size=8))
 def test_damage_never_makes_anything_but_a_rejection(
